@@ -1,0 +1,134 @@
+//! What differs between engines, each difference under a name. A statement is written once, with
+//! `?` for its arguments in order, and asks the dialect only for these names.
+
+use std::sync::Arc;
+
+use sea_orm::{DbBackend, QueryResult, Value};
+use tidewire_core::Time;
+
+use crate::{Error, Result};
+
+/// A statement with the engine's placeholders in it. Made once, when a store is built.
+#[derive(Clone, Debug)]
+pub struct Sql(pub(crate) Arc<str>);
+
+/// The type of one column of a row set that travels as JSON.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    Text(&'static str),
+    Int(&'static str),
+    Time(&'static str),
+    /// Bytes travel as lower-case hexadecimal digits.
+    Bytes(&'static str),
+    /// A document travels as a string that holds its text.
+    Json(&'static str),
+}
+
+/// A row set made from one JSON argument, so that a bulk statement has one shape for any number
+/// of rows and prepares once.
+#[derive(Clone, Debug)]
+pub struct JsonRows {
+    /// Stands in a FROM clause; takes one `?`.
+    pub from: String,
+    /// The columns, in order, for a SELECT list.
+    pub columns: String,
+    names: Vec<(&'static str, String)>,
+}
+
+impl JsonRows {
+    /// The expression of one column.
+    #[must_use]
+    pub fn col(&self, name: &str) -> &str {
+        self.names.iter().find(|(known, _)| *known == name).map_or("NULL", |(_, text)| text)
+    }
+}
+
+/// An engine's ways. Static: there is one value for each engine.
+#[derive(Debug)]
+pub struct Dialect {
+    pub name: &'static str,
+    pub(crate) backend: DbBackend,
+}
+
+pub(crate) static SQLITE: Dialect = Dialect { name: "sqlite", backend: DbBackend::Sqlite };
+
+impl Dialect {
+    /// A statement. `?` stands for the next argument and appears nowhere else, not in a literal.
+    #[must_use]
+    pub fn sql(&self, text: &str) -> Sql {
+        // Numbered on SQLite: `$n` are names there, looked up by text, and 14 times slower.
+        let mut out = String::with_capacity(text.len() + 16);
+        let mut n = 0;
+        for part in text.split_inclusive('?') {
+            out.push_str(part);
+            if part.ends_with('?') {
+                n += 1;
+                out.push_str(&n.to_string());
+            }
+        }
+        Sql(out.into())
+    }
+
+    /// A row set `alias` out of one JSON argument: an array of arrays, a place for each column.
+    #[must_use]
+    pub fn json_rows(&self, alias: &str, columns: &[Column]) -> JsonRows {
+        let names: Vec<_> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| match column {
+                Column::Text(name) | Column::Int(name) | Column::Time(name) | Column::Json(name) => {
+                    (*name, format!("json_extract({alias}.value, '$[{place}]')"))
+                }
+                Column::Bytes(name) => (*name, format!("unhex(json_extract({alias}.value, '$[{place}]'))")),
+            })
+            .collect();
+        let columns = names.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(", ");
+        JsonRows { from: format!("json_each(?) {alias}"), columns, names }
+    }
+
+    /// A list of texts out of one JSON argument (an array of strings), for `IN (…)`.
+    #[must_use]
+    pub fn id_list(&self) -> &'static str {
+        "(SELECT value FROM json_each(?))"
+    }
+
+    /// Names of column types and table options for a migration: `{id}` an id or name compared by
+    /// its bytes, `{text}` any text, `{json}` a document, `{time}`, `{int}` (64 bits), `{bytes}`,
+    /// and `{clustered}` behind the closing bracket of a table whose rows live in its primary key.
+    #[must_use]
+    pub fn ddl(&self, text: &str) -> String {
+        text.replace("{id}", "TEXT")
+            .replace("{text}", "TEXT")
+            .replace("{json}", "TEXT")
+            .replace("{time}", "TEXT")
+            .replace("{int}", "INTEGER")
+            .replace("{bytes}", "BLOB")
+            .replace("{clustered}", "WITHOUT ROWID")
+    }
+
+    pub(crate) fn time(&self, time: Time) -> Value {
+        Value::String(Some(time.to_string()))
+    }
+
+    /// A time as it travels inside a JSON row set.
+    #[must_use]
+    pub fn json_time(&self, time: Time) -> String {
+        time.to_string()
+    }
+
+    pub(crate) fn read_time(&self, row: &QueryResult, column: usize) -> Result<Option<Time>> {
+        let text: Option<String> = row.try_get_by_index(column)?;
+        text.map(|text| text.parse().map_err(Error::Broken)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_numbered_in_order() {
+        let sql = SQLITE.sql("SELECT ? FROM t WHERE a = ? AND b = ?");
+        assert_eq!(&*sql.0, "SELECT ?1 FROM t WHERE a = ?2 AND b = ?3");
+    }
+}

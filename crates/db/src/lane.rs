@@ -1,0 +1,209 @@
+//! Group commit: operations of one kind meet in a lane and are applied as one batch.
+//!
+//! There is no linger. What waits while a round is being committed makes up the next round, so a
+//! lone operation pays one commit and a thousand at once share one (a wait of 200 µs cost 14 % of
+//! throughput, 1 ms 35 %).
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{Error, Result, Tx};
+
+/// A kind of operation that is written in batches.
+pub trait Batch: Send + Sync + 'static {
+    /// One caller's operation.
+    type In: Send + Sync + 'static;
+    /// Its answer, which may itself be a refusal; a refused operation does not fail its batch.
+    type Out: Send + 'static;
+
+    /// For metrics and logs.
+    const NAME: &'static str;
+    /// How much of [`Batch::weight`] one round takes at most. One operation always fits.
+    const ROUND: usize;
+
+    /// How many rows the operation writes.
+    fn weight(&self, op: &Self::In) -> usize;
+
+    /// Applies the operations, in order, answering each in its place. An error fails the whole
+    /// batch: it is rolled back and its operations are tried one by one.
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        ops: &'a [Self::In],
+    ) -> impl Future<Output = Result<Vec<Self::Out>>> + Send + 'a;
+}
+
+/// The handle to a lane: cheap to clone.
+pub struct Lane<B: Batch> {
+    shared: Arc<Shared<B>>,
+    wake: Arc<Notify>,
+}
+
+impl<B: Batch> Clone for Lane<B> {
+    fn clone(&self) -> Self {
+        Lane { shared: Arc::clone(&self.shared), wake: Arc::clone(&self.wake) }
+    }
+}
+
+/// More weight than this may not wait in a lane: past it callers are told to come back, so that
+/// memory stays bounded however slow the disk is.
+const MOST_WAITING: usize = 200_000;
+
+struct Shared<B: Batch> {
+    batch: B,
+    waiting: Mutex<VecDeque<Waiting<B>>>,
+    weight: AtomicUsize,
+}
+
+struct Waiting<B: Batch> {
+    op: B::In,
+    weight: usize,
+    answer: oneshot::Sender<Result<B::Out>>,
+}
+
+impl<B: Batch> Lane<B> {
+    pub(crate) fn new(batch: B, wake: Arc<Notify>) -> (Self, Arc<dyn Source>) {
+        let shared = Arc::new(Shared { batch, waiting: Mutex::default(), weight: AtomicUsize::new(0) });
+        (Lane { shared: Arc::clone(&shared), wake }, shared)
+    }
+
+    /// Hands an operation in and waits for its durable answer.
+    pub async fn submit(&self, op: B::In) -> Result<B::Out> {
+        let weight = self.shared.batch.weight(&op).max(1);
+        if self.shared.weight.fetch_add(weight, Ordering::Relaxed) > MOST_WAITING {
+            self.shared.weight.fetch_sub(weight, Ordering::Relaxed);
+            return Err(Error::Unavailable(format!("more than {MOST_WAITING} rows wait to be written")));
+        }
+        let (answer, answered) = oneshot::channel();
+        lock(&self.shared.waiting).push_back(Waiting { op, weight, answer });
+        self.wake.notify_one();
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer has stopped".to_owned())))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lane as the writer sees it: somewhere that batches come from.
+pub(crate) trait Source: Send + Sync {
+    /// The next batch, if anything waits.
+    fn take(self: Arc<Self>) -> Option<Box<dyn Pending>>;
+}
+
+/// A batch on its way through a transaction.
+pub(crate) trait Pending: Send {
+    fn name(&self) -> &'static str;
+    fn len(&self) -> usize;
+    fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>>;
+    /// The batch as batches of one operation each.
+    fn split(self: Box<Self>) -> Vec<Box<dyn Pending>>;
+    /// The commit is durable: answer everybody.
+    fn done(self: Box<Self>);
+    fn fail(self: Box<Self>, error: &Error);
+}
+
+impl<B: Batch> Source for Shared<B> {
+    fn take(self: Arc<Self>) -> Option<Box<dyn Pending>> {
+        let mut ops = Vec::new();
+        let mut answers = Vec::new();
+        let mut weight = 0;
+        {
+            let mut waiting = lock(&self.waiting);
+            while let Some(next) = waiting.front() {
+                if !ops.is_empty() && weight + next.weight > B::ROUND {
+                    break;
+                }
+                weight += next.weight;
+                if let Some(next) = waiting.pop_front() {
+                    ops.push(next.op);
+                    answers.push(next.answer);
+                }
+            }
+        }
+        if ops.is_empty() {
+            return None;
+        }
+        self.weight.fetch_sub(weight, Ordering::Relaxed);
+        Some(Box::new(Gathered { lane: self, ops, answers, outs: Vec::new(), weight, since: Instant::now() }))
+    }
+}
+
+struct Gathered<B: Batch> {
+    lane: Arc<Shared<B>>,
+    ops: Vec<B::In>,
+    answers: Vec<oneshot::Sender<Result<B::Out>>>,
+    outs: Vec<B::Out>,
+    weight: usize,
+    since: Instant,
+}
+
+impl<B: Batch> Pending for Gathered<B> {
+    fn name(&self) -> &'static str {
+        B::NAME
+    }
+
+    fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.outs = self.lane.batch.apply(tx, &self.ops).await?;
+            if self.outs.len() == self.ops.len() {
+                return Ok(());
+            }
+            Err(Error::Broken(format!(
+                "the batch {} answered {} of {} operations",
+                B::NAME,
+                self.outs.len(),
+                self.ops.len()
+            )))
+        })
+    }
+
+    fn split(self: Box<Self>) -> Vec<Box<dyn Pending>> {
+        let Gathered { lane, ops, answers, since, .. } = *self;
+        ops.into_iter()
+            .zip(answers)
+            .map(|(op, answer)| {
+                let weight = lane.batch.weight(&op);
+                let one = Gathered {
+                    lane: Arc::clone(&lane),
+                    ops: vec![op],
+                    answers: vec![answer],
+                    outs: Vec::new(),
+                    weight,
+                    since,
+                };
+                Box::new(one) as Box<dyn Pending>
+            })
+            .collect()
+    }
+
+    fn done(self: Box<Self>) {
+        #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 rows")]
+        metrics::histogram!("tidewire_store_batch_rows", "lane" => B::NAME).record(self.weight as f64);
+        metrics::histogram!("tidewire_store_batch_seconds", "lane" => B::NAME).record(self.since.elapsed());
+        for (answer, out) in self.answers.into_iter().zip(self.outs) {
+            // A caller that hung up has its answer in the store.
+            let _ = answer.send(Ok(out));
+        }
+    }
+
+    fn fail(self: Box<Self>, error: &Error) {
+        for answer in self.answers {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+}

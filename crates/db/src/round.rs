@@ -1,0 +1,122 @@
+//! The writer's loop on an engine with one writing connection: a round takes what every lane has
+//! gathered into one transaction; closures run between rounds, each in a transaction of its own.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    Error, Result, Tx,
+    lane::{Pending, Source},
+    sqlite::WriteConnection,
+};
+
+/// A closure that waits for its transaction.
+pub(crate) trait Closure: Send {
+    fn label(&self) -> &'static str;
+    /// Runs it; its answer is kept until the commit.
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<Outcome>>;
+    fn done(self: Box<Self>);
+    fn fail(self: Box<Self>, error: Error);
+}
+
+/// What a closure wants done with its transaction.
+pub(crate) enum Outcome {
+    Commit,
+    /// It refused by its own rules; nothing of it is kept, and it has its answer.
+    Rollback,
+}
+
+/// Closures that run before the lanes get their turn again.
+const CLOSURES_A_ROUND: usize = 32;
+/// A transaction that takes longer is rolled back: it holds up everybody's writes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The lanes, in the order in which a round applies them.
+pub(crate) type Sources = Arc<Mutex<Vec<Arc<dyn Source>>>>;
+
+pub(crate) async fn run(
+    mut connection: WriteConnection,
+    sources: Sources,
+    wake: Arc<Notify>,
+    mut closures: mpsc::Receiver<Box<dyn Closure>>,
+) {
+    loop {
+        let batches: Vec<_> = {
+            let sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+            sources.iter().filter_map(|source| Arc::clone(source).take()).collect()
+        };
+        let idle = batches.is_empty();
+        if !idle {
+            round(&mut connection, batches).await;
+        }
+        let mut ran = 0;
+        while ran < CLOSURES_A_ROUND
+            && let Ok(closure) = closures.try_recv()
+        {
+            closure_in_tx(&mut connection, closure).await;
+            ran += 1;
+        }
+        if idle && ran == 0 {
+            tokio::select! {
+                () = wake.notified() => {}
+                closure = closures.recv() => match closure {
+                    Some(closure) => closure_in_tx(&mut connection, closure).await,
+                    // Every handle to the store is gone.
+                    None => break,
+                },
+            }
+        }
+    }
+    connection.close().await;
+}
+
+/// One transaction for all batches; if it fails, one for each; if that fails, one for each
+/// operation, so that what is bad fails alone.
+async fn round(connection: &mut WriteConnection, mut batches: Vec<Box<dyn Pending>>) {
+    match together(connection, &mut batches).await {
+        Ok(()) => batches.into_iter().for_each(Pending::done),
+        Err(error) if error.is_unavailable() => {
+            tracing::warn!(%error, "a round of writes failed");
+            batches.into_iter().for_each(|batch| batch.fail(&error));
+        }
+        Err(error) => {
+            if let [batch] = batches.as_slice()
+                && batch.len() == 1
+            {
+                tracing::error!(%error, lane = batch.name(), "an operation failed");
+                batches.into_iter().for_each(|batch| batch.fail(&error));
+                return;
+            }
+            tracing::warn!(%error, "a round of writes failed, its parts are tried one by one");
+            let parts: Vec<_> =
+                if batches.len() == 1 { batches.into_iter().flat_map(Pending::split).collect() } else { batches };
+            for part in parts {
+                Box::pin(round(connection, vec![part])).await;
+            }
+        }
+    }
+}
+
+async fn together(connection: &mut WriteConnection, batches: &mut [Box<dyn Pending>]) -> Result<()> {
+    connection
+        .transaction(DEADLINE, "round", async |tx| {
+            for batch in batches {
+                batch.apply(tx).await?;
+            }
+            Ok(Outcome::Commit)
+        })
+        .await
+}
+
+async fn closure_in_tx(connection: &mut WriteConnection, mut closure: Box<dyn Closure>) {
+    let label = closure.label();
+    match connection.transaction(DEADLINE, label, async |tx| closure.run(tx).await).await {
+        Ok(()) => closure.done(),
+        Err(error) => closure.fail(error),
+    }
+}
