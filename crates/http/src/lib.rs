@@ -1,1 +1,20 @@
+//! What every route shares: how a request is read ([`Json`], [`Query`], [`Path`], [`Caller`]), how an
+//! error is answered ([`ApiError`]), how a stream is sent ([`sse`]), and the house around the
+//! routes: request ids, panics, metrics, the access log, rewrites of old paths, OpenAPI, health
+//! and the server loop ([`App`], [`serve`]).
+//!
+//! Nothing here knows a capability. The order in which a request meets the parts is fixed by
+//! [`App`] alone: rewrite, router, [`layer`], CORS, authentication, handler.
 
+mod body;
+mod caller;
+mod json;
+mod params;
+mod problem;
+pub mod sse;
+
+pub use body::{BodyLimit, DEFAULT_BODY_LIMIT, body, media_type};
+pub use caller::{Caller, IdempotencyKey};
+pub use json::{Capped, Json, parse};
+pub use params::{Path, Query};
+pub use problem::{ApiError, ProblemBody, answers};
