@@ -1,0 +1,71 @@
+//! The project's chores, one command each: `cargo xtask test | bench | services | ci`.
+//!
+//! What a chore runs is written here and nowhere else: the README, the continuous integration and a developer's
+//! terminal all say `cargo xtask …`. It needs Rust, git, a C compiler and Python 3, and fetches the rest itself.
+#![expect(
+    clippy::print_stdout,
+    reason = "what a chore has to say goes to the terminal"
+)]
+
+mod bench;
+mod ci;
+mod process;
+mod rules;
+mod schemathesis;
+mod services;
+mod source;
+mod steps;
+mod test;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores", version)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the tests need, then run them all
+    Test {
+        /// Add the slow suites, and search the API's description for longer
+        #[arg(long)]
+        full: bool,
+    },
+    /// Build the release binary and measure it; everything after `bench` goes to the bench's own program
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(
+            value_name = "ARGS",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        arguments: Vec<OsString>,
+    },
+    /// List the engines that the tests run against, and where they come from
+    Services,
+    /// Everything that a change must pass: formatting, lints, house rules, dependencies, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Test { full } => test::run(full),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Services => services::run(),
+        Chore::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

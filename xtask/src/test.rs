@@ -1,0 +1,173 @@
+//! `cargo xtask test`: fetch what the tests need, run them, then put the running server to the test.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, cargo};
+use crate::steps::{Outcome, Steps};
+use crate::{schemathesis, tools};
+
+/// One set of features for the tests, the lints and the demo: whatever is built once serves all.
+const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
+/// How many tests passed and failed, as far as that is known.
+#[derive(Default)]
+pub struct Tally {
+    passed: u64,
+    failed: u64,
+    /// Something died without saying what had passed: no total would be true.
+    lost: bool,
+}
+
+pub fn run(full: bool) -> Result<()> {
+    let mut steps = Steps::new();
+    let mut tally = Tally::default();
+    let result = run_steps(&mut steps, &mut tally, full);
+    steps.print();
+    tally.print();
+    result
+}
+
+pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
+    let mut program = None;
+    steps.run("test tools", || {
+        program = Some(tools::schemathesis()?);
+        Ok(Outcome::Passed)
+    })?;
+    // All targets, as the tests build them: then the server that is started below is the one that they were linked
+    // with, and nothing is compiled twice.
+    steps.run("test build", || {
+        process::run(cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
+        Ok(Outcome::Passed)
+    })?;
+    steps.run("cargo test", || cargo_test(tally, full))?;
+    steps.run("schemathesis", || {
+        let program = program.context("schemathesis was not installed")?;
+        let result = schemathesis::run(&program, full);
+        tally.add(&Counts {
+            passed: result.is_ok().into(),
+            failed: result.is_err().into(),
+            ignored: 0,
+        });
+        result.map(|()| Outcome::Passed)
+    })
+}
+
+fn cargo_test(tally: &mut Tally, full: bool) -> Result<Outcome> {
+    let mut command = cargo();
+    command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
+    if full {
+        command.env("TIDEWIRE_TEST_FULL", "1");
+    } else {
+        command.env_remove("TIDEWIRE_TEST_FULL");
+    }
+    println!("$ {}", process::line(&command));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+
+    // Counted in a thread: a process that a test left behind may hold the output open after cargo has ended.
+    let (sender, counted) = mpsc::channel();
+    thread::spawn(move || {
+        let mut sum = Counts::default();
+        for line in BufReader::new(output).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line);
+            sum.add(&Counts::of(&line).unwrap_or_default());
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                break;
+            }
+        }
+        // Nobody waits for it any more only when this process is about to end.
+        let _ = sender.send(sum);
+    });
+    let status = child.wait().context("cannot wait for cargo")?;
+    let Ok(sum) = counted.recv_timeout(Duration::from_secs(10)) else {
+        tally.lost = true;
+        bail!(
+            "a process that a test started still runs and holds its output: end it, and mend the test"
+        );
+    };
+
+    tally.add(&sum);
+    if status.success() {
+        return Ok(Outcome::Noted(format!(
+            "{} passed, {} ignored",
+            sum.passed, sum.ignored
+        )));
+    }
+    // A test program that crashed, or a documentation test that did not build, leaves no count.
+    tally.lost |= sum.failed == 0;
+    bail!("{} failed, `cargo test` ended with {status}", sum.failed)
+}
+
+impl Tally {
+    fn add(&mut self, counts: &Counts) {
+        self.passed += counts.passed;
+        self.failed += counts.failed;
+    }
+
+    /// The total, with schemathesis' run as one test, unless it is not known or nothing was run.
+    pub fn print(&self) {
+        if !self.lost && self.passed + self.failed > 0 {
+            println!("\n{} passed, {} failed", self.passed, self.failed);
+        }
+    }
+}
+
+/// What one test program says at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// From `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn of(line: &str) -> Option<Counts> {
+        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        let mut found = Counts::default();
+        for part in counts.split("; ") {
+            match part.trim().split_once(' ') {
+                Some((number, "passed")) => found.passed = number.parse().ok()?,
+                Some((number, "failed")) => found.failed = number.parse().ok()?,
+                Some((number, "ignored")) => found.ignored = number.parse().ok()?,
+                _ => {}
+            }
+        }
+        Some(found)
+    }
+
+    fn add(&mut self, other: &Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_the_closing_line() {
+        let line = "test result: FAILED. 41 passed; 2 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.03s";
+        assert_eq!(
+            Counts::of(line),
+            Some(Counts {
+                passed: 41,
+                failed: 2,
+                ignored: 1
+            })
+        );
+        assert_eq!(Counts::of("test tests::passes ... ok"), None);
+    }
+}
