@@ -4,17 +4,31 @@
 //! and the server loop ([`App`], [`serve`]).
 //!
 //! Nothing here knows a capability. The order in which a request meets the parts is fixed by
-//! [`App`] alone: rewrite, router, [`layer`], CORS, authentication, handler.
+//! [`App`] alone.
 
+mod app;
 mod body;
 mod caller;
+mod health;
+mod host;
 mod json;
+mod layer;
+pub mod metrics;
+mod openapi;
 mod params;
 mod problem;
+mod request_id;
+mod rewrite;
+mod serve;
 pub mod sse;
 
+pub use app::{App, AppService, Config, Origin};
 pub use body::{BodyLimit, DEFAULT_BODY_LIMIT, body, media_type};
 pub use caller::{Caller, IdempotencyKey};
+pub use health::Health;
 pub use json::{Capped, Json, parse};
 pub use params::{Path, Query};
 pub use problem::{ApiError, ProblemBody, answers};
+pub use request_id::RequestId;
+pub use rewrite::{REWRITES, Rewrite};
+pub use serve::{Limits, serve};

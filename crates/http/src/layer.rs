@@ -1,0 +1,279 @@
+//! The one layer that every request passes: request id, panics, problem bodies, metrics, access log
+//! and, in open mode, the check of the host. One layer instead of a stack of eight, because each
+//! layer of the router costs an allocation and an indirect call per request.
+//!
+//! The router gives every (route, method) an instance of its own, which therefore looks up its
+//! metrics once and keeps the handles.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use pin_project_lite::pin_project;
+use tidewire_core::{Clock, Kind, Problem};
+use tower::{Layer, Service};
+use tracing::{Level, Span};
+
+use crate::{ApiError, host, metrics::Endpoint, problem, request_id::RequestId};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ACCESS: &str = "tidewire::access";
+
+/// What a client that went away before its answer is counted as; nginx coined it.
+const CLIENT_CLOSED: u16 = 499;
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub clock: Clock,
+    pub spans: bool,
+    pub loopback_hosts_only: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Outer(pub Arc<Settings>);
+
+impl<S> Layer<S> for Outer {
+    type Service = OuterService<S>;
+
+    fn layer(&self, inner: S) -> OuterService<S> {
+        OuterService {
+            inner,
+            settings: Arc::clone(&self.0),
+            endpoint: Arc::default(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct OuterService<S> {
+    inner: S,
+    settings: Arc<Settings>,
+    /// Known from the first request on, which carries the route's path.
+    endpoint: Arc<OnceLock<Endpoint>>,
+}
+
+impl<S> Service<Request> for OuterService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Running<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        let id = RequestId::of(&request, &self.settings.clock);
+        let endpoint = self
+            .endpoint
+            .get_or_init(|| Endpoint::new(request.extensions().get::<MatchedPath>()));
+        let logged = if endpoint.is_quiet() {
+            tracing::enabled!(target: ACCESS, Level::DEBUG)
+        } else {
+            tracing::enabled!(target: ACCESS, Level::INFO)
+        };
+        let span = if self.settings.spans {
+            tracing::info_span!("request", request_id = id.as_str())
+        } else {
+            Span::none()
+        };
+        let exchange = Exchange {
+            started,
+            endpoint: Arc::clone(&self.endpoint),
+            method: request.method().clone(),
+            uri: logged.then(|| request.uri().clone()),
+            id: id.clone(),
+        };
+        if self.settings.loopback_hosts_only
+            && let Err(problem) = host::check(&request)
+        {
+            return Running {
+                inner: None,
+                early: Some(problem),
+                exchange: Some(exchange),
+                span,
+            };
+        }
+        request.extensions_mut().insert(id);
+        let entered = span.enter();
+        let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
+        drop(entered);
+        match inner {
+            Ok(inner) => Running {
+                inner: Some(inner),
+                early: None,
+                exchange: Some(exchange),
+                span,
+            },
+            Err(panic) => {
+                let problem = panicked(&*panic, &exchange);
+                Running {
+                    inner: None,
+                    early: Some(problem),
+                    exchange: Some(exchange),
+                    span,
+                }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A request on its way. Dropped before its answer, it counts as closed by the client.
+    pub(crate) struct Running<F> {
+        #[pin]
+        inner: Option<F>,
+        early: Option<Problem>,
+        exchange: Option<Exchange>,
+        span: Span,
+    }
+
+    impl<F> PinnedDrop for Running<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(exchange) = this.project().exchange.take() {
+                exchange.record(CLIENT_CLOSED);
+            }
+        }
+    }
+}
+
+impl<F> Future for Running<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let mut response = match (this.early.take(), this.inner.as_mut().as_pin_mut()) {
+            (None, Some(inner)) => {
+                let entered = this.span.enter();
+                let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(cx)));
+                drop(entered);
+                match polled {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Ready(Ok(response))) => response,
+                    Ok(Poll::Ready(Err(never))) => match never {},
+                    Err(panic) => {
+                        // What the handler held may panic again while it is dropped.
+                        let dropped = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
+                        let problem = match this.exchange {
+                            Some(exchange) => panicked(&*dropped.err().unwrap_or(panic), exchange),
+                            None => Problem::new(Kind::Internal, "the handler panicked"),
+                        };
+                        ApiError(problem).into_response()
+                    }
+                }
+            }
+            (Some(problem), _) => ApiError(problem).into_response(),
+            // Polled again after it was ready, which is against the contract of futures.
+            (None, None) => return Poll::Pending,
+        };
+        if let Some(exchange) = this.exchange.take() {
+            exchange.finish(&mut response);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What the end of a request needs to know of its start.
+struct Exchange {
+    started: Instant,
+    endpoint: Arc<OnceLock<Endpoint>>,
+    method: Method,
+    /// Kept only where the access log is written.
+    uri: Option<Uri>,
+    id: RequestId,
+}
+
+impl Exchange {
+    fn finish(self, response: &mut Response) {
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            if problem.kind == Kind::Internal {
+                tracing::error!(
+                    request_id = self.id.as_str(),
+                    route = self.route(),
+                    detail = problem.detail,
+                    "internal error"
+                );
+            }
+            problem::render(response, &problem, self.id.as_str());
+        }
+        let headers = response.headers_mut();
+        if headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+        {
+            headers.insert(
+                header::X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            );
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
+        headers.insert(X_REQUEST_ID, self.id.header());
+        self.record(response.status().as_u16());
+    }
+
+    fn record(&self, status: u16) {
+        let Some(endpoint) = self.endpoint.get() else {
+            return;
+        };
+        let took = self.started.elapsed();
+        endpoint.record(&self.method, status, took);
+        let Some(uri) = &self.uri else { return };
+        let duration_ms = took.as_secs_f64() * 1e3;
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    target: ACCESS,
+                    $level,
+                    method = self.method.as_str(),
+                    path = uri.path(),
+                    route = endpoint.route(),
+                    status,
+                    duration_ms,
+                    request_id = self.id.as_str(),
+                    "request"
+                )
+            };
+        }
+        if endpoint.is_quiet() {
+            line!(Level::DEBUG);
+        } else {
+            line!(Level::INFO);
+        }
+    }
+
+    fn route(&self) -> &str {
+        self.endpoint.get().map_or("", Endpoint::route)
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send), exchange: &Exchange) -> Problem {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    tracing::error!(
+        request_id = exchange.id.as_str(),
+        route = exchange.route(),
+        panic = text,
+        "a handler panicked"
+    );
+    Problem::new(Kind::Internal, "the handler panicked")
+}
