@@ -1,1 +1,52 @@
+//! The client of Tidewire's HTTP API and the SDK for workers.
+//!
+//! This room knows the wire and nothing of the server: the types in [`model`] are its own, and read
+//! tolerantly (a field that it does not know is skipped, a field that is missing has a default), so
+//! a client goes on working against a server of another age. The server is authoritative in all it
+//! says; what the client checks by itself is only what it needs to send a request at all.
+//!
+//! - [`Client`]: one method for each route, in groups: [`Client::events`], [`Client::jobs`],
+//!   [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe
+//!   (see [`Retry`]).
+//! - [`Tail`]: the live log, which reconnects by itself and neither skips nor repeats an event.
+//! - [`worker`]: runs jobs in this process.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidewire_client::{Client, NewEvent, NewJob};
+//!
+//! let client = Client::new("http://127.0.0.1:8080", None)?;
+//! let stored = client.events().append(&NewEvent::new("user.signed-up").payload(&"ann")?).await?;
+//! let job = client.jobs().enqueue(&NewJob::new("echo").payload(&stored.id)?).await?;
+//! println!("event {} is number {}, job {} is {}", stored.id, stored.seq, job.id, job.status);
+//! # Ok(())
+//! # }
+//! ```
 
+mod analytics;
+mod client;
+mod error;
+mod events;
+mod jobs;
+pub mod model;
+mod pages;
+mod retry;
+mod sse;
+mod tail;
+mod tenants;
+mod transport;
+pub mod worker;
+
+pub use analytics::Analytics;
+pub use client::{Builder, Client};
+pub use error::{Error, FieldError, Problem, Result, TransportError, TransportKind};
+pub use events::{EventQuery, Events};
+pub use jobs::{ClaimRequest, JobQuery, Jobs};
+pub use model::{
+    Appended, Attempt, ClaimedJob, Event, Health, Job, JobStatus, NewEvent, NewJob, Page,
+};
+pub use pages::Pages;
+pub use retry::Retry;
+pub use tail::{Tail, TailEvent, TailQuery};
+pub use tenants::Tenants;
+pub use worker::{Failure, JobContext, Output, Processor, Worker};

@@ -1,0 +1,6 @@
+//! The client against a server that a test scripts, over real connections.
+
+mod retry;
+mod support;
+mod tail;
+mod worker;
