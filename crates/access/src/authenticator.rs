@@ -1,0 +1,323 @@
+//! Who asks. The store is authoritative; what it said is remembered for [`TTL`], because this runs
+//! before every request: a known key costs one SHA-256 and one look into a map.
+//!
+//! A key that this process revokes is forgotten before its revocation is answered; one that another
+//! process revokes is good for [`TTL`] at most. A wrong key is remembered as briefly, what does not
+//! look like a key never reaches the store, and few lookups of unknown keys run at once, so that a
+//! flood of guesses leaves the readers to others.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidewire_core::{Clock, Principal, Scope, Scopes, principal::DEFAULT_TENANT};
+use tidewire_db::{Db, Tx};
+use tokio::sync::Semaphore;
+
+use crate::{
+    AccessConfig, Error, Result,
+    cache::Bounded,
+    last_used::{LastNote, LastUsed},
+    model::KEY_MAX,
+    secret::{self, Hash256},
+    store::{KeyRow, Store},
+};
+
+/// For how long the store's word on a key is taken.
+const TTL: Duration = Duration::from_secs(5);
+/// From this age on one of those who use a key asks the store again, while the others go on:
+/// otherwise all of them would ask at the moment at which it is forgotten.
+const REFRESH: Duration = Duration::from_secs(4);
+const KEYS_KEPT: usize = 20_000;
+const WRONG_KEPT: usize = 20_000;
+const TENANTS_KEPT: usize = 20_000;
+/// Lookups of unknown keys at a time.
+const UNKNOWN_AT_ONCE: usize = 2;
+
+/// What a request shows of who it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shown<'r> {
+    pub key: Option<&'r str>,
+    pub tenant: Option<&'r str>,
+}
+
+/// What memory alone can say.
+pub(crate) enum Known {
+    Caller(Principal),
+    /// The store must be asked.
+    Ask(Question),
+}
+
+pub(crate) struct Question {
+    who: Who,
+    tenant: Option<String>,
+}
+
+enum Who {
+    Found(Caller),
+    Key { hash: Hash256, known_before: bool },
+}
+
+/// A principal before it has chosen its tenant.
+#[derive(Clone)]
+struct Caller {
+    principal: Principal,
+    /// Whether it may act for any tenant: the operator and the fleet's agents.
+    roams: bool,
+}
+
+/// A key that the store knows.
+struct Entry {
+    caller: Caller,
+    /// The tenant that the key is listed under. An admin key acts on another one.
+    home: Arc<str>,
+    id: Arc<str>,
+    hash: Hash256,
+    checked: Instant,
+    refreshing: AtomicBool,
+    last_note: LastNote,
+}
+
+struct Memory {
+    keys: Bounded<Hash256, Arc<Entry>>,
+    wrong: Bounded<Hash256, Instant>,
+    /// Tenants are never deleted.
+    tenants: Bounded<Arc<str>, ()>,
+    /// How many keys were revoked here. An answer of the store from before a revocation is not
+    /// kept after it.
+    revocations: u64,
+}
+
+pub(crate) struct Authenticator {
+    db: Db,
+    clock: Clock,
+    store: Store,
+    admin: Option<(Hash256, Caller)>,
+    agent: Option<(Hash256, Caller)>,
+    open: Option<Caller>,
+    memory: Arc<Mutex<Memory>>,
+    unknown: Semaphore,
+    default_tenant: Arc<str>,
+    pub(crate) last_used: LastUsed,
+}
+
+impl Authenticator {
+    pub(crate) fn new(db: Db, clock: Clock, store: Store, config: &AccessConfig) -> Self {
+        let default_tenant: Arc<str> = DEFAULT_TENANT.into();
+        let caller = |scopes: Scopes| Caller {
+            principal: Principal {
+                tenant: Arc::clone(&default_tenant),
+                scopes,
+                key_id: None,
+            },
+            roams: true,
+        };
+        let configured = |key: &Option<String>, scope: Scope| {
+            key.as_ref()
+                .map(|key| (Hash256::of(key), caller([scope].into_iter().collect())))
+        };
+        Authenticator {
+            db,
+            clock,
+            store,
+            admin: configured(&config.admin_key, Scope::Admin),
+            agent: configured(&config.agent_api_key, Scope::Fleet),
+            open: config.open.then(|| caller(Scopes::all())),
+            memory: Arc::new(Mutex::new(Memory {
+                keys: Bounded::new(KEYS_KEPT),
+                wrong: Bounded::new(WRONG_KEPT),
+                tenants: Bounded::new(TENANTS_KEPT),
+                revocations: 0,
+            })),
+            unknown: Semaphore::new(UNKNOWN_AT_ONCE),
+            default_tenant,
+            last_used: LastUsed::default(),
+        }
+    }
+
+    /// Answers from memory if it can. In open mode a request without a key is the operator's; a key
+    /// that is shown is still held to be meant: a valid one acts as itself, and a wrong one is
+    /// refused, since a client that believes to be somebody must not silently be somebody else.
+    pub(crate) fn know(&self, shown: Shown<'_>, now: Instant) -> Result<Known> {
+        let who = match (shown.key, &self.open) {
+            (Some(key), _) => self.recognise(key, now)?,
+            (None, Some(operator)) => Who::Found(operator.clone()),
+            (None, None) => return Err(Error::NoKey),
+        };
+        let Some(tenant) = shown.tenant else {
+            return Ok(match who {
+                Who::Found(caller) => Known::Caller(caller.principal),
+                who @ Who::Key { .. } => Known::Ask(Question { who, tenant: None }),
+            });
+        };
+        if let Who::Found(caller) = &who {
+            if !caller.roams {
+                return Err(Error::TenantNotChosen);
+            }
+            if let Some(tenant) = self.known_tenant(tenant) {
+                return Ok(Known::Caller(Principal {
+                    tenant,
+                    ..caller.principal.clone()
+                }));
+            }
+        }
+        Ok(Known::Ask(Question {
+            who,
+            tenant: Some(tenant.to_owned()),
+        }))
+    }
+
+    /// Answers with the store's help.
+    pub(crate) async fn ask(&self, question: Question, now: Instant) -> Result<Principal> {
+        let caller = match question.who {
+            Who::Found(caller) => caller,
+            Who::Key { hash, known_before } => self.look_up(hash, known_before, now).await?,
+        };
+        let Some(tenant) = question.tenant else {
+            return Ok(caller.principal);
+        };
+        if !caller.roams {
+            return Err(Error::TenantNotChosen);
+        }
+        let tenant = self.tenant(&tenant).await?;
+        Ok(Principal {
+            tenant,
+            ..caller.principal
+        })
+    }
+
+    /// The tenant, if there is one of this id.
+    pub(crate) async fn tenant(&self, id: &str) -> Result<Arc<str>> {
+        if let Some(tenant) = self.known_tenant(id) {
+            return Ok(tenant);
+        }
+        match self.store.tenant(&mut self.db.read(), id).await? {
+            Some(tenant) => {
+                let tenant: Arc<str> = tenant.id.into();
+                self.memory().tenants.insert(Arc::clone(&tenant), ());
+                Ok(tenant)
+            }
+            None => Err(Error::UnknownTenant(id.to_owned())),
+        }
+    }
+
+    /// To be called in the transaction that deletes the key: once that is durable, nobody comes
+    /// through with the key any more.
+    pub(crate) fn revoke_on_commit(&self, tx: &mut Tx, hash: Hash256) {
+        let memory = Arc::clone(&self.memory);
+        tx.on_commit(move || {
+            let mut memory = lock(&memory);
+            memory.revocations += 1;
+            memory.keys.remove(&hash);
+        });
+    }
+
+    fn recognise(&self, key: &str, now: Instant) -> Result<Who> {
+        if key.len() > KEY_MAX {
+            return Err(Error::WrongKey);
+        }
+        let hash = Hash256::of(key);
+        for (configured, caller) in [&self.admin, &self.agent].into_iter().flatten() {
+            if *configured == hash {
+                return Ok(Who::Found(caller.clone()));
+            }
+        }
+        if !secret::is_key(key) {
+            return Err(Error::WrongKey);
+        }
+        let mut memory = self.memory();
+        if let Some(entry) = memory.keys.get(&hash).filter(|entry| entry.hash == hash) {
+            let age = now.saturating_duration_since(entry.checked);
+            let refresh = age >= REFRESH && !entry.refreshing.swap(true, Ordering::Relaxed);
+            if age >= TTL || refresh {
+                return Ok(Who::Key {
+                    hash,
+                    known_before: true,
+                });
+            }
+            self.used(entry);
+            return Ok(Who::Found(entry.caller.clone()));
+        }
+        match memory.wrong.get(&hash) {
+            Some(since) if now.saturating_duration_since(*since) < TTL => Err(Error::WrongKey),
+            _ => Ok(Who::Key {
+                hash,
+                known_before: false,
+            }),
+        }
+    }
+
+    async fn look_up(&self, hash: Hash256, known_before: bool, now: Instant) -> Result<Caller> {
+        let _permit = if known_before {
+            None
+        } else {
+            self.unknown.acquire().await.ok()
+        };
+        let revocations = self.memory().revocations;
+        let row = self
+            .store
+            .key_by_hash(&mut self.db.read(), hash)
+            .await?
+            .filter(|row| row.hash == hash);
+        let mut memory = self.memory();
+        let Some(row) = row else {
+            memory.keys.remove(&hash);
+            memory.wrong.insert(hash, now);
+            return Err(Error::WrongKey);
+        };
+        let before = memory
+            .keys
+            .get(&hash)
+            .map(|entry| entry.last_note.carried());
+        let entry = self.entry(row, before, now);
+        self.used(&entry);
+        let caller = entry.caller.clone();
+        if memory.revocations == revocations {
+            memory.keys.insert(hash, Arc::new(entry));
+        }
+        Ok(caller)
+    }
+
+    fn entry(&self, row: KeyRow, last_note: Option<LastNote>, now: Instant) -> Entry {
+        let home: Arc<str> = row.tenant.into();
+        let id: Arc<str> = row.id.into();
+        let roams = row.scopes.has(Scope::Admin);
+        let tenant = if roams { &self.default_tenant } else { &home };
+        let principal = Principal {
+            tenant: Arc::clone(tenant),
+            scopes: row.scopes,
+            key_id: Some(Arc::clone(&id)),
+        };
+        Entry {
+            caller: Caller { principal, roams },
+            home,
+            id,
+            hash: row.hash,
+            checked: now,
+            refreshing: AtomicBool::new(false),
+            last_note: last_note.unwrap_or_else(|| LastNote::new(row.last_used_at)),
+        }
+    }
+
+    fn used(&self, entry: &Entry) {
+        self.last_used.note(&entry.last_note, self.clock.now(), || {
+            (Arc::clone(&entry.home), Arc::clone(&entry.id))
+        });
+    }
+
+    fn known_tenant(&self, id: &str) -> Option<Arc<str>> {
+        self.memory().tenants.get_key(id).cloned()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
