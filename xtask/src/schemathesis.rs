@@ -172,6 +172,7 @@ fn listen(output: ChildStdout, mut log: File) -> mpsc::Receiver<String> {
 const LOG: &str = "server.log";
 /// How much of the log is shown after a failure.
 const LOG_LINES: usize = 40;
+const LOG_COLUMNS: usize = 240;
 
 /// A folder outside the project, where no `.env` of a developer is found; kept when the run failed.
 struct Scratch {
@@ -198,7 +199,7 @@ impl Scratch {
         let lines: Vec<&str> = text.lines().collect();
         println!("\nthe end of the server's log, {}:", log.display());
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            println!("  {line}");
+            println!("  {}", line.chars().take(LOG_COLUMNS).collect::<String>());
         }
     }
 }

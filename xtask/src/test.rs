@@ -103,9 +103,11 @@ fn cargo_test(tally: &mut Tally, full: bool) -> Result<Outcome> {
             sum.passed, sum.ignored
         )));
     }
-    // A test program that crashed, or a documentation test that did not build, leaves no count.
-    tally.lost |= sum.failed == 0;
-    bail!("{} failed, `cargo test` ended with {status}", sum.failed)
+    if sum.failed == 0 {
+        tally.lost = true;
+        bail!("a test program crashed or did not build: `cargo test` ended with {status}");
+    }
+    bail!("{} failed", sum.failed)
 }
 
 impl Tally {
