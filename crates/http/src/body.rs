@@ -1,6 +1,6 @@
 //! Reading a request's body: media type, size and time are bounded before anything is parsed.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use axum::{body::Body, extract::Request};
 use bytes::{Bytes, BytesMut};
@@ -8,6 +8,7 @@ use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tidewire_core::{Kind, Problem, problem::clip};
+use tokio::time::timeout;
 
 /// What a body may weigh where a route says nothing.
 pub const DEFAULT_BODY_LIMIT: usize = 8 << 20;
@@ -57,12 +58,15 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
 /// The next piece of data; trailers are passed over.
 async fn data(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     while !body.is_end_stream() {
-        let frame = tokio::time::timeout(SILENCE, body.frame())
-            .await
-            .map_err(|_| {
+        let mut next = body.frame();
+        // Nearly always there already, and then no timer is made.
+        let frame = match futures_util::poll!(&mut next) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => timeout(SILENCE, next).await.map_err(|_| {
                 let text = format!("nothing of the body came for {} s", SILENCE.as_secs());
                 Problem::new(Kind::Malformed, text)
-            })?;
+            })?,
+        };
         match frame {
             None => break,
             Some(Err(_)) => {

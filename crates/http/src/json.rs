@@ -12,12 +12,12 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, SeqAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor},
 };
 use serde_path_to_error::{Path, Segment};
 use tidewire_core::{Kind, Problem, json};
 
-use crate::{ApiError, BodyLimit, DEFAULT_BODY_LIMIT, body, media_type};
+use crate::{ApiError, BodyLimit, DEFAULT_BODY_LIMIT, body, media_type, strict::Strict};
 
 /// A body of `application/json`, and an answer of it. Request types say `deny_unknown_fields`.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,9 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// Parses one JSON document. Syntax errors name line and column; everything else names a pointer.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    match serde_json::from_slice(bytes) {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = T::deserialize(Strict(&mut reader)).and_then(|value| reader.end().map(|()| value));
+    match value {
         Ok(value) => no_nul(bytes).map(|()| value),
         Err(error) => Err(explain::<T>(bytes, &error)),
     }
@@ -75,11 +77,13 @@ fn no_nul(bytes: &[u8]) -> Result<(), Problem> {
 }
 
 fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
-    if !error.is_data() {
-        return malformed(bytes, error);
+    // A wrong field in what is no JSON at all: the bytes come first.
+    let syntax = serde_json::from_slice::<IgnoredAny>(bytes).err();
+    if let Some(syntax) = syntax.as_ref().or((!error.is_data()).then_some(error)) {
+        return malformed(bytes, syntax);
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(Strict(&mut reader)) {
         Err(located) if located.inner().is_data() => {
             let pointer = pointer(located.path());
             Problem::invalid(pointer, without_place(located.inner()))

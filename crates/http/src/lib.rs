@@ -21,6 +21,7 @@ mod request_id;
 mod rewrite;
 mod serve;
 pub mod sse;
+mod strict;
 
 pub use app::{App, AppService, Config, Origin};
 pub use body::{BodyLimit, DEFAULT_BODY_LIMIT, body, media_type};

@@ -1,5 +1,7 @@
 //! Query strings and path parameters, read strictly: what a client mistypes is told, not ignored.
 
+use std::{borrow::Cow, collections::HashSet};
+
 use axum::extract::{FromRequestParts, rejection::PathRejection};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -22,14 +24,26 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
 
 fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     check_escapes(text, "query string")?;
-    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
-    serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let name = error.path().iter().find_map(|segment| match segment {
-            Segment::Map { key } => Some(key.as_str()),
-            _ => None,
-        });
-        Problem::invalid(name.unwrap_or_default(), error.inner().to_string())
-    })
+    let pairs = || form_urlencoded::parse(text.as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs())).map_err(
+        |error| {
+            let wrong = error.path().iter().find_map(|segment| match segment {
+                Segment::Map { key } => Some(key.clone()),
+                _ => None,
+            });
+            // A repeated parameter is found by the type before its place is known.
+            let name = wrong.or_else(|| repeated(pairs())).unwrap_or_default();
+            Problem::invalid(name, error.inner().to_string())
+        },
+    )
+}
+
+fn repeated(pairs: form_urlencoded::Parse<'_>) -> Option<String> {
+    let mut seen = HashSet::new();
+    pairs
+        .map(|(name, _)| name)
+        .find(|name| !seen.insert(name.clone()))
+        .map(Cow::into_owned)
 }
 
 /// The parameters in the path.

@@ -136,8 +136,7 @@ fn protocol(limits: Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .pipeline_flush(true);
+        .header_read_timeout(limits.head);
     builder
         .http2()
         .timer(TokioTimer::new())

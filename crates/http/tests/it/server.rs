@@ -1,0 +1,226 @@
+//! The server loop over real sockets.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use tidewire_http::{Limits, serve, sse};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    /// Told when a request has reached the slow handler.
+    entered: Arc<Notify>,
+    /// Lets the slow handler answer.
+    leave: Arc<Notify>,
+    server: JoinHandle<usize>,
+}
+
+/// How long a test waits for what must happen.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn start(limits: Limits) -> Running {
+    let (shutdown, entered, leave) = (
+        CancellationToken::new(),
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+    );
+    let (entering, leaving, ending) = (Arc::clone(&entered), Arc::clone(&leave), shutdown.clone());
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route(
+            "/slow",
+            get(move || async move {
+                entering.notify_one();
+                leaving.notified().await;
+                "slow"
+            }),
+        )
+        .route(
+            "/stream",
+            get(move || async move { sse::response(futures_util::stream::pending(), &ending) }),
+        )
+        .with_state(());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, app, shutdown.clone(), limits));
+    Running {
+        address,
+        shutdown,
+        entered,
+        leave,
+        server,
+    }
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    timeout(DEADLINE, TcpStream::connect(address))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+async fn ask(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// Reads until `end` has come, or the end.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    timeout(DEADLINE, async {
+        loop {
+            let n = stream.read(&mut buffer).await.unwrap_or(0);
+            text.extend_from_slice(&buffer[..n]);
+            let seen = String::from_utf8_lossy(&text);
+            if n == 0 || (!end.is_empty() && seen.contains(end)) {
+                return seen.into_owned();
+            }
+        }
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_what_is_in_flight_and_takes_nothing_new() {
+    let running = start(Limits::default()).await;
+    let mut slow = connect(running.address).await;
+    ask(&mut slow, "/slow").await;
+    let mut idle = connect(running.address).await;
+    ask(&mut idle, "/").await;
+    read_until(&mut idle, "hello").await;
+    let mut stream = connect(running.address).await;
+    ask(&mut stream, "/stream").await;
+    read_until(&mut stream, "\r\n\r\n").await;
+    timeout(DEADLINE, running.entered.notified()).await.unwrap();
+
+    running.shutdown.cancel();
+    assert_eq!(
+        read_until(&mut idle, "").await,
+        "",
+        "an idle connection is closed"
+    );
+    assert!(
+        read_until(&mut stream, "").await.ends_with("0\r\n\r\n"),
+        "an endless stream ends properly"
+    );
+    // The listener is closed before the drain begins; poll, for the loop may not have run yet.
+    timeout(DEADLINE, async {
+        while TcpStream::connect(running.address).await.is_ok() {}
+    })
+    .await
+    .unwrap();
+    assert!(!running.server.is_finished());
+
+    running.leave.notify_one();
+    assert!(read_until(&mut slow, "").await.ends_with("slow"));
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut() {
+    let running = start(Limits {
+        drain: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
+    let mut slow = connect(running.address).await;
+    ask(&mut slow, "/slow").await;
+    timeout(DEADLINE, running.entered.notified()).await.unwrap();
+    running.shutdown.cancel();
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 1);
+    assert_eq!(read_until(&mut slow, "").await, "");
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_a_place() {
+    let running = start(Limits {
+        connections: 1,
+        ..Limits::default()
+    })
+    .await;
+    let mut first = connect(running.address).await;
+    ask(&mut first, "/slow").await;
+    timeout(DEADLINE, running.entered.notified()).await.unwrap();
+    let mut second = connect(running.address).await;
+    ask(&mut second, "/").await;
+    let mut byte = [0];
+    assert!(
+        timeout(Duration::from_millis(100), second.read(&mut byte))
+            .await
+            .is_err(),
+        "it is not served yet"
+    );
+    running.leave.notify_one();
+    read_until(&mut first, "slow").await;
+    drop(first);
+    assert!(
+        read_until(&mut second, "hello")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    running.shutdown.cancel();
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_half_a_head_loses_its_place() {
+    let limits = Limits {
+        head: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let running = start(limits).await;
+    // `PRI` could still become HTTP/2, so the protocol is not known yet.
+    for opening in ["", "PRI", "GET / HTTP/1.1\r\nHost: lo"] {
+        let mut stream = connect(running.address).await;
+        stream.write_all(opening.as_bytes()).await.unwrap();
+        let text = read_until(&mut stream, "").await;
+        assert!(
+            text.is_empty() || text.starts_with("HTTP/1.1 408"),
+            "{opening:?}: {text}"
+        );
+    }
+    running.shutdown.cancel();
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_the_server_goes_on() {
+    let running = start(Limits::default()).await;
+    for garbage in [
+        "\0\0\0\0",
+        "GET\r\n\r\n",
+        "GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+    ] {
+        let mut stream = connect(running.address).await;
+        stream.write_all(garbage.as_bytes()).await.unwrap();
+        let text = read_until(&mut stream, "").await;
+        assert!(
+            text.is_empty() || text.starts_with("HTTP/1.1 4"),
+            "{garbage:?}: {text}"
+        );
+    }
+    // What follows a complete request is the next request, and is refused without harm to the first.
+    let mut stream = connect(running.address).await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\x01garbage\r\n\r\n")
+        .await
+        .unwrap();
+    let text = read_until(&mut stream, "").await;
+    assert!(
+        text.starts_with("HTTP/1.1 200") && text.contains("hello"),
+        "{text}"
+    );
+    running.shutdown.cancel();
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
+}
