@@ -26,7 +26,10 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const JOBS: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(3600) };
+    const JOBS: Backoff = Backoff {
+        base: Duration::from_secs(2),
+        cap: Duration::from_secs(3600),
+    };
 
     #[test]
     fn doubles_up_to_the_cap() {

@@ -25,11 +25,16 @@ impl Clock {
     /// A clock that stands still until it is told otherwise. For tests.
     #[must_use]
     pub fn fake(at: Time) -> Self {
-        Self { fake_micros: Some(Arc::new(AtomicI64::new(at.micros()))) }
+        Self {
+            fake_micros: Some(Arc::new(AtomicI64::new(at.micros()))),
+        }
     }
 
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the door that the ban points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door that the ban points to"
+    )]
     pub fn now(&self) -> Time {
         match &self.fake_micros {
             Some(micros) => Time::from_micros(micros.load(Ordering::SeqCst)),
@@ -48,7 +53,10 @@ impl Clock {
 
 /// Bytes fit for secrets: the thread's generator is a reseeded CSPRNG.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the door that the ban points to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the door that the ban points to"
+)]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);

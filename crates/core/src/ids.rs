@@ -11,6 +11,8 @@ use ulid::Ulid;
 
 use crate::{Clock, Time, clock};
 
+/// Characters of an id.
+pub const LENGTH: usize = 26;
 /// The longest position that an id can carry: 2^48 - 1, 281 trillion events in one tenant.
 pub const MAX_POS: u64 = (1 << 48) - 1;
 
@@ -20,7 +22,9 @@ pub fn new_id(clock: &Clock) -> String {
     static LAST: Mutex<u128> = Mutex::new(0);
     let random = u128::from_le_bytes(clock::random_bytes()) >> 48;
     let fresh = Ulid::from_parts(millis(clock.now()), random).0;
-    let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut last = LAST
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     // Within one millisecond (or after the clock went back) the next id follows the last one.
     *last = if fresh > *last { fresh } else { *last + 1 };
     Ulid(*last).to_string()
@@ -66,7 +70,10 @@ pub fn is_id(text: &str) -> bool {
 pub fn new_secret(prefix: &str) -> String {
     use base64::Engine as _;
     let bytes = clock::random_bytes::<32>();
-    format!("{prefix}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+    format!(
+        "{prefix}{}",
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    )
 }
 
 fn parse(text: &str) -> Option<Ulid> {

@@ -22,7 +22,13 @@ pub struct Fault {
 
 /// Checks a syntactically valid JSON text against the limits.
 pub fn check(text: &str) -> Result<(), Fault> {
-    Scan { bytes: text.as_bytes(), at: 0, path: Vec::new() }.run().map_err(|(path, detail)| Fault {
+    Scan {
+        bytes: text.as_bytes(),
+        at: 0,
+        path: Vec::new(),
+    }
+    .run()
+    .map_err(|(path, detail)| Fault {
         pointer: pointer(text, &path),
         detail,
     })
@@ -54,7 +60,11 @@ impl Scan<'_> {
                         return Err(self.fault(format!("is nested deeper than {MAX_DEPTH} levels")));
                     }
                     expect_key = byte == b'{';
-                    self.path.push(if expect_key { Step::Key(0, 0) } else { Step::Index(0) });
+                    self.path.push(if expect_key {
+                        Step::Key(0, 0)
+                    } else {
+                        Step::Index(0)
+                    });
                     self.at += 1;
                 }
                 b'}' | b']' => {
@@ -173,11 +183,14 @@ impl Scan<'_> {
             self.at += 1;
         }
         if digits > MAX_DIGITS {
-            return Some(format!("is a number of {digits} digits, and at most {MAX_DIGITS} are kept"));
+            return Some(format!(
+                "is a number of {digits} digits, and at most {MAX_DIGITS} are kept"
+            ));
         }
         // The power of ten of the first significant digit; zero has none, and its exponent counts.
         let integer_digits = i64::try_from(point.unwrap_or(digits)).unwrap_or(i64::MAX);
-        let leading = first_significant.map_or(0, |at| integer_digits - 1 - i64::try_from(at).unwrap_or(0));
+        let leading =
+            first_significant.map_or(0, |at| integer_digits - 1 - i64::try_from(at).unwrap_or(0));
         let power = exponent.saturating_add(leading);
         if power.saturating_abs() > MAX_EXPONENT || exponent.saturating_abs() > MAX_EXPONENT + 40 {
             let text = String::from_utf8_lossy(&self.bytes[start..self.at]);
@@ -201,7 +214,8 @@ fn pointer(text: &str, path: &[Step]) -> String {
             Step::Index(n) => pointer.push_str(&format!("/{n}")),
             Step::Key(start, end) => {
                 let raw = text.get(*start..*end).unwrap_or_default();
-                let key: String = serde_json::from_str(raw).unwrap_or_else(|_| raw.trim_matches('"').to_owned());
+                let key: String =
+                    serde_json::from_str(raw).unwrap_or_else(|_| raw.trim_matches('"').to_owned());
                 pointer.push('/');
                 pointer.push_str(&escape(&key));
             }
@@ -244,7 +258,10 @@ mod tests {
 
     #[test]
     fn faults_name_their_place() {
-        assert!(fault(r#"{"a":[1,{"b/c":"\u0000"}]}"#).starts_with("/a/1/b~1c contains the character NUL"));
+        assert!(
+            fault(r#"{"a":[1,{"b/c":"\u0000"}]}"#)
+                .starts_with("/a/1/b~1c contains the character NUL")
+        );
         assert!(fault(r#"{"x":"\ud800"}"#).starts_with("/x contains the lone surrogate \\ud800"));
         assert!(fault(r#"["ok","\udc00"]"#).starts_with("/1 contains the lone surrogate"));
         assert!(fault(r#"{"\ud800":1}"#).contains("lone surrogate"));

@@ -9,10 +9,18 @@ pub const TYPE_MAX: usize = 255;
 /// Checks a name against the alphabet `[A-Za-z0-9._:-]` and a length of 1 to `max`.
 pub fn check(text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() || text.len() > max {
-        return Err(format!("must have 1 to {max} characters, it has {}", text.chars().count()));
+        return Err(format!(
+            "must have 1 to {max} characters, it has {}",
+            text.chars().count()
+        ));
     }
-    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'))) {
-        Some(bad) => Err(format!("the character {bad:?} is not one of A-Z a-z 0-9 . _ : -")),
+    match text
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-')))
+    {
+        Some(bad) => Err(format!(
+            "the character {bad:?} is not one of A-Z a-z 0-9 . _ : -"
+        )),
         None => Ok(()),
     }
 }

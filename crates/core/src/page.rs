@@ -12,7 +12,10 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked {
         None => Ok(DEFAULT_LIMIT),
         Some(n @ 1..=MAX_LIMIT) => Ok(n),
-        Some(n) => Err(Problem::invalid("limit", format!("must be 1 to {MAX_LIMIT}, it is {n}"))),
+        Some(n) => Err(Problem::invalid(
+            "limit",
+            format!("must be 1 to {MAX_LIMIT}, it is {n}"),
+        )),
     }
 }
 
@@ -27,7 +30,10 @@ pub fn key(list: &str, cursor: &str) -> Result<String, Problem> {
     let wrong = || Problem::invalid("cursor", "is not a `next_cursor` that this list gave out");
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
     let text = String::from_utf8(bytes).map_err(|_| wrong())?;
-    let key = text.strip_prefix(list).and_then(|rest| rest.strip_prefix(':')).ok_or_else(wrong)?;
+    let key = text
+        .strip_prefix(list)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .ok_or_else(wrong)?;
     Ok(key.to_owned())
 }
 

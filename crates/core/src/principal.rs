@@ -20,7 +20,13 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Write, Scope::Worker, Scope::Fleet, Scope::Admin];
+    pub const ALL: [Scope; 5] = [
+        Scope::Read,
+        Scope::Write,
+        Scope::Worker,
+        Scope::Fleet,
+        Scope::Admin,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -72,7 +78,11 @@ impl Scopes {
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Scopes(scopes.into_iter().fold(0, |bits, scope| bits | (1 << scope as u8)))
+        Scopes(
+            scopes
+                .into_iter()
+                .fold(0, |bits, scope| bits | (1 << scope as u8)),
+        )
     }
 }
 
@@ -93,7 +103,10 @@ impl FromStr for Scopes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').filter(|part| !part.is_empty()).map(str::parse).collect()
+        text.split(',')
+            .filter(|part| !part.is_empty())
+            .map(str::parse)
+            .collect()
     }
 }
 
@@ -144,6 +157,9 @@ mod tests {
         };
         assert!(principal("admin").require(Scope::Worker).is_ok());
         assert!(principal("read").require(Scope::Read).is_ok());
-        assert_eq!(principal("read").require(Scope::Write).unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(
+            principal("read").require(Scope::Write).unwrap_err().kind,
+            Kind::Forbidden
+        );
     }
 }

@@ -109,7 +109,12 @@ impl Problem {
             Kind::Unavailable | Kind::TooManyRequests => Some(Duration::from_secs(1)),
             _ => None,
         };
-        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after }
+        Problem {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after,
+        }
     }
 
     #[must_use]
@@ -126,7 +131,11 @@ impl Problem {
     #[must_use]
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
-        let text = if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") };
+        let text = if pointer.is_empty() {
+            detail.clone()
+        } else {
+            format!("{pointer}: {detail}")
+        };
         let mut problem = Self::new(Kind::Invalid, text);
         problem.errors.push(FieldError { pointer, detail });
         problem
@@ -134,7 +143,9 @@ impl Problem {
 
     /// All failures of one request, if there are any.
     pub fn all(errors: Vec<FieldError>) -> Result<(), Self> {
-        let Some(first) = errors.first() else { return Ok(()) };
+        let Some(first) = errors.first() else {
+            return Ok(());
+        };
         let mut problem = Self::invalid(first.pointer.clone(), first.detail.clone());
         problem.errors = errors;
         Err(problem)

@@ -8,14 +8,15 @@ use std::{
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
 use crate::{
     Batch, Dialect, Error, Lane, Query, Reader, Result, StoreUrl, Tx,
     dialect::SQLITE,
-    round::{self, Closure, Outcome, Sources},
+    lane::stopped,
+    round::{self, Closure, Outcome, Sources, Wake},
     sqlite::{self, WriteConnection},
 };
 
@@ -40,13 +41,16 @@ pub struct Db {
     dialect: &'static Dialect,
     readers: DatabaseConnection,
     sources: Sources,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     closures: mpsc::Sender<Box<dyn Closure>>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// Closures that may wait; a caller past them waits for a place.
 const CLOSURE_QUEUE: usize = 1024;
+
+/// How long closing waits for what is still to be written.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Db {
     /// Opens the store and starts its writer. Nothing is migrated yet.
@@ -55,9 +59,14 @@ impl Db {
         let connection = WriteConnection::open(path.clone()).await?;
         let readers = sqlite::readers(&path, options.readers).await?;
         let sources: Sources = Arc::default();
-        let wake = Arc::new(Notify::new());
+        let wake = Arc::new(Wake::default());
         let (closures, received) = mpsc::channel(CLOSURE_QUEUE);
-        let writer = tokio::spawn(round::run(connection, Arc::clone(&sources), Arc::clone(&wake), received));
+        let writer = tokio::spawn(round::run(
+            connection,
+            Arc::clone(&sources),
+            Arc::clone(&wake),
+            received,
+        ));
         Ok(Db {
             dialect: &SQLITE,
             readers,
@@ -79,11 +88,13 @@ impl Db {
         Reader::new(self.readers.clone(), self.dialect)
     }
 
-    /// Adds a lane. Lanes are applied in the order in which they were added, the same in every
-    /// round, so locks are always taken in one order; the log's appends come last.
+    /// Adds a lane; [`Batch::RANK`] says where in a round it is applied.
     pub fn lane<B: Batch>(&self, batch: B) -> Lane<B> {
         let (lane, source) = Lane::new(batch, Arc::clone(&self.wake));
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.push(source);
+        sources.sort_by_key(|source| source.rank());
+        drop(sources);
         lane
     }
 
@@ -97,8 +108,13 @@ impl Db {
         F: for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let closure = Box::new(Transact { label, work, answer, result: None });
-        let stopped = || E::from(Error::Unavailable("the writer has stopped".to_owned()));
+        let closure = Box::new(Transact {
+            label,
+            work,
+            answer,
+            result: None,
+        });
+        let stopped = || E::from(stopped());
         self.closures.send(closure).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
@@ -111,20 +127,25 @@ impl Db {
 
     /// Whether the store takes writes: commits an empty transaction.
     pub async fn ping_writer(&self) -> Result<()> {
-        self.transact("ping", |_| Box::pin(async { Ok::<(), Error>(()) })).await
+        self.transact("ping", |_| Box::pin(async { Ok::<(), Error>(()) }))
+            .await
     }
 
     /// Finishes what waits, closes the connections and releases the file.
     pub async fn close(self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (stop, stopped) = oneshot::channel();
-        // A last closure, behind everything that waits; the writer is then ended at rest.
-        if self.closures.send(Box::new(Barrier { stop })).await.is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(10), stopped).await;
-        }
-        if let Some(writer) = writer {
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.wake.close();
+        if let Some(mut writer) = writer
+            && tokio::time::timeout(CLOSE_WITHIN, &mut writer)
+                .await
+                .is_err()
+        {
+            tracing::warn!("the writer did not finish in time, what waits is refused");
             writer.abort();
-            let _ = writer.await;
         }
         let _ = self.readers.close().await;
     }
@@ -150,7 +171,11 @@ where
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             let result = (self.work)(tx).await;
-            let outcome = if result.is_ok() { Outcome::Commit } else { Outcome::Rollback };
+            let outcome = if result.is_ok() {
+                Outcome::Commit
+            } else {
+                Outcome::Rollback
+            };
             self.result = Some(result);
             Ok(outcome)
         })
@@ -165,27 +190,5 @@ where
     fn fail(self: Box<Self>, error: Error) {
         tracing::warn!(%error, label = self.label, "a transaction failed");
         let _ = self.answer.send(Err(error.into()));
-    }
-}
-
-struct Barrier {
-    stop: oneshot::Sender<()>,
-}
-
-impl Closure for Barrier {
-    fn label(&self) -> &'static str {
-        "close"
-    }
-
-    fn run<'a>(&'a mut self, _: &'a mut Tx) -> BoxFuture<'a, Result<Outcome>> {
-        Box::pin(async { Ok(Outcome::Rollback) })
-    }
-
-    fn done(self: Box<Self>) {
-        let _ = self.stop.send(());
-    }
-
-    fn fail(self: Box<Self>, _: Error) {
-        let _ = self.stop.send(());
     }
 }

@@ -39,7 +39,10 @@ impl JsonRows {
     /// The expression of one column.
     #[must_use]
     pub fn col(&self, name: &str) -> &str {
-        self.names.iter().find(|(known, _)| *known == name).map_or("NULL", |(_, text)| text)
+        self.names
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("NULL", |(_, text)| text)
     }
 }
 
@@ -50,7 +53,10 @@ pub struct Dialect {
     pub(crate) backend: DbBackend,
 }
 
-pub(crate) static SQLITE: Dialect = Dialect { name: "sqlite", backend: DbBackend::Sqlite };
+pub(crate) static SQLITE: Dialect = Dialect {
+    name: "sqlite",
+    backend: DbBackend::Sqlite,
+};
 
 impl Dialect {
     /// A statement. `?` stands for the next argument and appears nowhere else, not in a literal.
@@ -76,14 +82,28 @@ impl Dialect {
             .iter()
             .enumerate()
             .map(|(place, column)| match column {
-                Column::Text(name) | Column::Int(name) | Column::Time(name) | Column::Json(name) => {
+                Column::Text(name)
+                | Column::Int(name)
+                | Column::Time(name)
+                | Column::Json(name) => {
                     (*name, format!("json_extract({alias}.value, '$[{place}]')"))
                 }
-                Column::Bytes(name) => (*name, format!("unhex(json_extract({alias}.value, '$[{place}]'))")),
+                Column::Bytes(name) => (
+                    *name,
+                    format!("unhex(json_extract({alias}.value, '$[{place}]'))"),
+                ),
             })
             .collect();
-        let columns = names.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(", ");
-        JsonRows { from: format!("json_each(?) {alias}"), columns, names }
+        let columns = names
+            .iter()
+            .map(|(_, text)| text.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        JsonRows {
+            from: format!("json_each(?) {alias}"),
+            columns,
+            names,
+        }
     }
 
     /// A list of texts out of one JSON argument (an array of strings), for `IN (…)`.
@@ -118,7 +138,8 @@ impl Dialect {
 
     pub(crate) fn read_time(&self, row: &QueryResult, column: usize) -> Result<Option<Time>> {
         let text: Option<String> = row.try_get_by_index(column)?;
-        text.map(|text| text.parse().map_err(Error::Broken)).transpose()
+        text.map(|text| text.parse().map_err(Error::Broken))
+            .transpose()
     }
 }
 

@@ -50,7 +50,10 @@ impl From<Error> for Problem {
             }
             Error::Conflict(_) | Error::Broken(_) | Error::Setup(_) => {
                 tracing::error!(%error, "the store failed a request");
-                Problem::new(Kind::Internal, "an internal error: the log has it under this request id")
+                Problem::new(
+                    Kind::Internal,
+                    "an internal error: the log has it under this request id",
+                )
             }
         }
     }
@@ -59,9 +62,9 @@ impl From<Error> for Problem {
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match &error {
-            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
-                Error::Unavailable(error.to_string())
-            }
+            DbErr::ConnectionAcquire(
+                ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed,
+            ) => Error::Unavailable(error.to_string()),
             DbErr::Conn(RuntimeErr::SqlxError(inner))
             | DbErr::Exec(RuntimeErr::SqlxError(inner))
             | DbErr::Query(RuntimeErr::SqlxError(inner)) => Error::from(&**inner),
@@ -108,7 +111,9 @@ fn by_sqlite_code(code: i32, text: String) -> Error {
     match code {
         CONSTRAINT_PRIMARYKEY | CONSTRAINT_UNIQUE => Error::Conflict(text),
         _ => match code & 0xff {
-            BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN => Error::Unavailable(text),
+            BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN => {
+                Error::Unavailable(text)
+            }
             CONSTRAINT => Error::Broken(text),
             _ => Error::Broken(text),
         },

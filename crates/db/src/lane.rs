@@ -15,9 +15,9 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
-use crate::{Error, Result, Tx};
+use crate::{Error, Result, Tx, round::Wake};
 
 /// A kind of operation that is written in batches.
 pub trait Batch: Send + Sync + 'static {
@@ -28,6 +28,9 @@ pub trait Batch: Send + Sync + 'static {
 
     /// For metrics and logs.
     const NAME: &'static str;
+    /// Lanes of a lower rank are applied first, in every round, so that locks are always taken in
+    /// one order. The log's appends have the highest: they come last in any transaction.
+    const RANK: u8 = 50;
     /// How much of [`Batch::weight`] one round takes at most. One operation always fits.
     const ROUND: usize;
 
@@ -46,18 +49,21 @@ pub trait Batch: Send + Sync + 'static {
 /// The handle to a lane: cheap to clone.
 pub struct Lane<B: Batch> {
     shared: Arc<Shared<B>>,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
 }
 
 impl<B: Batch> Clone for Lane<B> {
     fn clone(&self) -> Self {
-        Lane { shared: Arc::clone(&self.shared), wake: Arc::clone(&self.wake) }
+        Lane {
+            shared: Arc::clone(&self.shared),
+            wake: Arc::clone(&self.wake),
+        }
     }
 }
 
 /// More weight than this may not wait in a lane: past it callers are told to come back, so that
 /// memory stays bounded however slow the disk is.
-const MOST_WAITING: usize = 200_000;
+const MOST_WAITING: usize = 65_536;
 
 struct Shared<B: Batch> {
     batch: B,
@@ -72,9 +78,19 @@ struct Waiting<B: Batch> {
 }
 
 impl<B: Batch> Lane<B> {
-    pub(crate) fn new(batch: B, wake: Arc<Notify>) -> (Self, Arc<dyn Source>) {
-        let shared = Arc::new(Shared { batch, waiting: Mutex::default(), weight: AtomicUsize::new(0) });
-        (Lane { shared: Arc::clone(&shared), wake }, shared)
+    pub(crate) fn new(batch: B, wake: Arc<Wake>) -> (Self, Arc<dyn Source>) {
+        let shared = Arc::new(Shared {
+            batch,
+            waiting: Mutex::default(),
+            weight: AtomicUsize::new(0),
+        });
+        (
+            Lane {
+                shared: Arc::clone(&shared),
+                wake,
+            },
+            shared,
+        )
     }
 
     /// Hands an operation in and waits for its durable answer.
@@ -82,13 +98,24 @@ impl<B: Batch> Lane<B> {
         let weight = self.shared.batch.weight(&op).max(1);
         if self.shared.weight.fetch_add(weight, Ordering::Relaxed) > MOST_WAITING {
             self.shared.weight.fetch_sub(weight, Ordering::Relaxed);
-            return Err(Error::Unavailable(format!("more than {MOST_WAITING} rows wait to be written")));
+            return Err(Error::Unavailable(format!(
+                "more than {MOST_WAITING} rows wait to be written"
+            )));
         }
         let (answer, answered) = oneshot::channel();
         lock(&self.shared.waiting).push_back(Waiting { op, weight, answer });
-        self.wake.notify_one();
-        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer has stopped".to_owned())))
+        self.wake.wake();
+        if self.wake.is_closed()
+            && let Some(late) = Arc::clone(&self.shared).take()
+        {
+            late.fail(&stopped());
+        }
+        answered.await.unwrap_or_else(|_| Err(stopped()))
     }
+}
+
+pub(crate) fn stopped() -> Error {
+    Error::Unavailable("the writer has stopped".to_owned())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -97,6 +124,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A lane as the writer sees it: somewhere that batches come from.
 pub(crate) trait Source: Send + Sync {
+    fn rank(&self) -> u8;
     /// The next batch, if anything waits.
     fn take(self: Arc<Self>) -> Option<Box<dyn Pending>>;
 }
@@ -114,6 +142,10 @@ pub(crate) trait Pending: Send {
 }
 
 impl<B: Batch> Source for Shared<B> {
+    fn rank(&self) -> u8 {
+        B::RANK
+    }
+
     fn take(self: Arc<Self>) -> Option<Box<dyn Pending>> {
         let mut ops = Vec::new();
         let mut answers = Vec::new();
@@ -135,7 +167,14 @@ impl<B: Batch> Source for Shared<B> {
             return None;
         }
         self.weight.fetch_sub(weight, Ordering::Relaxed);
-        Some(Box::new(Gathered { lane: self, ops, answers, outs: Vec::new(), weight, since: Instant::now() }))
+        Some(Box::new(Gathered {
+            lane: self,
+            ops,
+            answers,
+            outs: Vec::new(),
+            weight,
+            since: Instant::now(),
+        }))
     }
 }
 
@@ -173,7 +212,13 @@ impl<B: Batch> Pending for Gathered<B> {
     }
 
     fn split(self: Box<Self>) -> Vec<Box<dyn Pending>> {
-        let Gathered { lane, ops, answers, since, .. } = *self;
+        let Gathered {
+            lane,
+            ops,
+            answers,
+            since,
+            ..
+        } = *self;
         ops.into_iter()
             .zip(answers)
             .map(|(op, answer)| {
@@ -193,8 +238,10 @@ impl<B: Batch> Pending for Gathered<B> {
 
     fn done(self: Box<Self>) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 rows")]
-        metrics::histogram!("tidewire_store_batch_rows", "lane" => B::NAME).record(self.weight as f64);
-        metrics::histogram!("tidewire_store_batch_seconds", "lane" => B::NAME).record(self.since.elapsed());
+        metrics::histogram!("tidewire_store_batch_rows", "lane" => B::NAME)
+            .record(self.weight as f64);
+        metrics::histogram!("tidewire_store_batch_seconds", "lane" => B::NAME)
+            .record(self.since.elapsed());
         for (answer, out) in self.answers.into_iter().zip(self.outs) {
             // A caller that hung up has its answer in the store.
             let _ = answer.send(Ok(out));

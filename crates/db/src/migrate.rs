@@ -32,7 +32,10 @@ impl Migration {
             hash.update(text.as_bytes());
             hash.update([0]);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -41,7 +44,11 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 
 impl Db {
     /// Brings the schema up to date.
-    pub async fn migrate(&self, migrations: &[Migration], clock: &Clock) -> Result<MigrationReport> {
+    pub async fn migrate(
+        &self,
+        migrations: &[Migration],
+        clock: &Clock,
+    ) -> Result<MigrationReport> {
         let table = self.dialect().ddl(TABLE);
         self.transact("migrate", move |tx| {
             let table = table.clone();
@@ -52,7 +59,11 @@ impl Db {
         let mut report = MigrationReport::default();
         for migration in migrations.iter().copied() {
             let clock = clock.clone();
-            let new = self.transact("migrate", move |tx| Box::pin(apply(tx, migration, clock.clone()))).await?;
+            let new = self
+                .transact("migrate", move |tx| {
+                    Box::pin(apply(tx, migration, clock.clone()))
+                })
+                .await?;
             if new {
                 tracing::info!(migration = migration.id, "applied a migration");
                 report.applied.push(migration.id);
@@ -64,9 +75,13 @@ impl Db {
     }
 
     async fn applied(&self) -> Result<Vec<(String, String)>> {
-        let sql = self.dialect().sql("SELECT id, checksum FROM schema_migrations ORDER BY id");
+        let sql = self
+            .dialect()
+            .sql("SELECT id, checksum FROM schema_migrations ORDER BY id");
         let rows = self.read().rows(&sql, Vec::new()).await?;
-        rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?)))
+            .collect()
     }
 
     /// Refuses a schema that this binary does not know: a newer one, or an edited one.
@@ -100,7 +115,16 @@ async fn apply(tx: &mut Tx, migration: Migration, clock: Clock) -> Result<bool> 
     for statement in migration.statements(dialect) {
         tx.batch(&statement).await?;
     }
-    let insert = dialect.sql("INSERT INTO schema_migrations (id, checksum, applied_at) VALUES (?, ?, ?)");
-    tx.execute(&insert, vec![migration.id.into(), migration.checksum().into(), clock.now().into()]).await?;
+    let insert =
+        dialect.sql("INSERT INTO schema_migrations (id, checksum, applied_at) VALUES (?, ?, ?)");
+    tx.execute(
+        &insert,
+        vec![
+            migration.id.into(),
+            migration.checksum().into(),
+            clock.now().into(),
+        ],
+    )
+    .await?;
     Ok(true)
 }

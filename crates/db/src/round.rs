@@ -2,7 +2,10 @@
 //! gathered into one transaction; closures run between rounds, each in a transaction of its own.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     Error, Result, Tx,
-    lane::{Pending, Source},
+    lane::{Pending, Source, stopped},
     sqlite::WriteConnection,
 };
 
@@ -36,19 +39,44 @@ const CLOSURES_A_ROUND: usize = 32;
 /// A transaction that takes longer is rolled back: it holds up everybody's writes.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How the writer is told that something waits, or that nothing more will come.
+#[derive(Default)]
+pub(crate) struct Wake {
+    notify: Notify,
+    closed: AtomicBool,
+}
+
+impl Wake {
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
+
 /// The lanes, in the order in which a round applies them.
 pub(crate) type Sources = Arc<Mutex<Vec<Arc<dyn Source>>>>;
 
 pub(crate) async fn run(
     mut connection: WriteConnection,
     sources: Sources,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     mut closures: mpsc::Receiver<Box<dyn Closure>>,
 ) {
     loop {
         let batches: Vec<_> = {
             let sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.iter().filter_map(|source| Arc::clone(source).take()).collect()
+            sources
+                .iter()
+                .filter_map(|source| Arc::clone(source).take())
+                .collect()
         };
         let idle = batches.is_empty();
         if !idle {
@@ -62,14 +90,29 @@ pub(crate) async fn run(
             ran += 1;
         }
         if idle && ran == 0 {
+            if wake.is_closed() {
+                break;
+            }
             tokio::select! {
-                () = wake.notified() => {}
+                () = wake.notify.notified() => {}
                 closure = closures.recv() => match closure {
                     Some(closure) => closure_in_tx(&mut connection, closure).await,
                     // Every handle to the store is gone.
                     None => break,
                 },
             }
+        }
+    }
+    // What was handed in after the last look has no writer any more.
+    closures.close();
+    while let Ok(closure) = closures.try_recv() {
+        closure.fail(stopped());
+    }
+    wake.close();
+    let sources = std::mem::take(&mut *sources.lock().unwrap_or_else(PoisonError::into_inner));
+    for source in sources {
+        while let Some(late) = Arc::clone(&source).take() {
+            late.fail(&stopped());
         }
     }
     connection.close().await;
@@ -93,8 +136,11 @@ async fn round(connection: &mut WriteConnection, mut batches: Vec<Box<dyn Pendin
                 return;
             }
             tracing::warn!(%error, "a round of writes failed, its parts are tried one by one");
-            let parts: Vec<_> =
-                if batches.len() == 1 { batches.into_iter().flat_map(Pending::split).collect() } else { batches };
+            let parts: Vec<_> = if batches.len() == 1 {
+                batches.into_iter().flat_map(Pending::split).collect()
+            } else {
+                batches
+            };
             for part in parts {
                 Box::pin(round(connection, vec![part])).await;
             }
@@ -102,7 +148,10 @@ async fn round(connection: &mut WriteConnection, mut batches: Vec<Box<dyn Pendin
     }
 }
 
-async fn together(connection: &mut WriteConnection, batches: &mut [Box<dyn Pending>]) -> Result<()> {
+async fn together(
+    connection: &mut WriteConnection,
+    batches: &mut [Box<dyn Pending>],
+) -> Result<()> {
     connection
         .transaction(DEADLINE, "round", async |tx| {
             for batch in batches {
@@ -115,7 +164,10 @@ async fn together(connection: &mut WriteConnection, batches: &mut [Box<dyn Pendi
 
 async fn closure_in_tx(connection: &mut WriteConnection, mut closure: Box<dyn Closure>) {
     let label = closure.label();
-    match connection.transaction(DEADLINE, label, async |tx| closure.run(tx).await).await {
+    match connection
+        .transaction(DEADLINE, label, async |tx| closure.run(tx).await)
+        .await
+    {
         Ok(()) => closure.done(),
         Err(error) => closure.fail(error),
     }

@@ -36,7 +36,8 @@ impl Row {
     /// An integer that is never negative: a position, a count.
     pub fn count(&self, column: usize) -> Result<u64> {
         let n = self.int(column)?;
-        u64::try_from(n).map_err(|_| Error::Broken(format!("column {column} holds {n}, which is no count")))
+        u64::try_from(n)
+            .map_err(|_| Error::Broken(format!("column {column} holds {n}, which is no count")))
     }
 
     pub fn bytes(&self, column: usize) -> Result<Vec<u8>> {
@@ -44,7 +45,8 @@ impl Row {
     }
 
     pub fn time(&self, column: usize) -> Result<Time> {
-        self.opt_time(column)?.ok_or_else(|| Error::Broken(format!("column {column} holds no time")))
+        self.opt_time(column)?
+            .ok_or_else(|| Error::Broken(format!("column {column} holds no time")))
     }
 
     pub fn opt_time(&self, column: usize) -> Result<Option<Time>> {
@@ -53,14 +55,16 @@ impl Row {
 
     /// A JSON document, as it was written.
     pub fn json(&self, column: usize) -> Result<Box<RawValue>> {
-        self.opt_json(column)?.ok_or_else(|| Error::Broken(format!("column {column} holds no JSON")))
+        self.opt_json(column)?
+            .ok_or_else(|| Error::Broken(format!("column {column} holds no JSON")))
     }
 
     pub fn opt_json(&self, column: usize) -> Result<Option<Box<RawValue>>> {
         self.opt_text(column)?
             .map(|text| {
-                RawValue::from_string(text)
-                    .map_err(|error| Error::Broken(format!("column {column} holds no JSON: {error}")))
+                RawValue::from_string(text).map_err(|error| {
+                    Error::Broken(format!("column {column} holds no JSON: {error}"))
+                })
             })
             .transpose()
     }

@@ -44,7 +44,9 @@ pub(crate) async fn readers(path: &Path, most: u32) -> Result<DatabaseConnection
         .idle_timeout(Duration::from_secs(60))
         .test_before_acquire(false)
         .connect_with(
-            quiet(options(path)).pragma("query_only", "on").pragma("cache_size", READER_CACHE),
+            quiet(options(path))
+                .pragma("query_only", "on")
+                .pragma("cache_size", READER_CACHE),
         )
         .await
         .map_err(|error| cannot_open(path, &error))?;
@@ -74,13 +76,23 @@ pub(crate) struct WriteConnection {
 
 impl WriteConnection {
     pub(crate) async fn open(path: PathBuf) -> Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder).map_err(|error| {
-                Error::Setup(format!("cannot make the folder {}: {error}", folder.display()))
+                Error::Setup(format!(
+                    "cannot make the folder {}: {error}",
+                    folder.display()
+                ))
             })?;
         }
         let lock = FileLock::take(&path)?;
-        let mut connection = WriteConnection { path, pool: None, _lock: lock };
+        let mut connection = WriteConnection {
+            path,
+            pool: None,
+            _lock: lock,
+        };
         connection.pool().await.map_err(|error| match error {
             Error::Unavailable(text) => Error::Setup(text),
             other => other,
@@ -108,7 +120,12 @@ impl WriteConnection {
     }
 
     /// Runs `work` in one IMMEDIATE transaction and commits it; on any error nothing of it stays.
-    pub(crate) async fn transaction<F>(&mut self, deadline: Duration, label: &str, work: F) -> Result<()>
+    pub(crate) async fn transaction<F>(
+        &mut self,
+        deadline: Duration,
+        label: &str,
+        work: F,
+    ) -> Result<()>
     where
         F: AsyncFnOnce(&mut Tx) -> Result<Outcome>,
     {
@@ -122,9 +139,13 @@ impl WriteConnection {
             Err(error) => return Err(self.reopen(error.into()).await),
         };
         let mut tx = Tx::new(inner, &SQLITE);
-        let worked = tokio::time::timeout(deadline, work(&mut tx)).await.unwrap_or_else(|_| {
-            Err(Error::Unavailable(format!("the transaction {label} took longer than {deadline:?}")))
-        });
+        let worked = tokio::time::timeout(deadline, work(&mut tx))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::Unavailable(format!(
+                    "the transaction {label} took longer than {deadline:?}"
+                )))
+            });
         match worked {
             Ok(Outcome::Commit) => match tx.commit().await {
                 Ok(hooks) => {
@@ -177,7 +198,10 @@ impl FileLock {
             PathBuf::from(name)
         };
         let cannot = |error: std::io::Error| {
-            Error::Setup(format!("cannot open the lock file {}: {error}", path.display()))
+            Error::Setup(format!(
+                "cannot open the lock file {}: {error}",
+                path.display()
+            ))
         };
         let mut file = OpenOptions::new()
             .read(true)

@@ -12,7 +12,11 @@ pub trait Query: Send {
 
     fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> impl Future<Output = Result<Vec<Row>>> + Send;
 
-    fn row(&mut self, sql: &Sql, args: Vec<Arg>) -> impl Future<Output = Result<Option<Row>>> + Send {
+    fn row(
+        &mut self,
+        sql: &Sql,
+        args: Vec<Arg>,
+    ) -> impl Future<Output = Result<Option<Row>>> + Send {
         async move { Ok(self.rows(sql, args).await?.into_iter().next()) }
     }
 }
@@ -28,7 +32,11 @@ pub struct Tx {
 
 impl Tx {
     pub(crate) fn new(inner: DatabaseTransaction, dialect: &'static Dialect) -> Self {
-        Tx { inner, dialect, hooks: Vec::new() }
+        Tx {
+            inner,
+            dialect,
+            hooks: Vec::new(),
+        }
     }
 
     /// Runs a writing statement; the number of rows that it touched.
@@ -65,8 +73,14 @@ impl Query for Tx {
     }
 
     async fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<Vec<Row>> {
-        let rows = self.inner.query_all_raw(statement(self.dialect, sql, args)).await?;
-        Ok(rows.into_iter().map(|row| Row::new(row, self.dialect)).collect())
+        let rows = self
+            .inner
+            .query_all_raw(statement(self.dialect, sql, args))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Row::new(row, self.dialect))
+            .collect())
     }
 }
 
@@ -89,11 +103,21 @@ impl Query for Reader {
     }
 
     async fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<Vec<Row>> {
-        let rows = self.pool.query_all_raw(statement(self.dialect, sql, args)).await?;
-        Ok(rows.into_iter().map(|row| Row::new(row, self.dialect)).collect())
+        let rows = self
+            .pool
+            .query_all_raw(statement(self.dialect, sql, args))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Row::new(row, self.dialect))
+            .collect())
     }
 }
 
 fn statement(dialect: &'static Dialect, sql: &Sql, args: Vec<Arg>) -> Statement {
-    Statement::from_sql_and_values(dialect.backend, &*sql.0, args.into_iter().map(|arg| arg.value(dialect)))
+    Statement::from_sql_and_values(
+        dialect.backend,
+        &*sql.0,
+        args.into_iter().map(|arg| arg.value(dialect)),
+    )
 }

@@ -15,10 +15,12 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
         match text.strip_prefix("sqlite://") {
-            Some("") => Err(format!("`{text}` names no file: write sqlite://PATH, for example sqlite://tidewire.db")),
-            Some(path) if path.contains('?') => {
-                Err(format!("`{text}`: a sqlite:// URL takes no parameters, Tidewire sets the pragmas itself"))
-            }
+            Some("") => Err(format!(
+                "`{text}` names no file: write sqlite://PATH, for example sqlite://tidewire.db"
+            )),
+            Some(path) if path.contains('?') => Err(format!(
+                "`{text}`: a sqlite:// URL takes no parameters, Tidewire sets the pragmas itself"
+            )),
             Some(path) => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
             None => Err(format!(
                 "the store `{scheme}://…` is not one that this build knows: write sqlite://PATH, for example sqlite://tidewire.db"
@@ -44,7 +46,13 @@ mod tests {
         let url: StoreUrl = "sqlite:///var/lib/tidewire.db".parse().unwrap();
         assert_eq!(url, StoreUrl::Sqlite("/var/lib/tidewire.db".into()));
         assert_eq!(url.to_string(), "sqlite:///var/lib/tidewire.db");
-        for bad in ["", "sqlite://", "oracle://x", "tidewire.db", "sqlite://x.db?mode=ro"] {
+        for bad in [
+            "",
+            "sqlite://",
+            "oracle://x",
+            "tidewire.db",
+            "sqlite://x.db?mode=ro",
+        ] {
             assert!(bad.parse::<StoreUrl>().is_err(), "{bad}");
         }
         let secret = "oracle://me:hunter2@host".parse::<StoreUrl>().unwrap_err();

@@ -1,1 +1,24 @@
+//! The log: append, read, follow, count.
+//!
+//! The table `events` is authoritative. Each tenant's log has a gapless position `pos`, each stream
+//! in it a gapless `seq`; both are given inside the transaction that stores the event, so commit
+//! order is `pos` order and a reader that goes by `pos > n` can skip nothing. A `dedupe_key` is
+//! remembered in `event_keys` as a hash, for ever, and answers duplicates by itself. The live feed
+//! is a hint in memory: whoever is behind reads the table.
 
+mod cloudevents;
+mod error;
+mod feed;
+mod http;
+mod migrations;
+mod model;
+mod number;
+mod service;
+mod store;
+mod tail;
+
+pub use error::Error;
+pub use http::routes;
+pub use migrations::MIGRATIONS;
+pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
+pub use service::{Events, Settings};

@@ -1,0 +1,215 @@
+//! The store's promises on a real SQLite file.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tempfile::TempDir;
+use tidewire_core::Clock;
+use tidewire_db::{Arg, Batch, Db, Error, Migration, Options, Query, Result, StoreUrl, Tx};
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    id: "0001_test",
+    up: &["CREATE TABLE notes (id {int} NOT NULL PRIMARY KEY, text {text} NOT NULL)"],
+}];
+
+async fn open(folder: &TempDir) -> Db {
+    let url = StoreUrl::Sqlite(folder.path().join("test.db"));
+    let db = Db::open(Options::new(url)).await.unwrap();
+    db.migrate(MIGRATIONS, &Clock::system()).await.unwrap();
+    db
+}
+
+async fn notes(db: &Db) -> Vec<(i64, String)> {
+    let sql = db.dialect().sql("SELECT id, text FROM notes ORDER BY id");
+    let rows = db.read().rows(&sql, vec![]).await.unwrap();
+    rows.iter()
+        .map(|row| (row.int(0).unwrap(), row.text(1).unwrap()))
+        .collect()
+}
+
+async fn note(tx: &mut Tx, id: i64, text: &str) -> Result<u64> {
+    let sql = tx
+        .dialect()
+        .sql("INSERT INTO notes (id, text) VALUES (?, ?)");
+    tx.execute(&sql, vec![id.into(), Arg::from(text)]).await
+}
+
+/// Inserts notes; a second one with the same id breaks the primary key.
+#[derive(Default)]
+struct Notes {
+    batches: Arc<AtomicUsize>,
+}
+
+impl Batch for Notes {
+    type In = (i64, String);
+    type Out = i64;
+    const NAME: &'static str = "notes";
+    const ROUND: usize = 100;
+
+    fn weight(&self, _: &Self::In) -> usize {
+        1
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Self::In]) -> Result<Vec<i64>> {
+        self.batches.fetch_add(1, Ordering::SeqCst);
+        for (id, text) in ops {
+            note(tx, *id, text).await?;
+        }
+        Ok(ops.iter().map(|(id, _)| *id).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_share_commits_and_a_bad_one_fails_alone() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let batch = Notes::default();
+    let batches = Arc::clone(&batch.batches);
+    let lane = db.lane(batch);
+    let tasks: Vec<_> = (0..300)
+        .map(|n| {
+            let lane = lane.clone();
+            // Every hundredth id comes twice.
+            let id = if n % 100 == 99 { n - 1 } else { n };
+            tokio::spawn(async move { lane.submit((id, format!("note {n}"))).await })
+        })
+        .collect();
+    let mut conflicts = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => {}
+            Err(Error::Conflict(_)) => conflicts += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(conflicts, 3);
+    assert_eq!(notes(&db).await.len(), 297);
+    assert!(batches.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn a_failed_closure_leaves_nothing_and_runs_no_hook() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let hooks = Arc::new(AtomicUsize::new(0));
+    for fails in [true, false] {
+        let hooks = Arc::clone(&hooks);
+        let result = db
+            .transact("test", move |tx| {
+                let hooks = Arc::clone(&hooks);
+                Box::pin(async move {
+                    note(tx, 1, "kept only once").await?;
+                    tx.on_commit(move || {
+                        hooks.fetch_add(1, Ordering::SeqCst);
+                    });
+                    if fails {
+                        Err(Error::Setup("refused".to_owned()))
+                    } else {
+                        Ok(())
+                    }
+                })
+            })
+            .await;
+        assert_eq!(result.is_err(), fails);
+    }
+    assert_eq!(notes(&db).await, [(1, "kept only once".to_owned())]);
+    assert_eq!(hooks.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_second_server_on_a_file_is_told_who_has_it() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let url = StoreUrl::Sqlite(folder.path().join("test.db"));
+    let Err(error) = Db::open(Options::new(url.clone())).await else {
+        panic!("opened twice")
+    };
+    let text = error.to_string();
+    assert!(text.contains("in use by another Tidewire"), "{text}");
+    assert!(text.contains(&std::process::id().to_string()), "{text}");
+    db.close().await;
+    Db::open(Options::new(url))
+        .await
+        .expect("free again")
+        .close()
+        .await;
+}
+
+#[tokio::test]
+async fn migrations_run_once_and_an_unknown_schema_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let again = db.migrate(MIGRATIONS, &Clock::system()).await.unwrap();
+    assert_eq!((again.applied.len(), again.already), (0, 1));
+    let newer = db
+        .migrate(&[], &Clock::system())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        newer.contains("0001_test") && newer.contains("newer"),
+        "{newer}"
+    );
+    let edited = [Migration {
+        id: "0001_test",
+        up: &["CREATE TABLE notes (id {int})"],
+    }];
+    assert!(db.migrate(&edited, &Clock::system()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_half_way_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let broken = [
+        MIGRATIONS[0],
+        Migration {
+            id: "0002_broken",
+            up: &["CREATE TABLE half (id {int})", "CREATE TABLE oops ("],
+        },
+    ];
+    assert!(db.migrate(&broken, &Clock::system()).await.is_err());
+    let mended = [
+        MIGRATIONS[0],
+        Migration {
+            id: "0002_broken",
+            up: &["CREATE TABLE half (id {int})"],
+        },
+    ];
+    assert_eq!(
+        db.migrate(&mended, &Clock::system()).await.unwrap().applied,
+        ["0002_broken"]
+    );
+}
+
+#[tokio::test]
+async fn readers_cannot_write() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let sql = db
+        .dialect()
+        .sql("INSERT INTO notes (id, text) VALUES (1, 'x') RETURNING id");
+    assert!(db.read().rows(&sql, vec![]).await.is_err());
+    assert!(notes(&db).await.is_empty());
+}
+
+#[tokio::test]
+async fn closing_finishes_what_waits() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let lane = db.lane(Notes::default());
+    let writes: Vec<_> = (0..50)
+        .map(|n| {
+            let lane = lane.clone();
+            tokio::spawn(async move { lane.submit((n, "x".to_owned())).await })
+        })
+        .collect();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    db.close().await;
+    assert!(lane.submit((99, "late".to_owned())).await.is_err());
+    assert_eq!(notes(&open(&folder).await).await.len(), 50);
+}

@@ -1,0 +1,32 @@
+//! What the log refuses.
+
+use tidewire_core::Problem;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the stream `{stream}` ends at seq {actual}, and {expected} was expected")]
+    ExpectedSeq {
+        stream: String,
+        expected: u64,
+        actual: u64,
+    },
+    #[error("there is no event `{0}`")]
+    NoSuchEvent(String),
+    #[error(transparent)]
+    Invalid(#[from] Problem),
+    #[error(transparent)]
+    Store(#[from] tidewire_db::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ExpectedSeq { .. } => {
+                Problem::conflict(format!("{error}: read the stream again and decide anew"))
+            }
+            Error::NoSuchEvent(id) => Problem::not_found("event", &id),
+            Error::Invalid(problem) => problem,
+            Error::Store(error) => error.into(),
+        }
+    }
+}

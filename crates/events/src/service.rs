@@ -1,0 +1,273 @@
+//! The log's rules, and what other rooms call.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::NaiveDate;
+use futures_util::Stream;
+use tidewire_core::{Clock, Problem, ids};
+use tidewire_db::{Batch, Db, Lane, Result as DbResult, Tx};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Appended, Error, Event, Filter, NewEvent,
+    feed::{Chunk, Feeds},
+    number,
+    store::Store,
+    tail,
+};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an event can stay unnoticed by a follower if every wake-up is lost.
+    pub poll_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            poll_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The log. Cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    pub(crate) store: Arc<Store>,
+    pub(crate) feeds: Arc<Feeds>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    lane: Lane<Appends>,
+    /// Ends the endless streams when the server stops.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// One request's events: stored whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub tenant: Arc<str>,
+    pub salt: u32,
+    pub events: Vec<NewEvent>,
+}
+
+impl Append {
+    pub(crate) fn new(tenant: Arc<str>, events: Vec<NewEvent>) -> Self {
+        let salt = ids::tenant_salt(&tenant);
+        Append {
+            tenant,
+            salt,
+            events,
+        }
+    }
+}
+
+/// The lane of appends.
+#[derive(Clone)]
+struct Appends {
+    store: Arc<Store>,
+    feeds: Arc<Feeds>,
+    clock: Clock,
+}
+
+/// Bytes that count as much as one event, so that a round of large payloads stays small.
+const BYTES_A_ROW: usize = 8 << 10;
+
+impl Batch for Appends {
+    type In = Append;
+    type Out = Result<Vec<Appended>, Error>;
+
+    const NAME: &'static str = "append";
+    const RANK: u8 = 90;
+    const ROUND: usize = 1000;
+
+    fn weight(&self, op: &Append) -> usize {
+        let bytes: usize = op.events.iter().map(NewEvent::bytes).sum();
+        op.events.len().max(bytes / BYTES_A_ROW)
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Append]) -> DbResult<Vec<Self::Out>> {
+        let hashes = number::hashes(ops);
+        let found = self.store.find(tx, ops, &hashes).await?;
+        let plan = number::number(ops, &hashes, found, self.clock.now());
+        self.store.insert(tx, &plan).await?;
+        self.announce(tx, &plan);
+        Ok(plan.answers)
+    }
+}
+
+impl Appends {
+    /// Hands the events to those who follow their tenants, once they are committed.
+    fn announce(&self, tx: &mut Tx, plan: &number::Plan<'_>) {
+        let (stored, duplicates) = (plan.events.len() as u64, plan.duplicates as u64);
+        let mut chunks = Vec::new();
+        // A round has few tenants, and nearly always one.
+        let mut seen: Vec<&str> = Vec::new();
+        for event in &plan.events {
+            if seen.contains(&event.tenant) {
+                continue;
+            }
+            seen.push(event.tenant);
+            if let Some(feed) = self.feeds.get(event.tenant)
+                && let Some(chunk) = Chunk::of(
+                    plan.events
+                        .iter()
+                        .filter(|other| other.tenant == event.tenant),
+                )
+            {
+                chunks.push((feed, chunk));
+            }
+        }
+        // Who begins to follow between here and the commit has no chunk but needs the wake-up.
+        let heads: Vec<(Arc<str>, u64)> = seen
+            .iter()
+            .filter(|tenant| {
+                !chunks.iter().any(|(feed, _)| {
+                    self.feeds
+                        .get(tenant)
+                        .is_some_and(|f| Arc::ptr_eq(&f, feed))
+                })
+            })
+            .filter_map(|tenant| {
+                let last = plan
+                    .events
+                    .iter()
+                    .rev()
+                    .find(|event| event.tenant == *tenant)?;
+                Some((Arc::from(*tenant), last.pos))
+            })
+            .collect();
+        let feeds = Arc::clone(&self.feeds);
+        tx.on_commit(move || {
+            metrics::counter!("tidewire_events_appended_total").increment(stored);
+            metrics::counter!("tidewire_events_duplicated_total").increment(duplicates);
+            for (feed, chunk) in chunks {
+                feed.publish(chunk);
+            }
+            for (tenant, pos) in heads {
+                if let Some(feed) = feeds.get(&tenant) {
+                    feed.committed(pos);
+                }
+            }
+        });
+    }
+}
+
+impl Events {
+    #[must_use]
+    pub fn new(db: Db, clock: Clock, settings: Settings, shutdown: CancellationToken) -> Self {
+        let store = Arc::new(Store::new(db.dialect()));
+        let feeds = Arc::new(Feeds::default());
+        let appends = Appends {
+            store: Arc::clone(&store),
+            feeds: Arc::clone(&feeds),
+            clock: clock.clone(),
+        };
+        let lane = db.lane(appends);
+        Events {
+            inner: Arc::new(Inner {
+                db,
+                store,
+                feeds,
+                clock,
+                settings,
+                lane,
+                shutdown,
+            }),
+        }
+    }
+
+    /// Appends events, all or none; answered once they are durable.
+    pub async fn append(
+        &self,
+        tenant: &Arc<str>,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<Appended>, Error> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.inner
+            .lane
+            .submit(Append::new(Arc::clone(tenant), events))
+            .await?
+    }
+
+    /// One event by its id.
+    pub async fn get(&self, tenant: &str, id: &str) -> Result<Event, Error> {
+        let unknown = || Error::NoSuchEvent(id.to_owned());
+        let pos = ids::event_pos(id).ok_or_else(unknown)?;
+        let event = self
+            .inner
+            .store
+            .at(&mut self.inner.db.read(), tenant, pos)
+            .await?;
+        event.filter(|event| event.id == id).ok_or_else(unknown)
+    }
+
+    /// Events before `before` (a position), newest first.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        Ok(self
+            .inner
+            .store
+            .newest(&mut self.inner.db.read(), tenant, filter, before, limit)
+            .await?)
+    }
+
+    /// How many events were stored on each UTC day that has any, both ends inclusive.
+    pub async fn received_by_day(
+        &self,
+        tenant: &str,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<(NaiveDate, u64)>, Error> {
+        Ok(self
+            .inner
+            .store
+            .received_by_day(&mut self.inner.db.read(), tenant, from, to)
+            .await?)
+    }
+
+    /// Server-sent frames from `from` on, then live.
+    pub(crate) async fn tail(
+        &self,
+        tenant: Arc<str>,
+        filter: Filter,
+        from: tail::From,
+    ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Error> {
+        Ok(tail::follow(Arc::clone(&self.inner), tenant, filter, from).await?)
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+}
+
+/// Reads where a follower wants to start: a position, an event's id, or `0` for the start.
+pub(crate) fn position(name: &str, text: &str) -> Result<u64, Problem> {
+    let digits = text.len() < ids::LENGTH && text.bytes().all(|byte| byte.is_ascii_digit());
+    let pos = if digits {
+        text.parse().ok()
+    } else {
+        ids::event_pos(text)
+    };
+    pos.ok_or_else(|| {
+        Problem::invalid(
+            name,
+            format!(
+                "`{}` is neither an event's id nor a position",
+                tidewire_core::problem::clip(text)
+            ),
+        )
+    })
+}

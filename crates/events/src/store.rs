@@ -1,0 +1,433 @@
+//! All SQL of the log.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use chrono::NaiveDate;
+use tidewire_core::Time;
+use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
+
+use crate::{
+    Event, Filter,
+    number::{Found, Hashes, Head, KeyHash, Known, Plan},
+    service::Append,
+};
+
+pub(crate) struct Store {
+    dialect: &'static Dialect,
+    heads: Sql,
+    streams: Sql,
+    known: Sql,
+    insert_events: Sql,
+    insert_keys: Sql,
+    insert_days: Sql,
+    head: Sql,
+    at: Sql,
+    days: Sql,
+}
+
+const COLUMNS: &str =
+    "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos";
+
+impl Store {
+    pub(crate) fn new(dialect: &'static Dialect) -> Self {
+        let tenants = dialect.json_rows("r", &[Column::Text("tenant")]);
+        let tenant = tenants.col("tenant");
+        let heads = format!(
+            "SELECT {tenant},
+                (SELECT max(pos) FROM events e WHERE e.tenant = {tenant}),
+                (SELECT created_at FROM events e WHERE e.tenant = {tenant} ORDER BY pos DESC LIMIT 1),
+                (SELECT max(day) FROM event_days d WHERE d.tenant = {tenant})
+             FROM {}",
+            tenants.from
+        );
+        let pairs = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("stream")]);
+        let streams = format!(
+            "SELECT {0}, {1}, (SELECT max(seq) FROM events e WHERE e.tenant = {0} AND e.stream = {1}) FROM {2}",
+            pairs.col("tenant"),
+            pairs.col("stream"),
+            pairs.from
+        );
+        let keys = dialect.json_rows("r", &[Column::Text("tenant"), Column::Bytes("hash")]);
+        let known = format!(
+            "SELECT k.tenant, k.hash, k.pos, k.stream, k.seq, k.created_at
+             FROM {} JOIN event_keys k ON k.tenant = {} AND k.hash = {}",
+            keys.from,
+            keys.col("tenant"),
+            keys.col("hash")
+        );
+        let events = dialect.json_rows(
+            "r",
+            &[
+                Column::Text("tenant"),
+                Column::Int("pos"),
+                Column::Text("id"),
+                Column::Text("stream"),
+                Column::Int("seq"),
+                Column::Text("type"),
+                Column::Text("subject"),
+                Column::Json("payload"),
+                Column::Text("dedupe_key"),
+                Column::Text("source"),
+                Column::Time("occurred_at"),
+                Column::Time("created_at"),
+            ],
+        );
+        let insert_events = format!(
+            "INSERT INTO events (tenant, pos, id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at)
+             SELECT {} FROM {}",
+            events.columns, events.from
+        );
+        let keys = dialect.json_rows(
+            "r",
+            &[
+                Column::Text("tenant"),
+                Column::Bytes("hash"),
+                Column::Int("pos"),
+                Column::Text("stream"),
+                Column::Int("seq"),
+                Column::Time("created_at"),
+            ],
+        );
+        let insert_keys = format!(
+            "INSERT INTO event_keys (tenant, hash, pos, stream, seq, created_at) SELECT {} FROM {}",
+            keys.columns, keys.from
+        );
+        let days = dialect.json_rows(
+            "r",
+            &[
+                Column::Text("tenant"),
+                Column::Text("day"),
+                Column::Int("pos"),
+            ],
+        );
+        let insert_days = format!(
+            "INSERT INTO event_days (tenant, day, first_pos) SELECT {} FROM {}",
+            days.columns, days.from
+        );
+        Store {
+            dialect,
+            heads: dialect.sql(&heads),
+            streams: dialect.sql(&streams),
+            known: dialect.sql(&known),
+            insert_events: dialect.sql(&insert_events),
+            insert_keys: dialect.sql(&insert_keys),
+            insert_days: dialect.sql(&insert_days),
+            head: dialect.sql("SELECT max(pos) FROM events WHERE tenant = ?"),
+            at: dialect.sql(&format!(
+                "SELECT {COLUMNS} FROM events WHERE tenant = ? AND pos = ?"
+            )),
+            // The days asked for, the first one behind them, and the end of the log, as one state.
+            days: dialect.sql(
+                "SELECT day, first_pos FROM event_days WHERE tenant = ? AND day >= ? AND day <= ?
+                 UNION ALL SELECT '', min(first_pos) FROM event_days WHERE tenant = ? AND day > ?
+                 UNION ALL SELECT '', max(pos) + 1 FROM events WHERE tenant = ?",
+            ),
+        }
+    }
+
+    /// Step (b) of an append: where the logs and streams end, and which keys are known.
+    pub(crate) async fn find<'a>(
+        &self,
+        tx: &mut Tx,
+        ops: &'a [Append],
+        hashes: &Hashes,
+    ) -> Result<Found<'a>> {
+        let mut heads: HashMap<&'a str, Head> = HashMap::new();
+        let mut streams: HashMap<&'a str, HashMap<&'a str, u64>> = HashMap::new();
+        let mut keys = Vec::new();
+        for (op, hashes) in ops.iter().zip(hashes) {
+            let tenant: &'a str = &op.tenant;
+            heads.entry(tenant).or_default();
+            for (event, hash) in op.events.iter().zip(hashes) {
+                streams
+                    .entry(tenant)
+                    .or_default()
+                    .entry(&event.stream)
+                    .or_default();
+                if let Some(hash) = hash {
+                    keys.push((tenant, *hash));
+                }
+            }
+        }
+        let tenants: Vec<[&str; 1]> = heads.keys().map(|tenant| [*tenant]).collect();
+        for row in tx.rows(&self.heads, vec![json(&tenants)?]).await? {
+            let tenant = row.text(0)?;
+            if let Some(head) = heads.get_mut(tenant.as_str()) {
+                head.pos = count(&row, 1)?;
+                head.created_at = row.opt_time(2)?;
+                head.day = row.opt_text(3)?.map(|day| parse_day(&day)).transpose()?;
+            }
+        }
+        let pairs: Vec<(&str, &str)> = streams
+            .iter()
+            .flat_map(|(tenant, streams)| streams.keys().map(|stream| (*tenant, *stream)))
+            .collect();
+        for row in tx.rows(&self.streams, vec![json(&pairs)?]).await? {
+            let (tenant, stream) = (row.text(0)?, row.text(1)?);
+            if let Some(seq) = streams
+                .get_mut(tenant.as_str())
+                .and_then(|s| s.get_mut(stream.as_str()))
+            {
+                *seq = count(&row, 2)?;
+            }
+        }
+        let mut known = HashMap::new();
+        if !keys.is_empty() {
+            let asked: Vec<_> = keys
+                .iter()
+                .map(|(tenant, hash)| (*tenant, hex(hash)))
+                .collect();
+            for row in tx.rows(&self.known, vec![json(&asked)?]).await? {
+                let (tenant, bytes) = (row.text(0)?, row.bytes(1)?);
+                let hash = KeyHash::try_from(bytes.as_slice()).map_err(|_| {
+                    Error::Broken(format!("event_keys.hash has {} bytes", bytes.len()))
+                })?;
+                let Some((tenant, _)) = heads.get_key_value(tenant.as_str()) else {
+                    continue;
+                };
+                known.insert(
+                    (*tenant, hash),
+                    Known {
+                        pos: row.count(2)?,
+                        stream: row.text(3)?,
+                        seq: row.count(4)?,
+                        created_at: row.time(5)?,
+                    },
+                );
+            }
+        }
+        Ok(Found {
+            heads,
+            streams,
+            known,
+        })
+    }
+
+    /// Step (d): plain inserts. Every number is new, so a conflict here is a defect.
+    pub(crate) async fn insert(&self, tx: &mut Tx, plan: &Plan<'_>) -> Result<()> {
+        if plan.events.is_empty() {
+            return Ok(());
+        }
+        let time = |time: Time| self.dialect.json_time(time);
+        let rows: Vec<_> = plan
+            .events
+            .iter()
+            .map(|row| {
+                let event = row.event;
+                (
+                    row.tenant,
+                    row.pos,
+                    &row.id,
+                    &event.stream,
+                    row.seq,
+                    &event.kind,
+                    &event.subject,
+                    event.payload.get(),
+                    &event.dedupe_key,
+                    &event.source,
+                    time(event.occurred_at.unwrap_or(row.created_at)),
+                    time(row.created_at),
+                )
+            })
+            .collect();
+        tx.execute(&self.insert_events, vec![json(&rows)?]).await?;
+        let keys: Vec<_> = plan
+            .events
+            .iter()
+            .filter_map(|row| {
+                let hash = hex(&row.hash?);
+                Some((
+                    row.tenant,
+                    hash,
+                    row.pos,
+                    &row.event.stream,
+                    row.seq,
+                    time(row.created_at),
+                ))
+            })
+            .collect();
+        if !keys.is_empty() {
+            tx.execute(&self.insert_keys, vec![json(&keys)?]).await?;
+        }
+        if !plan.days.is_empty() {
+            let days: Vec<_> = plan
+                .days
+                .iter()
+                .map(|(tenant, day, pos)| (*tenant, day.to_string(), *pos))
+                .collect();
+            tx.execute(&self.insert_days, vec![json(&days)?]).await?;
+        }
+        Ok(())
+    }
+
+    /// The last position of a tenant's log; 0 if it is empty.
+    pub(crate) async fn head(&self, query: &mut impl Query, tenant: &str) -> Result<u64> {
+        match query.row(&self.head, vec![tenant.into()]).await? {
+            Some(row) => count(&row, 0),
+            None => Ok(0),
+        }
+    }
+
+    pub(crate) async fn at(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        pos: u64,
+    ) -> Result<Option<Event>> {
+        let row = query.row(&self.at, vec![tenant.into(), pos.into()]).await?;
+        row.map(|row| event(&row)).transpose()
+    }
+
+    /// Events before `before`, newest first.
+    pub(crate) async fn newest(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let mut text = format!("SELECT {COLUMNS} FROM events WHERE tenant = ?");
+        let mut args: Vec<Arg> = vec![tenant.into()];
+        narrow(&mut text, &mut args, filter);
+        if let Some(before) = before {
+            text.push_str(" AND pos < ?");
+            args.push(before.into());
+        }
+        // Time never goes back along the log, so the days' first positions bound the scan.
+        if let Some(from) = filter.from {
+            text.push_str(" AND created_at >= ? AND pos >= coalesce((SELECT max(first_pos) FROM event_days WHERE tenant = ? AND day <= ?), 0)");
+            args.extend([from.into(), tenant.into(), from.day().to_string().into()]);
+        }
+        if let Some(to) = filter.to {
+            text.push_str(" AND created_at <= ? AND pos < coalesce((SELECT min(first_pos) FROM event_days WHERE tenant = ? AND day > ?), 9223372036854775807)");
+            args.extend([to.into(), tenant.into(), to.day().to_string().into()]);
+        }
+        let _ = write!(text, " ORDER BY pos DESC LIMIT {limit}");
+        let rows = query.rows(&self.dialect.sql(&text), args).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Events after `after` up to and including `until`, in the order of the log.
+    pub(crate) async fn following(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        (after, until): (u64, u64),
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let mut text =
+            format!("SELECT {COLUMNS} FROM events WHERE tenant = ? AND pos > ? AND pos <= ?");
+        let mut args: Vec<Arg> = vec![tenant.into(), after.into(), until.into()];
+        narrow(&mut text, &mut args, filter);
+        let _ = write!(text, " ORDER BY pos LIMIT {limit}");
+        let rows = query.rows(&self.dialect.sql(&text), args).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// How many events were stored on each day that has any.
+    pub(crate) async fn received_by_day(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<(NaiveDate, u64)>> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let args = vec![
+            tenant.into(),
+            from.into(),
+            (&to).into(),
+            tenant.into(),
+            to.into(),
+            tenant.into(),
+        ];
+        let mut days = Vec::new();
+        let mut end = u64::MAX;
+        for row in query.rows(&self.days, args).await? {
+            let Some(first) = row.opt_int(1)? else {
+                continue;
+            };
+            let first = u64::try_from(first).unwrap_or(0);
+            match row.text(0)?.as_str() {
+                "" => end = end.min(first),
+                day => days.push((parse_day(day)?, first)),
+            }
+        }
+        days.sort_unstable();
+        let ends: Vec<_> = days
+            .iter()
+            .skip(1)
+            .map(|(_, first)| *first)
+            .chain([end])
+            .collect();
+        Ok(days
+            .into_iter()
+            .zip(ends)
+            .map(|((day, first), end)| (day, end.saturating_sub(first)))
+            .collect())
+    }
+}
+
+fn narrow(text: &mut String, args: &mut Vec<Arg>, filter: &Filter) {
+    for (column, wanted) in [
+        ("type", &filter.kind),
+        ("stream", &filter.stream),
+        ("subject", &filter.subject),
+        ("source", &filter.source),
+    ] {
+        if let Some(wanted) = wanted {
+            let _ = write!(text, " AND {column} = ?");
+            args.push(wanted.into());
+        }
+    }
+}
+
+fn event(row: &Row) -> Result<Event> {
+    Ok(Event {
+        id: row.text(0)?,
+        stream: row.text(1)?,
+        seq: row.count(2)?,
+        kind: row.text(3)?,
+        subject: row.opt_text(4)?,
+        payload: row.json(5)?,
+        dedupe_key: row.opt_text(6)?,
+        source: row.opt_text(7)?,
+        occurred_at: row.time(8)?,
+        created_at: row.time(9)?,
+        pos: row.count(10)?,
+    })
+}
+
+/// A count that is NULL where nothing was counted.
+fn count(row: &Row, column: usize) -> Result<u64> {
+    Ok(row
+        .opt_int(column)?
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or(0))
+}
+
+fn parse_day(text: &str) -> Result<NaiveDate> {
+    text.parse()
+        .map_err(|_| Error::Broken(format!("event_days.day holds `{text}`")))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| {
+            [
+                DIGITS[usize::from(byte >> 4)] as char,
+                DIGITS[usize::from(byte & 15)] as char,
+            ]
+        })
+        .collect()
+}
+
+fn json(rows: &impl serde::Serialize) -> Result<Arg> {
+    serde_json::to_string(rows)
+        .map(Arg::Text)
+        .map_err(|error| Error::Broken(format!("a batch is no JSON: {error}")))
+}
