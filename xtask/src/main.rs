@@ -69,3 +69,17 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_after_bench_is_the_benchs_own() {
+        let typed = ["xtask", "bench", "--only", "appends", "--help"];
+        let Chore::Bench { arguments } = Arguments::parse_from(typed).chore else {
+            panic!("not the bench");
+        };
+        assert_eq!(arguments, ["--only", "appends", "--help"]);
+    }
+}
