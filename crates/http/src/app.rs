@@ -77,7 +77,6 @@ impl FromStr for Origin {
 /// An API in the making.
 pub struct App {
     config: Config,
-    health: Health,
     secured: OpenApiRouter,
     public: OpenApiRouter,
     authenticate: Box<dyn FnOnce(Router) -> Router>,
@@ -90,8 +89,7 @@ impl App {
         metrics::install();
         App {
             config,
-            public: health::routes(health.clone()),
-            health,
+            public: health::routes(health),
             secured: OpenApiRouter::default(),
             authenticate: Box::new(|router| router),
         }
@@ -117,11 +115,6 @@ impl App {
     pub fn authenticate(mut self, wrap: impl FnOnce(Router) -> Router + 'static) -> Self {
         self.authenticate = Box::new(wrap);
         self
-    }
-
-    #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
     }
 
     /// The description of all routes added so far.

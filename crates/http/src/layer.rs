@@ -87,7 +87,8 @@ where
             tracing::enabled!(target: ACCESS, Level::INFO)
         };
         let span = if self.settings.spans {
-            tracing::info_span!("request", request_id = id.as_str())
+            // At the level of errors, so that no filter that lets a line through hides its id.
+            tracing::error_span!("request", request_id = id.as_str())
         } else {
             Span::none()
         };
@@ -98,37 +99,27 @@ where
             uri: logged.then(|| request.uri().clone()),
             id: id.clone(),
         };
+        let mut running = Running {
+            inner: None,
+            early: None,
+            exchange: Some(exchange),
+            span,
+        };
         if self.settings.loopback_hosts_only
             && let Err(problem) = host::check(&request)
         {
-            return Running {
-                inner: None,
-                early: Some(problem),
-                exchange: Some(exchange),
-                span,
-            };
+            running.early = Some(problem);
+            return running;
         }
         request.extensions_mut().insert(id);
-        let entered = span.enter();
+        let entered = running.span.enter();
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
         drop(entered);
         match inner {
-            Ok(inner) => Running {
-                inner: Some(inner),
-                early: None,
-                exchange: Some(exchange),
-                span,
-            },
-            Err(panic) => {
-                let problem = panicked(&*panic, &exchange);
-                Running {
-                    inner: None,
-                    early: Some(problem),
-                    exchange: Some(exchange),
-                    span,
-                }
-            }
+            Ok(inner) => running.inner = Some(inner),
+            Err(panic) => running.early = Some(panicked(&*panic)),
         }
+        running
     }
 }
 
@@ -170,12 +161,8 @@ where
                     Ok(Poll::Ready(Err(never))) => match never {},
                     Err(panic) => {
                         // What the handler held may panic again while it is dropped.
-                        let dropped = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
-                        let problem = match this.exchange {
-                            Some(exchange) => panicked(&*dropped.err().unwrap_or(panic), exchange),
-                            None => Problem::new(Kind::Internal, "the handler panicked"),
-                        };
-                        ApiError(problem).into_response()
+                        let _ = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
+                        ApiError(panicked(&*panic)).into_response()
                     }
                 }
             }
@@ -204,12 +191,9 @@ impl Exchange {
     fn finish(self, response: &mut Response) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             if problem.kind == Kind::Internal {
-                tracing::error!(
-                    request_id = self.id.as_str(),
-                    route = self.route(),
-                    detail = problem.detail,
-                    "internal error"
-                );
+                let route = self.endpoint.get().map_or("", Endpoint::route);
+                let request_id = self.id.as_str();
+                tracing::error!(request_id, route, detail = problem.detail, "internal error");
             }
             problem::render(response, &problem, self.id.as_str());
         }
@@ -257,23 +241,14 @@ impl Exchange {
             line!(Level::INFO);
         }
     }
-
-    fn route(&self) -> &str {
-        self.endpoint.get().map_or("", Endpoint::route)
-    }
 }
 
-fn panicked(panic: &(dyn Any + Send), exchange: &Exchange) -> Problem {
+/// The text goes to the log alone, like that of every internal problem.
+fn panicked(panic: &(dyn Any + Send)) -> Problem {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text");
-    tracing::error!(
-        request_id = exchange.id.as_str(),
-        route = exchange.route(),
-        panic = text,
-        "a handler panicked"
-    );
-    Problem::new(Kind::Internal, "the handler panicked")
+    Problem::new(Kind::Internal, format!("the handler panicked: {text}"))
 }

@@ -94,8 +94,9 @@ pub(crate) fn render(response: &mut Response, problem: &Problem, request_id: &st
     *response.body_mut() = Body::from(bytes);
 }
 
-/// Answers to name in `#[utoipa::path(responses(…))]`. What any route may answer (400, 401, 403,
-/// 413, 415, 429, 500, 503) is added by `openapi` to every operation; these are the rest.
+/// Answers to name in `#[utoipa::path(responses(…, answers::Conflict))]`. What the shape of a route
+/// tells is added to its description without being named: 400, 401, 403, 404 where the path has a
+/// parameter, 413 and 415 where there is a body, 503.
 pub mod answers {
     use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
 //! What every answer has: a request id, a problem's shape, the right methods and hosts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use axum::body::Body;
 use http::{Method, Request};
+use serde_json::Value;
 use tidewire_http::{AppService, Config};
 
 use crate::sample::{Answer, app, get, request, send, service};
@@ -70,12 +71,14 @@ async fn problems_have_their_headers_and_hide_what_is_internal() {
     );
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// The log of the whole process; a test finds its own lines by its request id.
+struct Log;
+
+static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -84,54 +87,66 @@ impl std::io::Write for Log {
     }
 }
 
+/// What was logged about one request: in the line itself, or by the span around it.
+fn logged(request_id: &str) -> Vec<Value> {
+    let text = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let about = |line: &Value| {
+        line["fields"]["request_id"] == request_id || line["span"]["request_id"] == request_id
+    };
+    lines.filter(about).collect()
+}
+
 #[tokio::test]
 async fn a_panic_is_a_500_that_only_the_log_explains() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing_subscriber::fmt().json().with_writer(|| Log).init();
     let service = service();
-    let answer = send(
-        &service,
-        request(Method::GET, "/v1/events/panic?key=hidden")
-            .header("x-request-id", "r-1")
-            .body(Body::empty())
-            .unwrap(),
-    )
-    .await;
+    let ask = |path: &str, id: &str| {
+        let request = request(Method::GET, path).header("x-request-id", id);
+        send(&service, request.body(Body::empty()).unwrap())
+    };
+    let answer = ask("/v1/events/panic?key=hidden", "panics").await;
     assert_eq!(answer.problem().0, 500);
     assert!(!String::from_utf8_lossy(&answer.body).contains("42"));
     assert_eq!(
-        get(&service, "/v1/events/fine").await.status,
+        ask("/v1/events/fine", "fine").await.status,
         200,
         "the server goes on"
     );
-    assert_eq!(get(&service, "/health").await.status, 200);
+    assert_eq!(ask("/health", "probe").await.status, 200);
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let fields = |target: &str| {
-        let of = lines.iter().filter(move |line| line["target"] == target);
-        of.map(|line| line["fields"].clone()).collect::<Vec<_>>()
+    let lines = logged("panics");
+    let [handler, error, access] = lines.as_slice() else {
+        panic!("{lines:#?}")
     };
-    let panics = fields("tidewire_http::layer");
-    assert_eq!(panics[0]["panic"], "the secret is 42");
-    assert_eq!(panics[0]["request_id"], "r-1");
-    let access = fields("tidewire::access");
-    assert_eq!(access.len(), 2, "probes are not logged at info: {text}");
-    assert_eq!(access[0]["method"], "GET");
-    assert_eq!(access[0]["path"], "/v1/events/panic");
-    assert_eq!(access[0]["route"], "/v1/events/{id}");
-    assert_eq!(access[0]["status"], 500);
-    assert_eq!(access[0]["request_id"], "r-1");
-    assert!(access[0]["duration_ms"].is_f64());
-    assert!(!text.contains("hidden"), "queries are not logged");
+    assert_eq!(handler["fields"]["message"], "reading");
+    assert_eq!(error["level"], "ERROR");
+    assert_eq!(
+        error["fields"]["detail"],
+        "the handler panicked: the secret is 42"
+    );
+    assert_eq!(
+        (&access["target"], &access["level"]),
+        (&"tidewire::access".into(), &"INFO".into())
+    );
+    let fields = &access["fields"];
+    assert_eq!(fields["method"], "GET");
+    assert_eq!(fields["path"], "/v1/events/panic");
+    assert_eq!(fields["route"], "/v1/events/{id}");
+    assert_eq!(fields["status"], 500);
+    assert!(fields["duration_ms"].is_f64());
+    assert!(
+        !format!("{lines:?}").contains("hidden"),
+        "queries are not logged"
+    );
+    assert_eq!(logged("fine").last().unwrap()["fields"]["status"], 200);
+    assert_eq!(
+        logged("probe"),
+        [Value::Null; 0],
+        "probes are logged at debug"
+    );
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ async fn a_body_in_pieces_is_read_whole_and_a_broken_one_is_a_400() {
             request(Method::POST, "/v1/events").header(header::CONTENT_TYPE, "application/json");
         send(&service, request.body(body).unwrap())
     };
-    let pieces = [r#"{"na"#, "", r#"me":"#, r#""x"}"#].map(|piece| Ok::<_, std::io::Error>(piece));
+    let pieces = [r#"{"na"#, "", r#"me":"#, r#""x"}"#].map(Ok::<_, std::io::Error>);
     assert_eq!(
         ask(Body::from_stream(futures_util::stream::iter(pieces)))
             .await

@@ -50,6 +50,7 @@ async fn list(Query(filter): Query<Filter>) -> Json<Filter> {
 
 #[utoipa::path(get, path = "/v1/events/{id}", params(("id" = String, Path)), responses((status = 200, body = String)))]
 async fn read(Path(id): Path<String>) -> Result<Json<String>, ApiError> {
+    tracing::info!(id, "reading");
     match id.as_str() {
         "unknown" => Err(Problem::not_found("sample", &id).into()),
         "busy" => Err(Problem::new(Kind::Unavailable, "the store is full")

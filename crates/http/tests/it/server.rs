@@ -224,3 +224,39 @@ async fn garbage_is_refused_and_the_server_goes_on() {
     running.shutdown.cancel();
     assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
 }
+
+#[tokio::test]
+async fn http_2_is_spoken_to_who_speaks_it() {
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let running = start(Limits::default()).await;
+    let stream = TokioIo::new(connect(running.address).await);
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut ask = |path: &str| {
+        let request = http::Request::get(format!("http://localhost{path}"));
+        client.send_request(request.body(Empty::<bytes::Bytes>::new()).unwrap())
+    };
+    let slow = ask("/slow");
+    let quick = timeout(DEADLINE, ask("/")).await.unwrap().unwrap();
+    assert_eq!(quick.version(), http::Version::HTTP_2);
+    assert_eq!(
+        quick.into_body().collect().await.unwrap().to_bytes(),
+        "hello"
+    );
+    timeout(DEADLINE, running.entered.notified()).await.unwrap();
+    running.shutdown.cancel();
+    running.leave.notify_one();
+    let slow = timeout(DEADLINE, slow).await.unwrap().unwrap();
+    assert_eq!(slow.into_body().collect().await.unwrap().to_bytes(), "slow");
+    assert_eq!(timeout(DEADLINE, running.server).await.unwrap().unwrap(), 0);
+    timeout(DEADLINE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
