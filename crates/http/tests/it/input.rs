@@ -372,3 +372,19 @@ proptest! {
         prop_assert!(is_orderly(&answer) || answer.status.is_redirection());
     }
 }
+
+#[test]
+fn a_route_that_peeks_parses_by_itself() {
+    use serde_json::value::RawValue;
+    let raw = tidewire_http::parse::<Box<RawValue>>(b" {\"n\": 1.0} ").unwrap();
+    assert_eq!(raw.get(), "{\"n\": 1.0}");
+    let list = tidewire_http::parse::<Vec<Box<RawValue>>>(b"[[ ],2]").unwrap();
+    assert_eq!(list[0].get(), "[ ]");
+    assert_eq!(
+        tidewire_http::parse::<Vec<u8>>(b"[1,300]")
+            .unwrap_err()
+            .errors[0]
+            .pointer,
+        "/1"
+    );
+}
