@@ -33,6 +33,7 @@ pub struct JsonRows {
     /// The columns, in order, for a SELECT list.
     pub columns: String,
     names: Vec<(&'static str, String)>,
+    integers: Vec<&'static str>,
 }
 
 impl JsonRows {
@@ -94,6 +95,11 @@ impl Dialect {
                 ),
             })
             .collect();
+        let integers = columns.iter().filter_map(|column| match column {
+            Column::Int(name) => Some(*name),
+            _ => None,
+        });
+        let integers = integers.collect();
         let columns = names
             .iter()
             .map(|(_, text)| text.as_str())
@@ -103,7 +109,59 @@ impl Dialect {
             from: format!("json_each(?) {alias}"),
             columns,
             names,
+            integers,
         }
+    }
+
+    /// Updates the rows of `table` that `rows` names by `keys`. Each pair of `set` is a column and
+    /// its expression, which may use the columns of `rows` and, as `table.column`, of the table; it
+    /// takes no argument of its own.
+    #[must_use]
+    pub fn update_rows(
+        &self,
+        table: &str,
+        rows: &JsonRows,
+        keys: &[&str],
+        set: &[(&str, &str)],
+    ) -> Sql {
+        let set: Vec<_> = set
+            .iter()
+            .map(|(column, value)| format!("{column} = {value}"))
+            .collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| format!("{table}.{key} = {}", rows.col(key)))
+            .collect();
+        self.sql(&format!(
+            "UPDATE {table} SET {} FROM {} WHERE {}",
+            set.join(", "),
+            rows.from,
+            keys.join(" AND ")
+        ))
+    }
+
+    /// Deletes the rows of `table` that `rows` names by `keys`, which must be unique together even
+    /// without those that are integers.
+    #[must_use]
+    pub fn delete_rows(&self, table: &str, rows: &JsonRows, keys: &[&str]) -> Sql {
+        // SQLite has no DELETE … JOIN, and seeks by a row value only as far as its first integer:
+        // those are compared apart, which keeps every column of the key in the seek.
+        let (integers, texts): (Vec<&str>, Vec<&str>) =
+            keys.iter().partition(|key| rows.integers.contains(key));
+        let named: Vec<_> = keys
+            .iter()
+            .map(|key| format!("{} AS {key}", rows.col(key)))
+            .collect();
+        let texts = texts.join(", ");
+        let mut text = format!(
+            "WITH gone AS (SELECT {} FROM {}) DELETE FROM {table} WHERE ({texts}) IN (SELECT {texts} FROM gone)",
+            named.join(", "),
+            rows.from
+        );
+        for key in integers {
+            text.push_str(&format!(" AND {key} IN (SELECT {key} FROM gone)"));
+        }
+        self.sql(&text)
     }
 
     /// A list of texts out of one JSON argument (an array of strings), for `IN (…)`.
@@ -151,5 +209,19 @@ mod tests {
     fn arguments_are_numbered_in_order() {
         let sql = SQLITE.sql("SELECT ? FROM t WHERE a = ? AND b = ?");
         assert_eq!(&*sql.0, "SELECT ?1 FROM t WHERE a = ?2 AND b = ?3");
+    }
+
+    #[test]
+    fn rows_name_what_is_updated_and_deleted() {
+        let rows = SQLITE.json_rows("r", &[Column::Text("a"), Column::Int("n")]);
+        let sql = SQLITE.update_rows("t", &rows, &["a"], &[("n", "t.n + 1")]);
+        assert_eq!(
+            &*sql.0,
+            "UPDATE t SET n = t.n + 1 FROM json_each(?1) r WHERE t.a = json_extract(r.value, '$[0]')"
+        );
+        let sql = SQLITE.delete_rows("t", &rows, &["a", "n"]);
+        assert!(sql.0.ends_with(
+            "DELETE FROM t WHERE (a) IN (SELECT a FROM gone) AND n IN (SELECT n FROM gone)"
+        ));
     }
 }
