@@ -1,5 +1,6 @@
 //! Who asks. The store is authoritative; what it said is remembered for [`TTL`], because this runs
-//! before every request: a known key costs one SHA-256 and one look into a map.
+//! before every request: a known key costs one SHA-256 and one look into a map. A tenant is never
+//! deleted, so every principal's tenant exists, and nobody behind needs to look again.
 //!
 //! A key that this process revokes is forgotten before its revocation is answered; one that another
 //! process revokes is good for [`TTL`] at most. A wrong key is remembered as briefly, what does not
@@ -59,7 +60,11 @@ pub(crate) struct Question {
 
 enum Who {
     Found(Caller),
-    Key { hash: Hash256, known_before: bool },
+    /// Which key the store must be asked for, and what it said of it before.
+    Key {
+        hash: Hash256,
+        before: Option<Arc<Entry>>,
+    },
 }
 
 /// A principal before it has chosen its tenant.
@@ -79,7 +84,7 @@ struct Entry {
     hash: Hash256,
     checked: Instant,
     refreshing: AtomicBool,
-    last_note: LastNote,
+    last_note: Arc<LastNote>,
 }
 
 struct Memory {
@@ -175,7 +180,7 @@ impl Authenticator {
     pub(crate) async fn ask(&self, question: Question, now: Instant) -> Result<Principal> {
         let caller = match question.who {
             Who::Found(caller) => caller,
-            Who::Key { hash, known_before } => self.look_up(hash, known_before, now).await?,
+            Who::Key { hash, before } => self.look_up(hash, before, now).await?,
         };
         let Some(tenant) = question.tenant else {
             return Ok(caller.principal);
@@ -229,51 +234,58 @@ impl Authenticator {
         if !secret::is_key(key) {
             return Err(Error::WrongKey);
         }
+        self.recall(hash, now)
+    }
+
+    /// What memory says of a key.
+    fn recall(&self, hash: Hash256, now: Instant) -> Result<Who> {
         let mut memory = self.memory();
         if let Some(entry) = memory.keys.get(&hash).filter(|entry| entry.hash == hash) {
             let age = now.saturating_duration_since(entry.checked);
             let refresh = age >= REFRESH && !entry.refreshing.swap(true, Ordering::Relaxed);
             if age >= TTL || refresh {
-                return Ok(Who::Key {
-                    hash,
-                    known_before: true,
-                });
+                let before = Some(Arc::clone(entry));
+                return Ok(Who::Key { hash, before });
             }
             self.used(entry);
             return Ok(Who::Found(entry.caller.clone()));
         }
         match memory.wrong.get(&hash) {
             Some(since) if now.saturating_duration_since(*since) < TTL => Err(Error::WrongKey),
-            _ => Ok(Who::Key {
-                hash,
-                known_before: false,
-            }),
+            _ => Ok(Who::Key { hash, before: None }),
         }
     }
 
-    async fn look_up(&self, hash: Hash256, known_before: bool, now: Instant) -> Result<Caller> {
-        let _permit = if known_before {
-            None
-        } else {
-            self.unknown.acquire().await.ok()
+    async fn look_up(
+        &self,
+        hash: Hash256,
+        before: Option<Arc<Entry>>,
+        now: Instant,
+    ) -> Result<Caller> {
+        let _permit = match &before {
+            Some(_) => None,
+            None => {
+                let permit = self.unknown.acquire().await.ok();
+                // Somebody else may have asked for the same key while this one waited.
+                if let Who::Found(caller) = self.recall(hash, now)? {
+                    return Ok(caller);
+                }
+                permit
+            }
         };
         let revocations = self.memory().revocations;
-        let row = self
-            .store
-            .key_by_hash(&mut self.db.read(), hash)
-            .await?
-            .filter(|row| row.hash == hash);
+        let row = match self.store.key_by_hash(&mut self.db.read(), hash).await {
+            Ok(row) => row.filter(|row| row.hash == hash),
+            Err(error) => return still_good(before, now).ok_or(error.into()),
+        };
         let mut memory = self.memory();
         let Some(row) = row else {
             memory.keys.remove(&hash);
             memory.wrong.insert(hash, now);
             return Err(Error::WrongKey);
         };
-        let before = memory
-            .keys
-            .get(&hash)
-            .map(|entry| entry.last_note.carried());
-        let entry = self.entry(row, before, now);
+        let last_note = before.map(|entry| Arc::clone(&entry.last_note));
+        let entry = self.entry(row, last_note, now);
         self.used(&entry);
         let caller = entry.caller.clone();
         if memory.revocations == revocations {
@@ -282,7 +294,7 @@ impl Authenticator {
         Ok(caller)
     }
 
-    fn entry(&self, row: KeyRow, last_note: Option<LastNote>, now: Instant) -> Entry {
+    fn entry(&self, row: KeyRow, last_note: Option<Arc<LastNote>>, now: Instant) -> Entry {
         let home: Arc<str> = row.tenant.into();
         let id: Arc<str> = row.id.into();
         let roams = row.scopes.has(Scope::Admin);
@@ -299,7 +311,7 @@ impl Authenticator {
             hash: row.hash,
             checked: now,
             refreshing: AtomicBool::new(false),
-            last_note: last_note.unwrap_or_else(|| LastNote::new(row.last_used_at)),
+            last_note: last_note.unwrap_or_else(|| Arc::new(LastNote::new(row.last_used_at))),
         }
     }
 
@@ -318,6 +330,130 @@ impl Authenticator {
     }
 }
 
+/// A refresh that the store could not answer leaves what it said before, which still holds for as
+/// long as it would have without the refresh.
+fn still_good(before: Option<Arc<Entry>>, now: Instant) -> Option<Caller> {
+    let entry = before.filter(|entry| now.saturating_duration_since(entry.checked) < TTL)?;
+    entry.refreshing.store(false, Ordering::Relaxed);
+    Some(entry.caller.clone())
+}
+
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidewire_core::Time;
+    use tidewire_db::{Options, StoreUrl};
+
+    use super::*;
+    use crate::{MIGRATIONS, Service};
+
+    /// Two processes on one store, and a key.
+    struct World {
+        here: Authenticator,
+        there: Service,
+        tenant: String,
+        key: String,
+        key_id: String,
+        db: Db,
+        _folder: tempfile::TempDir,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let url = StoreUrl::Sqlite(folder.path().join("tidewire.db"));
+            let db = Db::open(Options::new(url)).await.unwrap();
+            let clock = Clock::fake(Time::from_millis(1_800_000_000_000));
+            db.migrate(MIGRATIONS, &clock).await.unwrap();
+            let config = AccessConfig::default();
+            let store = Store::new(db.dialect());
+            let here = Authenticator::new(db.clone(), clock.clone(), store, &config);
+            let there = Service::new(db.clone(), clock, &config);
+            let tenant = there.create_tenant("acme".to_owned()).await.unwrap().id;
+            let key = there.mint_key(&tenant, None).await.unwrap();
+            World {
+                here,
+                there,
+                tenant,
+                key: key.api_key,
+                key_id: key.id,
+                db,
+                _folder: folder,
+            }
+        }
+
+        fn recall(&self, now: Instant) -> Result<Known> {
+            let shown = Shown {
+                key: Some(&self.key),
+                tenant: None,
+            };
+            self.here.know(shown, now)
+        }
+
+        /// Whether memory was enough, and who it is.
+        async fn enter(&self, now: Instant) -> Result<(bool, Principal)> {
+            match self.recall(now)? {
+                Known::Caller(principal) => Ok((true, principal)),
+                Known::Ask(question) => Ok((false, self.here.ask(question, now).await?)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_looked_up_once_and_refreshed_by_one_of_its_users() {
+        let world = World::new().await;
+        let start = Instant::now();
+        let (from_memory, principal) = world.enter(start).await.unwrap();
+        assert!(!from_memory);
+        assert_eq!(&*principal.tenant, world.tenant);
+        assert!(world.enter(start).await.unwrap().0);
+        let late = start + REFRESH;
+        let Ok(Known::Ask(question)) = world.recall(late) else {
+            panic!("nobody refreshes")
+        };
+        assert!(world.enter(late).await.unwrap().0, "the others go on");
+        world.here.ask(question, late).await.unwrap();
+        assert!(world.enter(start + TTL).await.unwrap().0);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_another_process_revoked_is_good_for_seconds_only() {
+        let world = World::new().await;
+        let start = Instant::now();
+        world.enter(start).await.unwrap();
+        let revoked = world.there.revoke_key(&world.tenant, &world.key_id).await;
+        revoked.unwrap();
+        assert!(world.enter(start).await.is_ok());
+        let late = world.enter(start + TTL).await;
+        assert!(matches!(late, Err(Error::WrongKey)));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_key_asks_the_store_once() {
+        let world = World::new().await;
+        let start = Instant::now();
+        world
+            .there
+            .revoke_key(&world.tenant, &world.key_id)
+            .await
+            .unwrap();
+        assert!(matches!(world.recall(start), Ok(Known::Ask(_))));
+        assert!(matches!(world.enter(start).await, Err(Error::WrongKey)));
+        assert!(matches!(world.recall(start), Err(Error::WrongKey)));
+        assert!(matches!(world.recall(start + TTL), Ok(Known::Ask(_))));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_for_a_moment_shuts_nobody_out() {
+        let world = World::new().await;
+        let start = Instant::now();
+        world.enter(start).await.unwrap();
+        world.db.clone().close().await;
+        assert!(world.enter(start + REFRESH).await.is_ok());
+        let late = world.enter(start + TTL).await;
+        assert!(matches!(late, Err(Error::Store(_))));
+    }
 }

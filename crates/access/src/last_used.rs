@@ -33,10 +33,6 @@ impl LastNote {
         LastNote(AtomicI64::new(at.map_or(i64::MIN, Time::micros)))
     }
 
-    pub(crate) fn carried(&self) -> Self {
-        LastNote(AtomicI64::new(self.0.load(Ordering::Relaxed)))
-    }
-
     /// Whether the key is due for a note now; only one of many who ask at once is told so.
     fn due(&self, now: Time) -> bool {
         let last = self.0.load(Ordering::Relaxed);

@@ -137,11 +137,6 @@ impl Service {
         }))
     }
 
-    /// The problem of a tenant that does not exist.
-    pub async fn require_tenant(&self, id: &str) -> Result<()> {
-        self.inner.authenticator.tenant(id).await.map(drop)
-    }
-
     /// Mints a key. Who may ask for which scopes is the caller's question.
     pub async fn mint_key(&self, tenant: &str, scopes: Option<Scopes>) -> Result<NewKey> {
         let scopes = scopes.unwrap_or_else(model::default_scopes);

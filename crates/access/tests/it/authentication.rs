@@ -2,7 +2,6 @@
 
 use http::Method;
 use serde_json::json;
-use tidewire_access::Service;
 
 use crate::server::{ADMIN, AGENT, Reply, Server, locked, text};
 
@@ -186,9 +185,10 @@ async fn a_revocation_wins_over_lookups_that_are_under_way() {
 #[tokio::test]
 async fn keys_outlive_the_process() {
     let server = Server::start(locked()).await;
-    let (_, key) = server.tenant("acme").await;
-    let again = Service::new(server.db.clone(), server.clock.clone(), &locked());
-    again.start().await.unwrap();
-    assert!(again.require_tenant("default").await.is_ok());
-    server.get(&key, "/v1/whoami").await.is(200);
+    let (tenant, key) = server.tenant("acme").await;
+    let again = server.again().await;
+    let who = again.get(&key, "/v1/whoami").await;
+    assert_eq!(who.is(200).body["tenant"], tenant);
+    let listed = again.get(ADMIN, "/v1/tenants").await;
+    assert_eq!(listed.body["tenants"].as_array().unwrap().len(), 2);
 }

@@ -27,7 +27,7 @@ pub struct Server {
     pub gate: Gate,
     app: AppService,
     file: PathBuf,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 pub struct Reply {
@@ -62,6 +62,29 @@ impl Server {
         let clock = Clock::fake(Time::from_millis(1_800_000_000_000));
         let migrations = [MIGRATIONS, store::MIGRATIONS].concat();
         db.migrate(&migrations, &clock).await.unwrap();
+        Self::over(db, clock, config, file, Arc::new(folder)).await
+    }
+
+    /// The server anew, on the same store: nothing is left but what was stored.
+    pub async fn again(&self) -> Self {
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        Self::over(
+            db,
+            clock,
+            locked(),
+            self.file.clone(),
+            Arc::clone(&self.folder),
+        )
+        .await
+    }
+
+    async fn over(
+        db: Db,
+        clock: Clock,
+        config: AccessConfig,
+        file: PathBuf,
+        folder: Arc<TempDir>,
+    ) -> Self {
         let access = Service::new(db.clone(), clock.clone(), &config);
         access.start().await.unwrap();
         let (things, gate) = (Things::new(&db), Gate::default());
@@ -96,7 +119,7 @@ impl Server {
             gate,
             app,
             file,
-            _folder: folder,
+            folder,
         }
     }
 
