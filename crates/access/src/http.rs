@@ -47,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for Operator {
     }
 }
 
-/// A body that may be left out, and its `Content-Type` with it.
+/// A body that may be left out, its `Content-Type` with it, or be `null`.
 struct Optional<T>(Option<T>);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Optional<T> {
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Optional<T> {
             return Ok(Optional(None));
         }
         let Json(body) = Json::from_request(request, state).await?;
-        Ok(Optional(Some(body)))
+        Ok(Optional(body))
     }
 }
 

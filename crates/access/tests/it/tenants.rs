@@ -83,6 +83,7 @@ async fn a_key_is_minted_with_the_scopes_that_were_asked_for() {
     assert_eq!(made.is(201).body["scopes"], json!(["read", "fleet"]));
     for (body, scopes) in [
         (Some(json!({})), "read,write,worker"),
+        (Some(json!(null)), "read,write,worker"),
         (None, "read,write,worker"),
     ] {
         let made = server
