@@ -14,16 +14,12 @@ use tidewire_core::Time;
 use tidewire_db::Db;
 use tokio::sync::Notify;
 
-use crate::store::Store;
+use crate::store::{KeyName, Store};
 
 /// How old the last note of a key must be before it is noted again.
 const EVERY: Duration = Duration::from_secs(30);
-/// Keys that one transaction writes; each is one statement by primary key, because the bulk form
-/// (an UPDATE over a list from JSON) is one that MariaDB does not end.
+/// Keys that one transaction writes.
 const AT_ONCE: usize = 500;
-
-/// A tenant and one of its keys.
-pub(crate) type KeyName = (Arc<str>, Arc<str>);
 
 /// When a key was last noted. Lives beside the key in the cache.
 pub(crate) struct LastNote(AtomicI64);
@@ -82,12 +78,7 @@ impl LastUsed {
             let written = db
                 .transact("api_keys.used", move |tx| {
                     let (store, batch) = (store.clone(), Arc::clone(&batch));
-                    Box::pin(async move {
-                        for ((tenant, key), at) in batch.iter() {
-                            store.used(tx, tenant, key, *at).await?;
-                        }
-                        Ok::<(), tidewire_db::Error>(())
-                    })
+                    Box::pin(async move { store.used(tx, &batch).await })
                 })
                 .await;
             if let Err(error) = written {

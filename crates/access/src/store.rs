@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_core::{Scopes, Time};
-use tidewire_db::{Dialect, Error, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
     model::{ApiKey, Tenant},
@@ -62,10 +62,7 @@ impl Statements {
             ),
             insert_key: sql("INSERT INTO api_keys (tenant, id, hash, scopes, created_at) VALUES (?, ?, ?, ?, ?)"),
             delete_key: sql("DELETE FROM api_keys WHERE tenant = ? AND id = ?"),
-            used: sql(
-                "UPDATE api_keys SET last_used_at = ?
-                 WHERE tenant = ? AND id = ? AND (last_used_at IS NULL OR last_used_at < ?)",
-            ),
+            used: used(dialect),
             request: sql(
                 "SELECT body_hash, status, answer, created_at FROM request_keys
                  WHERE tenant = ? AND route = ? AND key_hash = ?",
@@ -87,6 +84,29 @@ impl Statements {
         }
     }
 }
+
+fn used(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "used",
+        &[
+            Column::Text("tenant"),
+            Column::Text("id"),
+            Column::Time("at"),
+        ],
+    );
+    let at = rows.col("at");
+    let later =
+        format!("CASE WHEN api_keys.last_used_at > {at} THEN api_keys.last_used_at ELSE {at} END");
+    dialect.update_rows(
+        "api_keys",
+        &rows,
+        &["tenant", "id"],
+        &[("last_used_at", &later)],
+    )
+}
+
+/// A tenant and one of its keys.
+pub(crate) type KeyName = (Arc<str>, Arc<str>);
 
 /// A key as the authentication sees it.
 pub(crate) struct KeyRow {
@@ -240,9 +260,18 @@ impl Store {
         hash256(&row, 0).map(Some)
     }
 
-    pub(crate) async fn used(&self, tx: &mut Tx, tenant: &str, id: &str, at: Time) -> Result<()> {
-        let args = vec![at.into(), tenant.into(), id.into(), at.into()];
-        tx.execute(&self.sql.used, args).await.map(drop)
+    /// Writes down when keys were last used; a later time that stands already stays.
+    pub(crate) async fn used(&self, tx: &mut Tx, notes: &[(KeyName, Time)]) -> Result<()> {
+        let dialect = tx.dialect();
+        let rows: Vec<_> = notes
+            .iter()
+            .map(|((tenant, key), at)| (&**tenant, &**key, dialect.json_time(*at)))
+            .collect();
+        let rows =
+            serde_json::to_string(&rows).map_err(|error| Error::Broken(error.to_string()))?;
+        tx.execute(&self.sql.used, vec![rows.into()])
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn request(
