@@ -1,0 +1,118 @@
+//! What the bench asks of Tidewire besides load: counts, and jobs with their times.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::load::new_micros;
+use crate::wire::{Conn, get};
+
+#[derive(Deserialize)]
+struct Summary {
+    jobs_done: u64,
+    jobs_failed: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Job {
+    pub id: String,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub lease_token: String,
+}
+
+#[derive(Deserialize)]
+struct JobPage {
+    jobs: Vec<Job>,
+    next_cursor: Option<String>,
+}
+
+impl Job {
+    pub fn start_micros(&self) -> Option<u64> {
+        let waited = self.started_at? - self.created_at;
+        Some(
+            u64::try_from(waited.num_microseconds()?)
+                .unwrap_or(0)
+                .max(1),
+        )
+    }
+}
+
+pub struct Api {
+    conn: Conn,
+    addr: SocketAddr,
+}
+
+impl Api {
+    pub async fn open(addr: SocketAddr) -> Result<Self> {
+        Ok(Self {
+            conn: Conn::open(addr).await?,
+            addr,
+        })
+    }
+
+    async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
+        let reply = self.conn.call(&get(self.addr, path, "")).await?;
+        if !reply.is_success() {
+            bail!("GET {path}: {}", reply.text());
+        }
+        serde_json::from_slice(reply.body).with_context(|| format!("GET {path}: {}", reply.text()))
+    }
+
+    /// Jobs done so far. A failed one would make the figure a lie.
+    pub async fn jobs_done(&mut self) -> Result<u64> {
+        let summary: Summary = self.read("/v1/analytics/summary").await?;
+        if summary.jobs_failed > 0 {
+            bail!("{} jobs failed", summary.jobs_failed);
+        }
+        Ok(summary.jobs_done)
+    }
+
+    /// Waits until so many jobs are done; gives up when none is any more.
+    pub async fn wait_done(&mut self, jobs: u64, patience: Duration) -> Result<()> {
+        let (mut seen, mut moved) = (0, Instant::now());
+        loop {
+            let done = self.jobs_done().await?;
+            if done >= jobs {
+                return Ok(());
+            }
+            if done > seen {
+                (seen, moved) = (done, Instant::now());
+            }
+            if moved.elapsed() > patience {
+                bail!("{seen} of {jobs} jobs were done, then none for {patience:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// From `created_at` to `started_at` of the newest jobs of a queue.
+    pub async fn start_times(&mut self, queue: &str, jobs: u64) -> Result<Histogram<u64>> {
+        let mut micros = new_micros();
+        let mut cursor = None;
+        while micros.len() < jobs {
+            let mut path = format!("/v1/jobs?queue={queue}&limit=500");
+            if let Some(cursor) = &cursor {
+                path += &format!("&cursor={cursor}");
+            }
+            let page: JobPage = self.read(&path).await?;
+            for waited in page.jobs.iter().filter_map(Job::start_micros) {
+                micros.saturating_record(waited);
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if micros.is_empty() {
+            bail!("no job of queue {queue} has a start time");
+        }
+        Ok(micros)
+    }
+}
