@@ -238,7 +238,7 @@ impl<B: Batch> Pending for Gathered<B> {
 
     fn done(self: Box<Self>) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 rows")]
-        metrics::histogram!("tidewire_store_batch_rows", "lane" => B::NAME)
+        metrics::histogram!("tidewire_store_batch_size", "lane" => B::NAME)
             .record(self.weight as f64);
         metrics::histogram!("tidewire_store_batch_seconds", "lane" => B::NAME)
             .record(self.since.elapsed());

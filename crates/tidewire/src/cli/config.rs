@@ -1,0 +1,89 @@
+//! `tidewire config`: what holds, whether it makes sense, and what can be set.
+
+use super::{
+    Fault,
+    output::{Printer, Rows},
+    settings::Flags,
+};
+use crate::config::{Config, SETTINGS};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Print the value of each setting and where it comes from; secrets are masked
+    Show(Flags),
+    /// Check the settings without starting anything; exit status 64 if one makes no sense
+    Check(Flags),
+    /// Print every setting as a documented environment file
+    Env,
+}
+
+pub(super) fn run(args: Args, printer: Printer) -> Result<(), Fault> {
+    match args.command {
+        Command::Show(flags) => show(&flags, printer),
+        Command::Check(flags) => {
+            let config = Config::new(&flags.values()?)?;
+            printer.line(&format!(
+                "the settings are sound: {} on {}, data in {}",
+                config.roles,
+                config.addr,
+                config.data()
+            ))
+        }
+        Command::Env => printer.bytes(env().as_bytes()),
+    }
+}
+
+fn show(flags: &Flags, printer: Printer) -> Result<(), Fault> {
+    let values = flags.values()?;
+    let shown = |name: &str, secret: bool| match values.text(name) {
+        Some(_) if secret => Some("********".to_owned()),
+        Some(text) => Some(text.to_owned()),
+        None => None,
+    };
+    if printer.is_json() {
+        let all: serde_json::Map<_, _> = SETTINGS
+            .iter()
+            .map(|setting| {
+                let origin = values.origin(setting.name).map(ToString::to_string);
+                let entry = serde_json::json!({ "value": shown(setting.name, setting.secret), "origin": origin });
+                (setting.name.to_owned(), entry)
+            })
+            .collect();
+        return printer.json(&all);
+    }
+    let mut rows = Rows::new(["SETTING", "VALUE", "FROM"]);
+    for setting in SETTINGS {
+        let value = shown(setting.name, setting.secret).unwrap_or_else(|| "-".to_owned());
+        let origin = values
+            .origin(setting.name)
+            .map_or_else(|| "not set".to_owned(), ToString::to_string);
+        rows.add([setting.name.to_owned(), value, origin]);
+    }
+    rows.print(printer)
+}
+
+/// The environment file that documents itself. `.env.example` is this text.
+pub(super) fn env() -> String {
+    let mut text = String::from(
+        "# Every setting of `tidewire serve`. A flag wins over the environment, the environment over\n\
+         # tidewire.toml (the same names, in lower case with dashes, without TIDEWIRE_), and that over the default.\n",
+    );
+    for setting in SETTINGS {
+        text.push_str(&format!("\n# {}.\n", setting.help));
+        if !setting.aliases.is_empty() {
+            text.push_str(&format!(
+                "# Also read from {}.\n",
+                setting.aliases.join(", ")
+            ));
+        }
+        text.push_str(&format!("# {}: {}\n", setting.variable(), setting.form));
+        text.push_str(&format!("#{}={}\n", setting.variable(), setting.default));
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! `tidewire serve` and `tidewire migrate`: the commands that open the store themselves.
+
+use std::{io::Write as _, net::SocketAddr};
+
+use super::{Fault, output::Printer, settings::Flags};
+use crate::{
+    config::{Bad, Config, unknown_variables},
+    logging::Logging,
+    server,
+};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tidewire serve
+  tidewire serve --addr :8080 --admin-key \"$(openssl rand -hex 32)\" --log-format json
+  tidewire serve --roles api,worker --data-dir /var/lib/tidewire
+
+`tidewire config env` documents every setting; `tidewire config check` checks them.")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl From<Bad> for Fault {
+    fn from(bad: Bad) -> Self {
+        Fault::Config(bad.to_string())
+    }
+}
+
+pub(super) fn serve(args: &Serve, printer: Printer) -> Result<(), Fault> {
+    let config = Config::new(&args.flags.values()?)?;
+    let _logging = Logging::start(&config.log).map_err(Fault::Config)?;
+    for name in
+        unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    {
+        tracing::warn!(
+            name,
+            "this variable is no setting and has no effect: see `tidewire config env`"
+        );
+    }
+    raise_open_files();
+    let welcome = Welcome::of(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::Failed(format!("cannot start threads: {error}")))?;
+    let served = runtime.block_on(server::run(config, server::signalled(), |address| {
+        welcome.say(address, printer)
+    }));
+    served.map_err(Fault::Failed)
+}
+
+pub(super) fn migrate(args: &Migrate, printer: Printer) -> Result<(), Fault> {
+    let config = Config::new(&args.flags.values()?)?;
+    let _logging = Logging::start(&config.log).map_err(Fault::Config)?;
+    let data = config.data();
+    let report = super::block_on(server::migrate(&config))?.map_err(Fault::Failed)?;
+    if printer.is_json() {
+        let report = serde_json::json!({ "store": data, "applied": report.applied, "already": report.already });
+        return printer.json(&report);
+    }
+    let text = match report.applied.as_slice() {
+        [] => format!("{data} is up to date: {} migrations", report.already),
+        applied => format!("{data}: applied {}", applied.join(", ")),
+    };
+    printer.line(&text)
+}
+
+/// What a person is told once the server answers.
+struct Welcome {
+    data: String,
+    is_new: bool,
+    roles: String,
+    open: bool,
+}
+
+impl Welcome {
+    fn of(config: &Config) -> Self {
+        Welcome {
+            data: config.data(),
+            is_new: server::is_new(config),
+            roles: config.roles.to_string(),
+            open: config.access.open,
+        }
+    }
+
+    fn say(&self, address: SocketAddr, _: Printer) {
+        // An address that means "all" cannot be called; this machine is one of them.
+        let call = if address.ip().is_unspecified() {
+            format!("http://127.0.0.1:{}", address.port())
+        } else {
+            format!("http://{address}")
+        };
+        let state = if self.is_new { "new" } else { "as it was" };
+        let (access, key) = if self.open {
+            ("open to this machine, because no --admin-key is set", "")
+        } else {
+            ("by key only", " -H \"authorization: Bearer $KEY\"")
+        };
+        let text = format!(
+            "listening on http://{address}
+  data    {} ({state})
+  roles   {}
+  access  {access}
+
+try
+  curl {call}/v1/events{key} --json '{{\"type\": \"hello\"}}'
+  curl {call}/v1/jobs{key} --json '{{\"type\": \"echo\", \"payload\": [1, 2, 3]}}'
+  tidewire events tail --after 0
+  open {call}/docs in a browser
+",
+            self.data, self.roles
+        );
+        tracing::info!(%address, data = self.data, roles = self.roles, "listening");
+        let mut out = std::io::stdout().lock();
+        // Nobody may be reading, and the server serves all the same.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+/// Each connection is an open file, and shells allow 1,024: take what the system allows.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

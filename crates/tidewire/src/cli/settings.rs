@@ -1,0 +1,73 @@
+//! The settings as flags of `serve`, `migrate` and `config`: made from the one list.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Arg, ArgMatches, Command, FromArgMatches, value_parser};
+
+use crate::config::{Bad, SETTINGS, Setting, Values};
+
+const CONFIG: &str = "config";
+
+/// The settings given as flags, and the file that was named.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flags {
+    given: BTreeMap<&'static str, String>,
+    file: Option<PathBuf>,
+}
+
+impl Flags {
+    /// All layers together.
+    pub(super) fn values(&self) -> Result<Values, Bad> {
+        Values::gather(
+            &self.given,
+            |name| std::env::var(name).ok(),
+            self.file.as_deref(),
+        )
+    }
+}
+
+fn arg(setting: &'static Setting) -> Arg {
+    let mut help = setting.help.to_owned();
+    if !setting.default.is_empty() {
+        help.push_str(&format!(" [default: {}]", setting.default));
+    }
+    help.push_str(&format!(" [env: {}]", setting.variable()));
+    Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.form)
+        .help(help)
+}
+
+impl clap::Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .env("TIDEWIRE_CONFIG")
+            .value_parser(value_parser!(PathBuf))
+            .help("A TOML file of settings; ./tidewire.toml is read if it exists");
+        command.args(SETTINGS.iter().map(arg)).arg(file)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Flags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in SETTINGS {
+            if let Some(text) = matches.get_one::<String>(setting.name) {
+                self.given.insert(setting.name, text.clone());
+            }
+        }
+        self.file = matches.get_one::<PathBuf>(CONFIG).cloned();
+        Ok(())
+    }
+}

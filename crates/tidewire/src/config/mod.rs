@@ -1,0 +1,13 @@
+//! Configuration: flag > environment > `tidewire.toml` > default.
+//!
+//! [`SETTINGS`] is the one list of what can be set; flags, variables, the file's keys and
+//! `tidewire config env` all come from it. [`Values`] says where each value came from, [`Config`]
+//! is what they mean, one typed struct for each concern, checked before anything binds.
+
+mod settings;
+mod typed;
+mod values;
+
+pub use settings::{SETTINGS, Setting};
+pub use typed::{Config, Log, LogFormat, Role, Roles};
+pub use values::{Bad, Origin, Values, unknown_variables};

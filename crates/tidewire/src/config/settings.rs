@@ -1,0 +1,235 @@
+//! The list of settings.
+
+/// One setting: the flag `--name`, the variable `TIDEWIRE_NAME`, and `name` in `tidewire.toml`.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// The form of its value.
+    pub form: &'static str,
+    /// What holds if it is not set; empty if that depends.
+    pub default: &'static str,
+    /// Never shown by `config show`, never in help.
+    pub secret: bool,
+    /// Variables of other names that are read where the `TIDEWIRE_` one is not set.
+    pub aliases: &'static [&'static str],
+    pub help: &'static str,
+}
+
+impl Setting {
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!(
+            "TIDEWIRE_{}",
+            self.name.to_ascii_uppercase().replace('-', "_")
+        )
+    }
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+}
+
+const fn setting(
+    name: &'static str,
+    form: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        form,
+        default,
+        secret: false,
+        aliases: &[],
+        help,
+    }
+}
+
+const fn secret(setting: Setting) -> Setting {
+    Setting {
+        secret: true,
+        ..setting
+    }
+}
+
+const fn also(aliases: &'static [&'static str], setting: Setting) -> Setting {
+    Setting { aliases, ..setting }
+}
+
+pub const SETTINGS: &[Setting] = &[
+    also(
+        &["HTTP_ADDR", "PORT", "API_PORT"],
+        setting(
+            "addr",
+            "HOST:PORT",
+            "127.0.0.1:8080",
+            "Where to listen. Port 0 takes a free one. `:PORT` alone means loopback while no key is set, all interfaces otherwise",
+        ),
+    ),
+    setting(
+        "data-dir",
+        "FOLDER",
+        "./tidewire-data",
+        "The folder of the SQLite file, where no other store is named",
+    ),
+    also(
+        &["DATABASE_URL"],
+        setting(
+            "database-url",
+            "URL",
+            "",
+            "The store: sqlite://PATH. The default is tidewire.db in the data folder",
+        ),
+    ),
+    setting("db", "FILE", "", "Short for --database-url sqlite://FILE"),
+    setting(
+        "roles",
+        "ROLE,…",
+        "all",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs), sweeper (retention). Health, metrics and docs are always served",
+    ),
+    secret(setting(
+        "admin-key",
+        "KEY",
+        "",
+        "The operator's key, with the scope `admin`. Without it the server is open, and only on a loopback address",
+    )),
+    secret(also(
+        &["AGENT_API_KEY"],
+        setting(
+            "agent-api-key",
+            "KEY",
+            "",
+            "The key that fleet agents and workers show, with the scope `fleet`",
+        ),
+    )),
+    also(
+        &["CORS_ORIGINS"],
+        setting(
+            "cors-origins",
+            "ORIGIN,…",
+            "",
+            "Web pages that may call the API: scheme://host[:port], or * for all",
+        ),
+    ),
+    setting(
+        "max-connections",
+        "N",
+        "10000",
+        "Open HTTP connections; more wait in the kernel's backlog",
+    ),
+    setting(
+        "lease",
+        "DURATION",
+        "60s",
+        "How long a claimed job is its worker's without a heartbeat; 1s to 1h",
+    ),
+    also(
+        &["SCHEDULER_INTERVAL"],
+        setting(
+            "poll-interval",
+            "DURATION",
+            "5s",
+            "How long work can stay unnoticed if every wake-up is lost; 10ms to 1m",
+        ),
+    ),
+    setting(
+        "worker-concurrency",
+        "N",
+        "64",
+        "Jobs that this process runs at once; 1 to 10000",
+    ),
+    setting(
+        "worker-queues",
+        "QUEUE,…",
+        "",
+        "Queues whose jobs this process runs; all of them if it is not set",
+    ),
+    setting(
+        "worker-name",
+        "NAME",
+        "",
+        "How this worker signs the jobs it runs; host name and process id if it is not set",
+    ),
+    setting(
+        "queue-limits",
+        "QUEUE=N,…",
+        "",
+        "How many jobs of a queue may run at once, in each tenant and over all workers, for example mail=5,render=2",
+    ),
+    setting(
+        "job-timeout",
+        "DURATION",
+        "1h",
+        "How long one attempt may run where the job does not say; 1s to 24h",
+    ),
+    setting(
+        "retry-base",
+        "DURATION",
+        "2s",
+        "What a job waits after its first failed attempt; it doubles with each, ±20 %",
+    ),
+    setting(
+        "retry-cap",
+        "DURATION",
+        "1h",
+        "What a job waits at most between attempts",
+    ),
+    setting(
+        "keep-done",
+        "DURATION",
+        "7d",
+        "How long jobs that are done are kept",
+    ),
+    setting(
+        "keep-failed",
+        "DURATION",
+        "7d",
+        "How long jobs that failed are kept",
+    ),
+    setting(
+        "keep-cancelled",
+        "DURATION",
+        "7d",
+        "How long jobs that were cancelled are kept",
+    ),
+    setting(
+        "drain",
+        "DURATION",
+        "30s",
+        "What is in flight may take so long at shutdown; then it is cut, and jobs are given back",
+    ),
+    also(
+        &["LOG_LEVEL"],
+        setting(
+            "log-level",
+            "FILTER",
+            "info",
+            "error, warn, info, debug or trace, or a filter such as info,tidewire::access=warn",
+        ),
+    ),
+    setting(
+        "log-format",
+        "pretty|json",
+        "pretty",
+        "How log lines are written, to standard error",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_make_a_variable() {
+        let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+        assert_eq!(
+            Setting::named("data-dir").unwrap().variable(),
+            "TIDEWIRE_DATA_DIR"
+        );
+    }
+}

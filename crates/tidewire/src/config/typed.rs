@@ -1,0 +1,393 @@
+//! What the settings mean.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use tidewire_access::AccessConfig;
+use tidewire_core::{backoff::Backoff, duration, name};
+use tidewire_db::StoreUrl;
+use tidewire_http::Origin;
+
+use super::{Bad, Values};
+
+/// Everything `tidewire serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub addr: SocketAddr,
+    pub store: StoreUrl,
+    pub roles: Roles,
+    pub access: AccessConfig,
+    pub cors_origins: Vec<Origin>,
+    pub max_connections: u32,
+    pub poll_interval: Duration,
+    pub jobs: Jobs,
+    pub worker: Worker,
+    pub drain: Duration,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    pub lease: Duration,
+    pub timeout: Duration,
+    pub backoff: Backoff,
+    pub queue_limits: BTreeMap<String, u32>,
+    pub keep_done: Duration,
+    pub keep_failed: Duration,
+    pub keep_cancelled: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub name: Option<String>,
+    pub concurrency: usize,
+    pub queues: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// What a process does, beside serving health, metrics and docs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Api,
+    Worker,
+    Sweeper,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Role::Api, Role::Worker, Role::Sweeper];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Api => "api",
+            Role::Worker => "worker",
+            Role::Sweeper => "sweeper",
+        }
+    }
+}
+
+/// A set of roles; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(Vec<Role>);
+
+impl Roles {
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut roles = Vec::new();
+        for word in text
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
+            match Role::ALL.into_iter().find(|role| role.name() == word) {
+                Some(role) => roles.push(role),
+                None if word == "all" => roles.extend(Role::ALL),
+                None => {
+                    return Err(format!(
+                        "`{word}` is no role: all, or some of {}",
+                        Roles(Role::ALL.into())
+                    ));
+                }
+            }
+        }
+        if roles.is_empty() {
+            return Err(format!(
+                "names no role: all, or some of {}",
+                Roles(Role::ALL.into())
+            ));
+        }
+        roles.sort_unstable();
+        roles.dedup();
+        Ok(Roles(roles))
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|role| role.name()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl Config {
+    /// Checks all settings. The first that makes no sense is the error.
+    pub fn new(values: &Values) -> Result<Self, Bad> {
+        let text = |name| values.read(name, |text| Ok::<_, String>(text.to_owned()));
+        let mut access = AccessConfig {
+            admin_key: text("admin-key")?,
+            agent_api_key: text("agent-api-key")?,
+            open: false,
+        };
+        access.check().map_err(Bad)?;
+        let has_key = access.admin_key.is_some();
+        let addr = need(values.read("addr", |text| address(text, has_key))?, "addr")?;
+        access.open = !has_key;
+        if access.open && !addr.ip().is_loopback() {
+            return Err(Bad(format!(
+                "--addr `{}`: without a key Tidewire listens on loopback only: set --admin-key (TIDEWIRE_ADMIN_KEY), or listen on 127.0.0.1",
+                values.text("addr").unwrap_or_default()
+            )));
+        }
+        let span = |name: &'static str, least: Duration, most: Duration| {
+            need(values.read(name, |text| within(text, least, most))?, name)
+        };
+        const MS: Duration = Duration::from_millis(1);
+        const S: Duration = Duration::from_secs(1);
+        const DAY: Duration = Duration::from_secs(86_400);
+        let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
+        let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
+        Ok(Config {
+            addr,
+            store: store(values)?,
+            roles: need(values.read("roles", str::parse)?, "roles")?,
+            access,
+            cors_origins: values
+                .read("cors-origins", |text| each(text, str::parse))?
+                .unwrap_or_default(),
+            max_connections: need(
+                values.read("max-connections", |text| number(text, 1, 1_000_000))?,
+                "max-connections",
+            )?,
+            poll_interval: span("poll-interval", 10 * MS, 60 * S)?,
+            jobs: Jobs {
+                lease: span("lease", S, 3600 * S)?,
+                timeout: span("job-timeout", S, DAY)?,
+                backoff: Backoff {
+                    base: span("retry-base", MS, DAY)?,
+                    cap: span("retry-cap", MS, 30 * DAY)?,
+                },
+                queue_limits: values
+                    .read("queue-limits", |text| each(text, queue_limit))?
+                    .unwrap_or_default()
+                    .into_iter()
+                    .collect(),
+                keep_done: keep("keep-done")?,
+                keep_failed: keep("keep-failed")?,
+                keep_cancelled: keep("keep-cancelled")?,
+            },
+            worker: Worker {
+                name: values.read("worker-name", worker_name)?,
+                concurrency: need(
+                    values.read("worker-concurrency", |text| number(text, 1, 10_000))?,
+                    "worker-concurrency",
+                )? as usize,
+                queues: values.read("worker-queues", |text| each(text, worker_name))?,
+            },
+            drain: span("drain", Duration::ZERO, 3600 * S)?,
+            log: Log {
+                filter: need(values.read("log-level", log_filter)?, "log-level")?,
+                format: need(values.read("log-format", log_format)?, "log-format")?,
+            },
+        })
+    }
+
+    /// The store's place as the operator is told.
+    #[must_use]
+    pub fn data(&self) -> String {
+        let StoreUrl::Sqlite(path) = &self.store;
+        path.display().to_string()
+    }
+}
+
+/// A setting whose default is in the list.
+fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
+    value.ok_or_else(|| Bad(format!("--{name} is not set and has no default")))
+}
+
+fn store(values: &Values) -> Result<StoreUrl, Bad> {
+    let file = values.read("db", |text| Ok::<_, String>(PathBuf::from(text)))?;
+    // The operator's flag is nearer than an alias in the environment.
+    let url = values.read("database-url", |text| {
+        text.parse::<StoreUrl>()
+            .map_err(|why| why.replace(text, "…"))
+    });
+    match (file, values.text("database-url").is_some()) {
+        (Some(_), true) => Err(Bad(
+            "--db and --database-url name two stores: leave one of them out".to_owned(),
+        )),
+        (Some(file), false) => Ok(StoreUrl::Sqlite(file)),
+        (None, _) => Ok(url?.unwrap_or_else(|| {
+            let folder = values.text("data-dir").unwrap_or("tidewire-data");
+            StoreUrl::Sqlite(Path::new(folder).join("tidewire.db"))
+        })),
+    }
+}
+
+fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
+    let wrong = || "is not HOST:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080".to_owned();
+    // `PORT=8080`, as many hosts set it.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port),
+        None => ("", text),
+    };
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let ip = match host {
+        "" if has_key => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "" | "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        _ => match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
+            Some(v6) => IpAddr::V6(v6.parse::<Ipv6Addr>().map_err(|_| wrong())?),
+            None => IpAddr::V4(host.parse::<Ipv4Addr>().map_err(|_| wrong())?),
+        },
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let read = duration::parse(text)?;
+    if (least..=most).contains(&read) {
+        return Ok(read);
+    }
+    Err(format!(
+        "must be {} to {}",
+        duration::format(least),
+        duration::format(most)
+    ))
+}
+
+fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    match text.parse() {
+        Ok(n) if (least..=most).contains(&n) => Ok(n),
+        _ => Err(format!("must be a number from {least} to {most}")),
+    }
+}
+
+fn each<T, E: fmt::Display>(
+    text: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| read(part).map_err(|why| format!("`{part}` {why}")))
+        .collect()
+}
+
+fn queue_limit(text: &str) -> Result<(String, u32), String> {
+    let (queue, limit) = text.split_once('=').ok_or("is not QUEUE=N")?;
+    name::check(queue, name::ID_MAX)?;
+    Ok((queue.to_owned(), number(limit, 1, 1_000_000)?))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err(
+            "is not error, warn, info, debug, trace or a filter such as info,tidewire::access=warn"
+                .to_owned(),
+        ),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is neither pretty nor json".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[(&'static str, &str)]) -> Result<Config, String> {
+        let flags = flags
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect();
+        let values = Values::gather(&flags, |_| None, None).map_err(|bad| bad.to_string())?;
+        Config::new(&values).map_err(|bad| bad.to_string())
+    }
+
+    #[test]
+    fn the_defaults_make_a_server() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
+        assert!(config.access.open);
+        assert_eq!(config.data(), "./tidewire-data/tidewire.db");
+        assert_eq!(config.roles.to_string(), "api,worker,sweeper");
+    }
+
+    #[test]
+    fn a_port_alone_is_loopback_until_there_is_a_key() {
+        assert_eq!(
+            config(&[("addr", ":9")]).unwrap().addr.to_string(),
+            "127.0.0.1:9"
+        );
+        assert_eq!(
+            config(&[("addr", "9")]).unwrap().addr.to_string(),
+            "127.0.0.1:9"
+        );
+        let keyed = config(&[("addr", ":9"), ("admin-key", "k")]).unwrap();
+        assert_eq!(
+            (keyed.addr.to_string().as_str(), keyed.access.open),
+            ("0.0.0.0:9", false)
+        );
+        let refused = config(&[("addr", "0.0.0.0:9")]).unwrap_err();
+        assert!(
+            refused.contains("--admin-key") && refused.contains("0.0.0.0:9"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_with_its_value() {
+        for (name, text) in [
+            ("addr", "somewhere"),
+            ("addr", "host.example:80"),
+            ("roles", "api,wroker"),
+            ("roles", ","),
+            ("lease", "60"),
+            ("lease", "2h"),
+            ("poll-interval", "0s"),
+            ("worker-concurrency", "0"),
+            ("queue-limits", "mail"),
+            ("queue-limits", "mail=0"),
+            ("cors-origins", "example.org"),
+            ("log-level", "loud=="),
+            ("log-format", "xml"),
+            ("keep-done", "forever"),
+            ("max-connections", "-1"),
+            ("worker-name", "two words"),
+        ] {
+            let bad = config(&[(name, text)]).unwrap_err();
+            assert!(
+                bad.contains(&format!("--{name}")) && bad.contains(text) && !bad.contains('\n'),
+                "{bad}"
+            );
+        }
+        assert!(config(&[("db", "a.db"), ("database-url", "sqlite://b.db")]).is_err());
+        let url = config(&[("database-url", "oracle://me:secret@host/db")]).unwrap_err();
+        assert!(url.contains("--database-url"), "{url}");
+        let key = config(&[("admin-key", "not ascii ü")]).unwrap_err();
+        assert!(!key.contains('ü'), "{key}");
+    }
+}

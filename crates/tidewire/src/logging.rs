@@ -1,0 +1,112 @@
+//! Log lines and traces.
+//!
+//! Lines go to standard error through a thread of their own, so that a slow reader of the log never
+//! slows a request; past a bound they are dropped, and how many is said at the end. Spans leave for
+//! an OpenTelemetry collector when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+
+use std::io::IsTerminal as _;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::{Log, LogFormat};
+
+/// Lines that may wait for a slow reader: a few MiB.
+const LINES_WAITING: usize = 16_384;
+
+/// Ends logging when it is dropped: writes what waits, sends the last spans.
+pub struct Logging {
+    provider: Option<SdkTracerProvider>,
+    dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+impl Logging {
+    /// Starts logging for the process. Comes before any runtime: the exporter has its own threads.
+    pub fn start(log: &Log) -> Result<Self, String> {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(LINES_WAITING)
+            .finish(std::io::stderr());
+        let dropped = writer.error_counter();
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+        let lines: Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> = match log.format {
+            LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .boxed(),
+        };
+        let filter = EnvFilter::try_new(&log.filter).map_err(|error| error.to_string())?;
+        let provider = exporter()?;
+        let traces = provider.as_ref().map(|provider| {
+            let spans = EnvFilter::try_new("info,tidewire_http=debug").unwrap_or_default();
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer("tidewire"))
+                .with_filter(spans)
+        });
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .with(traces)
+            .try_init()
+            .map_err(|error| format!("logging cannot start: {error}"))?;
+        Ok(Logging {
+            provider,
+            dropped,
+            _writer: guard,
+        })
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take()
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+        let dropped = self.dropped.dropped_lines();
+        if dropped > 0 {
+            tracing::warn!(dropped, "log lines were dropped: their reader was too slow");
+        }
+    }
+}
+
+/// Whether spans are wanted at all: they cost a microsecond a request.
+#[must_use]
+pub fn traces_are_on() -> bool {
+    [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ]
+    .iter()
+    .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// OTLP over HTTP in protobuf; the exporter itself reads the standard `OTEL_…` variables.
+fn exporter() -> Result<Option<SdkTracerProvider>, String> {
+    if !traces_are_on() {
+        return Ok(None);
+    }
+    crate::install_tls();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .build()
+        .map_err(|error| {
+            format!("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent there: {error}")
+        })?;
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name("tidewire")
+        .build();
+    Ok(Some(
+        SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build(),
+    ))
+}

@@ -1,0 +1,271 @@
+//! The composition root: makes every part, wires them, runs them, and takes them down again.
+
+use std::{
+    collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
+
+use tidewire_access::Authenticate;
+use tidewire_core::Clock;
+use tidewire_db::{Db, Migration, MigrationReport, Options, StoreUrl};
+use tidewire_events::Events;
+use tidewire_http::{App, AppService, Health, Limits};
+use tokio::{net::TcpListener, sync::Mutex};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Role, Values},
+    logging,
+    supervisor::{Supervisor, Task},
+};
+
+/// Every room's migrations, in the order in which they were made.
+#[must_use]
+pub fn migrations() -> Vec<Migration> {
+    [tidewire_access::MIGRATIONS, tidewire_events::MIGRATIONS].concat()
+}
+
+/// Opens the store and brings its schema up to date.
+pub async fn migrate(config: &Config) -> Result<MigrationReport, String> {
+    let clock = Clock::system();
+    let db = open(config).await?;
+    let report = db
+        .migrate(&migrations(), &clock)
+        .await
+        .map_err(|error| error.to_string())?;
+    db.close().await;
+    Ok(report)
+}
+
+async fn open(config: &Config) -> Result<Db, String> {
+    Db::open(Options::new(config.store.clone()))
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// What capabilities share in this process.
+struct House {
+    db: Db,
+    clock: Clock,
+    access: tidewire_access::Service,
+    events: Events,
+    health: Health,
+    /// Ends endless streams and long polls, so that draining does not wait for them.
+    streams: CancellationToken,
+}
+
+/// Runs the server until `stop` is done, then drains. `ready` is told the bound address.
+pub async fn run(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), String> {
+    let house = House::build(&config).await?;
+    let listener = TcpListener::bind(config.addr).await.map_err(|error| {
+        format!("cannot listen on {}: {error}: choose another address with --addr, or port 0 for a free one", config.addr)
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let api = house
+        .app(&config)
+        .build()
+        .map_err(|error| format!("the API cannot be described: {error}"))?;
+    let mut supervisor = Supervisor::start(house.tasks(&config, listener, api));
+    house.health.set_ready(true);
+    ready(address);
+    let result = tokio::select! {
+        () = stop => {
+            tracing::info!(drain = ?config.drain, "stopping");
+            Ok(())
+        }
+        role = supervisor.failed() => Err(format!("the role {role} keeps failing: the log says why")),
+    };
+    house.health.set_ready(false);
+    house.streams.cancel();
+    supervisor.stop(config.drain).await;
+    house.db.close().await;
+    tracing::info!("stopped");
+    result
+}
+
+impl House {
+    async fn build(config: &Config) -> Result<Self, String> {
+        let clock = Clock::system();
+        let db = open(config).await?;
+        db.migrate(&migrations(), &clock)
+            .await
+            .map_err(|error| error.to_string())?;
+        let streams = CancellationToken::new();
+        let access = tidewire_access::Service::new(db.clone(), clock.clone(), &config.access);
+        access.start().await.map_err(|error| error.to_string())?;
+        let settings = tidewire_events::Settings {
+            poll_interval: config.poll_interval,
+        };
+        let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
+        let health = Health::new();
+        register_store(&health, &db);
+        Ok(House {
+            db,
+            clock,
+            access,
+            events,
+            health,
+            streams,
+        })
+    }
+
+    /// The HTTP surface of the roles that this process has.
+    fn app(&self, config: &Config) -> App {
+        let settings = tidewire_http::Config {
+            clock: self.clock.clone(),
+            loopback_hosts_only: config.access.open,
+            cors_origins: config.cors_origins.clone(),
+            spans: logging::traces_are_on(),
+        };
+        let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
+        if config.roles.has(Role::Api) {
+            let authenticate = Authenticate::new(self.access.clone());
+            app = self
+                .routes(app)
+                .authenticate(move |router| router.layer(authenticate));
+        }
+        app
+    }
+
+    /// Every capability's routes.
+    fn routes(&self, app: App) -> App {
+        app.routes(tidewire_access::routes(self.access.clone()))
+            .routes(tidewire_events::routes(self.events.clone()))
+    }
+
+    /// What runs in the background, in the order of starting. HTTP is last: it is the first to stop.
+    fn tasks(&self, config: &Config, listener: TcpListener, api: AppService) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if config.roles.has(Role::Sweeper) {
+            let access = self.access.clone();
+            tasks.push(Task::new("sweeper", move |stop| {
+                let access = access.clone();
+                async move {
+                    tidewire_access::worker::sweep_request_keys(access, stop.cancelled_owned())
+                        .await;
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Api) {
+            let access = self.access.clone();
+            tasks.push(Task::new("key-usage", move |stop| {
+                let access = access.clone();
+                async move {
+                    tidewire_access::worker::keep_last_used(access, stop.cancelled_owned()).await;
+                    Ok(())
+                }
+            }));
+        }
+        tasks.push(serve(config, listener, api));
+        tasks
+    }
+}
+
+fn serve(config: &Config, listener: TcpListener, api: AppService) -> Task {
+    let limits = Limits {
+        connections: config.max_connections,
+        // The supervisor's deadline is for all roles; HTTP leaves the workers some of it.
+        drain: config.drain.mul_f64(0.5),
+        ..Limits::default()
+    };
+    let address = config.addr;
+    // The first start takes the listener that was bound before anything ran.
+    let bound = Arc::new(Mutex::new(Some(listener)));
+    Task::new("http", move |stop| {
+        let (bound, api) = (Arc::clone(&bound), api.clone());
+        async move {
+            let listener = match bound.lock().await.take() {
+                Some(listener) => listener,
+                None => TcpListener::bind(address)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            };
+            let cut = tidewire_http::serve(listener, api, stop, limits).await;
+            if cut > 0 {
+                tracing::warn!(connections = cut, "cut at the end of the drain");
+            }
+            Ok(())
+        }
+    })
+}
+
+/// `/health` says whether the store answers and whether it takes writes.
+fn register_store(health: &Health, db: &Db) {
+    let reads = db.clone();
+    health.register("store", move || {
+        let db = reads.clone();
+        async move { db.ping().await.map_err(|_| "does not answer".to_owned()) }
+    });
+    let writes = db.clone();
+    health.register("store_writes", move || {
+        let db = writes.clone();
+        async move {
+            db.ping_writer()
+                .await
+                .map_err(|_| "takes no writes: the log says why".to_owned())
+        }
+    });
+}
+
+/// The description of the whole API, as `/openapi.json` serves it.
+pub async fn openapi_document() -> Result<String, String> {
+    // Routes hold their services, and those a store: an empty one will do.
+    let folder = tempfile::TempDir::new()
+        .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let database = [("db", folder.path().join("openapi.db").display().to_string())];
+    let values = Values::gather(
+        &BTreeMap::from(database),
+        |_| None,
+        Some(Path::new("/dev/null")),
+    );
+    let config = values
+        .and_then(|values| Config::new(&values))
+        .map_err(|bad| bad.to_string())?;
+    let house = House::build(&config).await?;
+    let document = house
+        .app(&config)
+        .openapi()
+        .to_pretty_json()
+        .map_err(|error| error.to_string());
+    house.db.close().await;
+    document
+}
+
+/// Whether the store's folder is where it is now for the first time: what to say at the start.
+#[must_use]
+pub fn is_new(config: &Config) -> bool {
+    let StoreUrl::Sqlite(path) = &config.store;
+    !Path::new(path).exists()
+}
+
+/// Completes at the first SIGTERM or Ctrl-C. A second one ends the process at once.
+pub async fn signalled() {
+    wait_for_signal().await;
+    tokio::spawn(async {
+        wait_for_signal().await;
+        tracing::warn!("a second signal: not waiting for what is in flight");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // What was acknowledged is durable, and leases return by themselves.
+        std::process::abort();
+    });
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen =
+        |kind| signal(kind).map_err(|error| tracing::warn!(%error, "cannot listen to a signal"));
+    let (Ok(mut term), Ok(mut int)) = (
+        listen(SignalKind::terminate()),
+        listen(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
