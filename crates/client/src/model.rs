@@ -193,6 +193,7 @@ impl NewJob {
         self
     }
 
+    /// The lower one runs first.
     #[must_use]
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = Some(priority);
@@ -458,8 +459,6 @@ pub struct Key {
     pub created_at: Option<Time>,
     #[serde(default)]
     pub last_used_at: Option<Time>,
-    #[serde(default)]
-    pub revoked_at: Option<Time>,
 }
 
 #[derive(Deserialize)]

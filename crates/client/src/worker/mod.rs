@@ -190,6 +190,9 @@ impl Worker {
     /// A server that cannot be reached is tried again for as long as it takes. One that refuses the
     /// claim itself (a bad key, a wrong queue name) ends the worker with that error, after the
     /// running jobs ended as at a shutdown.
+    ///
+    /// The claim that is open at the shutdown is dropped. If the server gave it a job in that very
+    /// instant, the job waits for its lease to expire.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Report> {
         let settings = self.settings;
         if settings.processors.is_empty() {

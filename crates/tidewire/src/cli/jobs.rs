@@ -67,7 +67,7 @@ struct Enqueue {
     /// The queue; `default` if it is missing
     #[arg(long)]
     queue: Option<String>,
-    /// Jobs of a higher priority go first
+    /// From -1000 to 1000; the lower one runs first; 0 if it is missing
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i32>,
     /// Not before this time, such as 2026-01-31T12:00:00Z

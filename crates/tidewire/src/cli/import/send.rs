@@ -49,12 +49,21 @@ impl Sender {
                 .append_json(batch.array(&lines), batch.is_keyed(&lines))
                 .await;
             let error = match answer {
-                Ok(stored) => {
+                Ok(stored) if stored.len() == lines.len() => {
                     let duplicates = stored.iter().filter(|event| event.duplicated).count() as u64;
                     sent.duplicates += duplicates;
-                    sent.stored += lines.len() as u64 - duplicates.min(lines.len() as u64);
+                    sent.stored += lines.len() as u64 - duplicates;
                     continue;
                 }
+                Ok(stored) => Error::Answer {
+                    url: self.client.server().to_owned(),
+                    status: 200,
+                    detail: format!(
+                        "it tells of {} events, {} were sent",
+                        stored.len(),
+                        lines.len()
+                    ),
+                },
                 Err(error) => error,
             };
             if error.status() == Some(413) && lines.len() > 1 {
@@ -154,4 +163,112 @@ fn refused(error: &Error, count: usize) -> BTreeMap<usize, String> {
         found.insert(0, problem.detail.clone());
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Cursor};
+
+    use axum::{
+        Json, Router,
+        http::StatusCode,
+        response::{IntoResponse, Response},
+        routing,
+    };
+    use serde_json::{Value, json};
+    use tidewire_client::Retry;
+    use tokio::net::TcpListener;
+
+    use super::{super::batches::Batches, *};
+
+    /// Takes at most three events at once, none of type `refused`, and breaks at one of type
+    /// `breaks`.
+    async fn append(Json(events): Json<Vec<Value>>) -> Response {
+        let problem = |status: u16, errors: Value| {
+            let body = json!({"title": "t", "status": status, "detail": "d", "errors": errors});
+            (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+        };
+        if events.len() > 3 {
+            return problem(413, json!([]));
+        }
+        if events.iter().any(|event| event["type"] == "breaks") {
+            return problem(500, json!([]));
+        }
+        if let Some(at) = events.iter().position(|event| event["type"] == "refused") {
+            let errors = json!([{"pointer": format!("/{at}/subject"), "detail": "is too long"}]);
+            return problem(400, errors);
+        }
+        let stored = |event: &Value| {
+            json!({
+                "id": "x", "stream": "default", "seq": 1, "created_at": "2026-01-01T00:00:00Z",
+                "duplicated": event["dedupe_key"] == "known",
+            })
+        };
+        (
+            StatusCode::CREATED,
+            Json(events.iter().map(stored).collect::<Vec<_>>()),
+        )
+            .into_response()
+    }
+
+    async fn send(lines: &[&str], keep_going: bool) -> Sent {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().route("/v1/events", routing::post(append));
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let client = Client::builder(&server)
+            .retry(Retry::none())
+            .build()
+            .unwrap();
+        let input = BufReader::new(Cursor::new(lines.join("\n").into_bytes()));
+        let batch = Batches::new(input, 1000, keep_going).next().unwrap();
+        Sender { client, keep_going }.send(batch).await
+    }
+
+    const GOOD: &str = r#"{"type":"t"}"#;
+    const KNOWN: &str = r#"{"type":"t","dedupe_key":"known"}"#;
+    const REFUSED: &str = r#"{"type":"refused"}"#;
+    const BREAKS: &str = r#"{"type":"breaks"}"#;
+
+    fn numbers(sent: &Sent) -> Vec<u64> {
+        sent.bad.iter().map(|bad| bad.number).collect()
+    }
+
+    #[tokio::test]
+    async fn a_batch_too_large_for_the_way_goes_in_parts() {
+        let sent = send(&[GOOD, KNOWN, GOOD, GOOD, GOOD, GOOD, KNOWN], false).await;
+        assert_eq!((sent.stored, sent.duplicates, sent.unsettled), (5, 2, 0));
+        assert!(sent.trouble.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_a_refused_line_is_stored_and_the_rest_is_left() {
+        let sent = send(&[GOOD, GOOD, REFUSED, GOOD, "no event"], false).await;
+        assert_eq!((sent.stored, sent.unsettled), (2, 0));
+        assert_eq!(numbers(&sent), [3]);
+        assert_eq!(sent.bad[0].reason, "/subject: is too long");
+        assert!(matches!(sent.trouble, Some(Trouble::BadLine)));
+    }
+
+    #[tokio::test]
+    async fn refused_lines_are_skipped_if_it_is_to_keep_going() {
+        let sent = send(&[REFUSED, GOOD, "no event", REFUSED, REFUSED, GOOD], true).await;
+        assert_eq!((sent.stored, sent.unsettled), (2, 0));
+        assert_eq!(numbers(&sent), [1, 3, 4, 5]);
+        assert!(sent.trouble.is_none());
+    }
+
+    #[tokio::test]
+    async fn lines_whose_fate_is_unknown_are_named() {
+        let sent = send(&[GOOD, GOOD, BREAKS, GOOD, GOOD], false).await;
+        assert_eq!((sent.stored, sent.duplicates, sent.unsettled), (2, 0, 3));
+        let Some(Trouble::Failed(text)) = sent.trouble else {
+            panic!("it went on")
+        };
+        assert!(
+            text.starts_with("lines 3 to 5 may or may not be stored: "),
+            "{text}"
+        );
+    }
 }
