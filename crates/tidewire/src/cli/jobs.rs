@@ -251,7 +251,7 @@ fn ended(job: &Job, printer: Printer) -> Result<(), Fault> {
         .map(|error| format!(": {error}"))
         .unwrap_or_default();
     Err(Fault::Failed(format!(
-        "{} is {} after {} of {} attempts{why}",
+        "{} ended as {} after {} of {} attempts{why}",
         job.id, job.status, job.attempts, job.max_attempts
     )))
 }
