@@ -51,11 +51,15 @@ impl JsonRows {
 #[derive(Debug)]
 pub struct Dialect {
     pub name: &'static str,
+    /// Whether nobody but this process can write, and all its writes pass one task: what a
+    /// committed batch left behind then still holds when the next begins.
+    pub sole_writer: bool,
     pub(crate) backend: DbBackend,
 }
 
 pub(crate) static SQLITE: Dialect = Dialect {
     name: "sqlite",
+    sole_writer: true,
     backend: DbBackend::Sqlite,
 };
 
@@ -106,7 +110,9 @@ impl Dialect {
             .collect::<Vec<_>>()
             .join(", ");
         JsonRows {
-            from: format!("json_each(?) {alias}"),
+            // Elements stay in SQLite's binary form: json_each would write each row out as
+            // text for json_extract to parse again.
+            from: format!("jsonb_each(?) {alias}"),
             columns,
             names,
             integers,

@@ -1,7 +1,7 @@
 //! Numbering a batch: pure, between the reads and the inserts of an append. What comes out has
 //! its place in the log; nothing is looked up any more and no insert can conflict.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
@@ -40,14 +40,38 @@ pub(crate) struct Known {
     pub created_at: Time,
 }
 
-/// What the reads found.
+/// Where logs and streams end, as far as it is known.
 #[derive(Debug, Default)]
-pub(crate) struct Found<'a> {
-    pub heads: HashMap<&'a str, Head>,
+pub(crate) struct Ends {
+    pub heads: HashMap<Arc<str>, Head>,
     /// The last `seq` of each stream, by tenant.
-    pub streams: HashMap<&'a str, HashMap<&'a str, u64>>,
-    pub known: HashMap<(&'a str, KeyHash), Known>,
+    pub streams: HashMap<Arc<str>, HashMap<Box<str>, u64>>,
 }
+
+impl Ends {
+    pub(crate) fn seq(&self, tenant: &str, stream: &str) -> Option<u64> {
+        self.streams.get(tenant)?.get(stream).copied()
+    }
+
+    pub(crate) fn set_seq(&mut self, tenant: &Arc<str>, stream: &str, seq: u64) {
+        let streams = match self.streams.get_mut(tenant) {
+            Some(streams) => streams,
+            None => self.streams.entry(Arc::clone(tenant)).or_default(),
+        };
+        match streams.get_mut(stream) {
+            Some(known) => *known = seq,
+            None => drop(streams.insert(stream.into(), seq)),
+        }
+    }
+
+    /// How many streams are known.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.values().map(HashMap::len).sum()
+    }
+}
+
+/// The events that were stored before under the batch's keys.
+pub(crate) type KnownKeys<'a> = HashMap<(&'a str, KeyHash), Known>;
 
 /// An event with its place.
 #[derive(Debug)]
@@ -84,24 +108,26 @@ pub(crate) fn hashes(ops: &[Append]) -> Hashes {
         .collect()
 }
 
-/// Gives each event its place. An operation is taken whole or refused whole, and a refused one
-/// takes no number.
+/// Gives each event its place, moving `ends` on. An operation is taken whole or refused whole, and
+/// a refused one takes no number.
 pub(crate) fn number<'a>(
     ops: &'a [Append],
     hashes: &Hashes,
-    mut found: Found<'a>,
+    ends: &mut Ends,
+    mut known: KnownKeys<'a>,
     now: Time,
 ) -> Plan<'a> {
     let mut plan = Plan::default();
     for (op, hashes) in ops.iter().zip(hashes) {
         let tenant: &str = &op.tenant;
-        if let Some(refusal) = refusal(op, hashes, &found) {
+        if let Some(refusal) = refusal(op, hashes, ends, &known) {
             plan.answers.push(Err(refusal));
             continue;
         }
+        let mut head = ends.heads.get(tenant).copied().unwrap_or_default();
         let mut answers = Vec::with_capacity(op.events.len());
         for (event, hash) in op.events.iter().zip(hashes) {
-            if let Some(first) = hash.and_then(|hash| found.known.get(&(tenant, hash))) {
+            if let Some(first) = hash.and_then(|hash| known.get(&(tenant, hash))) {
                 plan.duplicates += 1;
                 answers.push(Appended {
                     id: ids::event_id(first.created_at, op.salt, first.pos),
@@ -112,33 +138,26 @@ pub(crate) fn number<'a>(
                 });
                 continue;
             }
-            let head = found.heads.entry(tenant).or_default();
             head.pos += 1;
+            let pos = head.pos;
             let created_at = head.created_at.map_or(now, |last| last.max(now));
             head.created_at = Some(created_at);
             let day = created_at.day();
             if head.day.is_none_or(|last| last < day) {
                 head.day = Some(day);
-                plan.days.push((tenant, day, head.pos));
+                plan.days.push((tenant, day, pos));
             }
-            let pos = head.pos;
-            let seq = found
-                .streams
-                .entry(tenant)
-                .or_default()
-                .entry(&event.stream)
-                .or_default();
-            *seq += 1;
-            let seq = *seq;
+            let seq = ends.seq(tenant, &event.stream).unwrap_or(0) + 1;
+            ends.set_seq(&op.tenant, &event.stream, seq);
             let id = ids::event_id(created_at, op.salt, pos);
             if let Some(hash) = *hash {
-                let known = Known {
+                let first = Known {
                     pos,
                     stream: event.stream.clone(),
                     seq,
                     created_at,
                 };
-                found.known.insert((tenant, hash), known);
+                known.insert((tenant, hash), first);
             }
             answers.push(Appended {
                 id: id.clone(),
@@ -157,25 +176,26 @@ pub(crate) fn number<'a>(
                 event,
             });
         }
+        ends.heads.insert(Arc::clone(&op.tenant), head);
         plan.answers.push(Ok(answers));
     }
     plan
 }
 
 /// Why an operation cannot be taken. A duplicate is never refused: its first answer stands.
-fn refusal(op: &Append, hashes: &[Option<KeyHash>], found: &Found<'_>) -> Option<Error> {
+fn refusal(
+    op: &Append,
+    hashes: &[Option<KeyHash>],
+    ends: &Ends,
+    known: &KnownKeys<'_>,
+) -> Option<Error> {
     let tenant: &str = &op.tenant;
     op.events.iter().zip(hashes).find_map(|(event, hash)| {
         let expected = event.expected_seq?;
-        if hash.is_some_and(|hash| found.known.contains_key(&(tenant, hash))) {
+        if hash.is_some_and(|hash| known.contains_key(&(tenant, hash))) {
             return None;
         }
-        let actual = found
-            .streams
-            .get(tenant)
-            .and_then(|streams| streams.get(event.stream.as_str()))
-            .copied()
-            .unwrap_or(0);
+        let actual = ends.seq(tenant, &event.stream).unwrap_or(0);
         (actual != expected).then(|| Error::ExpectedSeq {
             stream: event.stream.clone(),
             expected,
@@ -215,7 +235,13 @@ mod tests {
             ("b", vec![event("x", None, None)]),
             ("a", vec![event("x", None, None)]),
         ]);
-        let plan = number(&ops, &hashes(&ops), Found::default(), at(1));
+        let plan = number(
+            &ops,
+            &hashes(&ops),
+            &mut Ends::default(),
+            KnownKeys::new(),
+            at(1),
+        );
         let places: Vec<_> = plan
             .events
             .iter()
@@ -239,7 +265,13 @@ mod tests {
             "a",
             vec![event("x", Some("k"), None), event("y", Some("k"), None)],
         )]);
-        let plan = number(&ops, &hashes(&ops), Found::default(), at(1));
+        let plan = number(
+            &ops,
+            &hashes(&ops),
+            &mut Ends::default(),
+            KnownKeys::new(),
+            at(1),
+        );
         let answers = plan.answers[0].as_ref().unwrap();
         assert_eq!(plan.events.len(), 1);
         assert_eq!(answers[0].id, answers[1].id);
@@ -256,7 +288,13 @@ mod tests {
             ("a", vec![event("x", None, Some(0))]),
             ("a", vec![event("x", None, Some(1))]),
         ]);
-        let plan = number(&ops, &hashes(&ops), Found::default(), at(1));
+        let plan = number(
+            &ops,
+            &hashes(&ops),
+            &mut Ends::default(),
+            KnownKeys::new(),
+            at(1),
+        );
         assert!(matches!(
             plan.answers[1],
             Err(Error::ExpectedSeq {
@@ -279,11 +317,9 @@ mod tests {
             created_at: Some(at(5_000)),
             day: Some(at(5_000).day()),
         };
-        let found = Found {
-            heads: HashMap::from([("a", head)]),
-            ..Found::default()
-        };
-        let plan = number(&ops, &hashes(&ops), found, at(1_000));
+        let mut ends = Ends::default();
+        ends.heads.insert("a".into(), head);
+        let plan = number(&ops, &hashes(&ops), &mut ends, KnownKeys::new(), at(1_000));
         assert_eq!(
             (plan.events[0].pos, plan.events[0].created_at),
             (8, at(5_000))

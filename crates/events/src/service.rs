@@ -1,18 +1,21 @@
 //! The log's rules, and what other rooms call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chrono::NaiveDate;
 use futures_util::Stream;
 use tidewire_core::{Clock, Problem, ids};
-use tidewire_db::{Batch, Db, Lane, Result as DbResult, Tx};
+use tidewire_db::{Batch, Db, Lane, Query as _, Result as DbResult, Tx};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Appended, Error, Event, Filter, NewEvent,
     feed::{Chunk, Feeds},
-    number,
+    number::{self, Ends},
     store::Store,
     tail,
 };
@@ -73,6 +76,7 @@ struct Appends {
     store: Arc<Store>,
     feeds: Arc<Feeds>,
     clock: Clock,
+    ends: Arc<Mutex<Ends>>,
 }
 
 /// Bytes that count as much as one event, so that a round of large payloads stays small.
@@ -93,15 +97,38 @@ impl Batch for Appends {
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Append]) -> DbResult<Vec<Self::Out>> {
         let hashes = number::hashes(ops);
-        let found = self.store.find(tx, ops, &hashes).await?;
-        let plan = number::number(ops, &hashes, found, self.clock.now());
+        let mut ends = self.remembered(tx);
+        self.store.find_ends(tx, ops, &mut ends).await?;
+        let known = self.store.find_keys(tx, ops, &hashes).await?;
+        let plan = number::number(ops, &hashes, &mut ends, known, self.clock.now());
         self.store.insert(tx, &plan).await?;
         self.announce(tx, &plan);
+        self.remember(tx, ends);
         Ok(plan.answers)
     }
 }
 
+/// Streams whose ends are remembered; past it, memory starts anew.
+const STREAMS_REMEMBERED: usize = 50_000;
+
 impl Appends {
+    /// What the last batch left, where nobody else can have appended since. It is taken out, and
+    /// only a commit brings it back: after a failure it is read from the store again.
+    fn remembered(&self, tx: &Tx) -> Ends {
+        if !tx.dialect().sole_writer {
+            return Ends::default();
+        }
+        std::mem::take(&mut *self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember(&self, tx: &mut Tx, ends: Ends) {
+        if !tx.dialect().sole_writer || ends.len() > STREAMS_REMEMBERED {
+            return;
+        }
+        let memory = Arc::clone(&self.ends);
+        tx.on_commit(move || *memory.lock().unwrap_or_else(PoisonError::into_inner) = ends);
+    }
+
     /// Hands the events to those who follow their tenants, once they are committed.
     fn announce(&self, tx: &mut Tx, plan: &number::Plan<'_>) {
         let (stored, duplicates) = (plan.events.len() as u64, plan.duplicates as u64);
@@ -167,6 +194,7 @@ impl Events {
             store: Arc::clone(&store),
             feeds: Arc::clone(&feeds),
             clock: clock.clone(),
+            ends: Arc::default(),
         };
         let lane = db.lane(appends);
         Events {

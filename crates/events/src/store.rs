@@ -1,6 +1,10 @@
 //! All SQL of the log.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use chrono::NaiveDate;
 use tidewire_core::Time;
@@ -8,7 +12,7 @@ use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
     Event, Filter,
-    number::{Found, Hashes, Head, KeyHash, Known, Plan},
+    number::{Ends, Hashes, Head, KeyHash, Known, KnownKeys, Plan},
     service::Append,
 };
 
@@ -125,82 +129,84 @@ impl Store {
         }
     }
 
-    /// Step (b) of an append: where the logs and streams end, and which keys are known.
-    pub(crate) async fn find<'a>(
+    /// Step (b) of an append, first half: where the logs and streams end, as far as `ends` does not
+    /// know it already.
+    pub(crate) async fn find_ends(
+        &self,
+        tx: &mut Tx,
+        ops: &[Append],
+        ends: &mut Ends,
+    ) -> Result<()> {
+        let mut tenants: HashSet<&Arc<str>> = HashSet::new();
+        let mut streams: HashMap<(&Arc<str>, &str), u64> = HashMap::new();
+        for op in ops {
+            if !ends.heads.contains_key(&op.tenant) {
+                tenants.insert(&op.tenant);
+            }
+            for event in &op.events {
+                if ends.seq(&op.tenant, &event.stream).is_none() {
+                    streams.insert((&op.tenant, &event.stream), 0);
+                }
+            }
+        }
+        if !tenants.is_empty() {
+            let asked: Vec<[&str; 1]> = tenants.iter().map(|tenant| [&***tenant]).collect();
+            for row in tx.rows(&self.heads, vec![json(&asked)?]).await? {
+                let head = Head {
+                    pos: count(&row, 1)?,
+                    created_at: row.opt_time(2)?,
+                    day: row.opt_text(3)?.map(|day| parse_day(&day)).transpose()?,
+                };
+                ends.heads.insert(row.text(0)?.into(), head);
+            }
+        }
+        if !streams.is_empty() {
+            let asked: Vec<(&str, &str)> = streams
+                .keys()
+                .map(|(tenant, stream)| (&***tenant, *stream))
+                .collect();
+            for row in tx.rows(&self.streams, vec![json(&asked)?]).await? {
+                ends.set_seq(&row.text(0)?.into(), &row.text(1)?, count(&row, 2)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Step (b), second half: which of the batch's keys are known.
+    pub(crate) async fn find_keys<'a>(
         &self,
         tx: &mut Tx,
         ops: &'a [Append],
         hashes: &Hashes,
-    ) -> Result<Found<'a>> {
-        let mut heads: HashMap<&'a str, Head> = HashMap::new();
-        let mut streams: HashMap<&'a str, HashMap<&'a str, u64>> = HashMap::new();
-        let mut keys = Vec::new();
+    ) -> Result<KnownKeys<'a>> {
+        let mut tenants: HashSet<&'a str> = HashSet::new();
+        let mut asked = Vec::new();
         for (op, hashes) in ops.iter().zip(hashes) {
-            let tenant: &'a str = &op.tenant;
-            heads.entry(tenant).or_default();
-            for (event, hash) in op.events.iter().zip(hashes) {
-                streams
-                    .entry(tenant)
-                    .or_default()
-                    .entry(&event.stream)
-                    .or_default();
-                if let Some(hash) = hash {
-                    keys.push((tenant, *hash));
-                }
+            for hash in hashes.iter().flatten() {
+                tenants.insert(&op.tenant);
+                asked.push((&*op.tenant, hex(hash)));
             }
         }
-        let tenants: Vec<[&str; 1]> = heads.keys().map(|tenant| [*tenant]).collect();
-        for row in tx.rows(&self.heads, vec![json(&tenants)?]).await? {
-            let tenant = row.text(0)?;
-            if let Some(head) = heads.get_mut(tenant.as_str()) {
-                head.pos = count(&row, 1)?;
-                head.created_at = row.opt_time(2)?;
-                head.day = row.opt_text(3)?.map(|day| parse_day(&day)).transpose()?;
-            }
+        let mut known = KnownKeys::new();
+        if asked.is_empty() {
+            return Ok(known);
         }
-        let pairs: Vec<(&str, &str)> = streams
-            .iter()
-            .flat_map(|(tenant, streams)| streams.keys().map(|stream| (*tenant, *stream)))
-            .collect();
-        for row in tx.rows(&self.streams, vec![json(&pairs)?]).await? {
-            let (tenant, stream) = (row.text(0)?, row.text(1)?);
-            if let Some(seq) = streams
-                .get_mut(tenant.as_str())
-                .and_then(|s| s.get_mut(stream.as_str()))
-            {
-                *seq = count(&row, 2)?;
-            }
+        for row in tx.rows(&self.known, vec![json(&asked)?]).await? {
+            let (tenant, bytes) = (row.text(0)?, row.bytes(1)?);
+            let hash = KeyHash::try_from(bytes.as_slice())
+                .map_err(|_| Error::Broken(format!("event_keys.hash has {} bytes", bytes.len())))?;
+            let Some(tenant) = tenants.get(tenant.as_str()) else {
+                continue;
+            };
+            let first = Known {
+                pos: row.count(2)?,
+                stream: row.text(3)?,
+                seq: row.count(4)?,
+                created_at: row.time(5)?,
+            };
+            known.insert((*tenant, hash), first);
         }
-        let mut known = HashMap::new();
-        if !keys.is_empty() {
-            let asked: Vec<_> = keys
-                .iter()
-                .map(|(tenant, hash)| (*tenant, hex(hash)))
-                .collect();
-            for row in tx.rows(&self.known, vec![json(&asked)?]).await? {
-                let (tenant, bytes) = (row.text(0)?, row.bytes(1)?);
-                let hash = KeyHash::try_from(bytes.as_slice()).map_err(|_| {
-                    Error::Broken(format!("event_keys.hash has {} bytes", bytes.len()))
-                })?;
-                let Some((tenant, _)) = heads.get_key_value(tenant.as_str()) else {
-                    continue;
-                };
-                known.insert(
-                    (*tenant, hash),
-                    Known {
-                        pos: row.count(2)?,
-                        stream: row.text(3)?,
-                        seq: row.count(4)?,
-                        created_at: row.time(5)?,
-                    },
-                );
-            }
-        }
-        Ok(Found {
-            heads,
-            streams,
-            known,
-        })
+        Ok(known)
     }
 
     /// Step (d): plain inserts. Every number is new, so a conflict here is a defect.

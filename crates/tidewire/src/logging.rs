@@ -18,6 +18,9 @@ use crate::config::{Log, LogFormat};
 /// Lines that may wait for a slow reader: a few MiB.
 const LINES_WAITING: usize = 16_384;
 
+/// Lines that come together are written together; the writer flushes when none waits.
+const LINE_BUFFER: usize = 64 << 10;
+
 /// Ends logging when it is dropped: writes what waits, sends the last spans.
 pub struct Logging {
     provider: Option<SdkTracerProvider>,
@@ -30,7 +33,7 @@ impl Logging {
     pub fn start(log: &Log) -> Result<Self, String> {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_WAITING)
-            .finish(std::io::stderr());
+            .finish(std::io::BufWriter::with_capacity(LINE_BUFFER, std::io::stderr()));
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt::layer().with_writer(writer);
         let lines: Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> = match log.format {

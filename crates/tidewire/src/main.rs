@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Log lines and answers are made on one thread and freed on another, which the system's allocator
+/// pays for with locks: see docs/benchmarks.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tidewire::cli::main()
 }

@@ -1,0 +1,14 @@
+//! The built binary from outside: what a client, an operator and a process manager see of it. One
+//! target with a module for each subject, so that linking is paid once.
+//!
+//! `TIDEWIRE_TEST_FULL=1` runs more rounds of what is random.
+
+mod access;
+mod cli;
+mod crash;
+mod faults;
+mod hostile;
+mod signals;
+mod source_design;
+mod support;
+mod worker_sdk;
