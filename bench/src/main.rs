@@ -57,6 +57,7 @@ fn run(args: &RunArgs) -> Result<()> {
     let local = tokio::task::LocalSet::new();
     let bench = Bench::new(args)?;
     let record = local.block_on(&runtime, workloads::run(&bench, args))?;
+    scratch::remove()?;
     print!("{}", report::terminal(&record));
     if args.publishes() {
         let docs = args.docs_folder();

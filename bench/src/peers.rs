@@ -121,7 +121,11 @@ async fn obtain(peer: Peer) -> Result<PathBuf, String> {
     let last = said
         .lines()
         .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("no reason given");
-    Err(format!("{name} could not be built: {}", last.trim()))
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    let ended = format!("cargo ended with {}", output.status);
+    Err(format!(
+        "{name} could not be built: {}",
+        last.unwrap_or(&ended)
+    ))
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
+
+use crate::scratch::Folder;
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -29,7 +30,7 @@ pub struct Server {
     child: Child,
     pub pid: u32,
     pub addr: SocketAddr,
-    folder: TempDir,
+    folder: Folder,
 }
 
 /// What a process has used so far.
@@ -42,7 +43,7 @@ pub struct Usage {
 
 impl Server {
     /// Logs go to a file in the folder, as they would in production.
-    pub async fn start(mut command: Command, folder: TempDir, ready: Ready) -> Result<Self> {
+    pub async fn start(mut command: Command, folder: Folder, ready: Ready) -> Result<Self> {
         let log = folder.path().join("server.log");
         let out = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         command
@@ -90,7 +91,7 @@ impl Server {
     }
 
     /// Ends the process and hands its folder on, for a start over the same data.
-    pub async fn stop(mut self) -> Result<TempDir> {
+    pub async fn stop(mut self) -> Result<Folder> {
         let pid = i32::try_from(self.pid)
             .ok()
             .and_then(Pid::from_raw)

@@ -217,7 +217,7 @@ async fn least_drifted(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lan
 /// Everybody once, between calibrations. Who failed is out for the rest of the case, with the reason.
 async fn one_round(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lane]) -> Result<Try> {
     let folder = scratch::root()?;
-    scratch::settle()?;
+    scratch::clear()?;
     let mut calibrations = vec![Calibration::take(&folder)?];
     let mut figures = Vec::with_capacity(lanes.len());
     for lane in lanes {

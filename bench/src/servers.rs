@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::peers::Peer;
 use crate::process::{Ready, Server, free_port};
 use crate::rounds::Bench;
-use crate::scratch;
+use crate::scratch::{self, Folder};
 use crate::wire::{Conn, Template};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub async fn start(bench: &Bench, who: Who) -> Result<Server> {
 }
 
 /// Tidewire as shipped: default settings, logs on.
-pub async fn tidewire(bench: &Bench, folder: TempDir, roles: Option<&str>) -> Result<Server> {
+pub async fn tidewire(bench: &Bench, folder: Folder, roles: Option<&str>) -> Result<Server> {
     let mut command = Command::new(bench.tidewire_binary()?);
     command
         .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
@@ -72,13 +71,13 @@ pub async fn tidewire(bench: &Bench, folder: TempDir, roles: Option<&str>) -> Re
     Server::start(command, folder, Ready::Line("listening on http://")).await
 }
 
-async fn limit(folder: TempDir) -> Result<Server> {
+async fn limit(folder: Folder) -> Result<Server> {
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
     command.arg("limit-server").arg("--dir").arg(folder.path());
     Server::start(command, folder, Ready::Line("listening on http://")).await
 }
 
-async fn streams(peer: Peer, binary: &Path, folder: TempDir) -> Result<Server> {
+async fn streams(peer: Peer, binary: &Path, folder: Folder) -> Result<Server> {
     let addr = free_port()?;
     let data = folder.path().join("data");
     let mut command = Command::new(binary);

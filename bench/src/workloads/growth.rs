@@ -78,6 +78,7 @@ impl Grown {
 }
 
 async fn curve(bench: &Bench, grown: Grown) -> Result<Vec<Case>> {
+    scratch::clear()?;
     let server = servers::start(bench, Who::Tidewire).await?;
     let folder = scratch::root()?;
     // Keys must go on where they were, so all loads draw from one counter.
@@ -86,6 +87,8 @@ async fn curve(bench: &Bench, grown: Grown) -> Result<Vec<Case>> {
     for size in &bench.plan.growth {
         eprintln!("{}: filling", grown.title(*size));
         rows += fill(&server, grown, size.saturating_sub(rows), &seed).await?;
+        let title = grown.title(rows);
+        scratch::settle()?;
         let mut taken = vec![Calibration::take(&folder)?];
         let (figures, added) = rate(bench, &server, grown, rows, &seed).await?;
         rows += added;
@@ -93,7 +96,7 @@ async fn curve(bench: &Bench, grown: Grown) -> Result<Vec<Case>> {
         let moved = Drift::between(&taken);
         cases.push(Case {
             id: grown.id(&size.to_string()),
-            title: grown.title(*size),
+            title,
             unit: grown.unit().to_owned(),
             rows: vec![Row {
                 who: Who::Tidewire.name(),
