@@ -1,1 +1,31 @@
+//! Jobs: work that is done at least once, with attempts, leases and results.
+//!
+//! The table `jobs` is authoritative, and every step of a job's life is one transaction: its state,
+//! its next due time, the record of its attempt and the counts. The rules are pure functions in
+//! [`state`]; [`store`] writes what they decide; [`lanes`] groups what is hot into batches. The
+//! [`board`] in memory only says where to look, and can be lost at any time.
 
+mod board;
+mod error;
+mod keeper;
+mod lanes;
+mod metrics;
+mod migrations;
+mod model;
+mod service;
+mod settings;
+mod state;
+mod store;
+mod worker;
+
+pub use board::Filter;
+pub use error::Error;
+pub use metrics::describe as describe_metrics;
+pub use migrations::MIGRATIONS;
+pub use model::{
+    Attempt, ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, MAX_CLAIM,
+    NewJob, Outcome, Status,
+};
+pub use service::{ClaimRequest, Jobs};
+pub use settings::JobSettings;
+pub use worker::{Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions};

@@ -1,0 +1,680 @@
+//! The three batched operations on the hot path: reports about jobs, claims, new jobs.
+//!
+//! In a round of the writer they are applied in this order, so that a worker which reports and
+//! claims at once pays one commit, and its claim sees the room that the reports made. Each applies
+//! a whole batch with a fixed number of statements (a claim: for each distinct filter in it).
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tidewire_core::{Clock, Time, clock, ids};
+use tidewire_db::{Batch, Lane, Result, Tx};
+use tokio::sync::watch;
+
+use crate::{
+    board::{Board, Candidate, Filter, LaneKey},
+    metrics::{self, Ended},
+    model::{ClaimedJob, Enqueued, Job, NewJob, Status},
+    settings::JobSettings,
+    state::{Change, Failed, Lost, State},
+    store::{Claimable, Store, Taken},
+};
+
+/// What the lanes share.
+#[derive(Clone)]
+pub(crate) struct Room {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub clock: Clock,
+    pub settings: watch::Receiver<JobSettings>,
+}
+
+// --- reports -----------------------------------------------------------------------------------
+
+/// What a worker says of a job that it holds.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    pub token: String,
+    pub says: Says,
+    /// Whether the answer should carry the job as it is afterwards.
+    pub wants_job: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    Complete(Option<Box<RawValue>>),
+    Fail {
+        error: String,
+        retry_in: Option<Duration>,
+        permanent: bool,
+    },
+    Release,
+    Extend(Duration),
+}
+
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Unknown,
+    Lost(Lost),
+}
+
+/// The job, if it was wanted.
+pub(crate) type Reported = Result<Option<Box<Job>>, Refused>;
+
+pub(crate) struct Reports(pub Room);
+
+impl Batch for Reports {
+    type In = Report;
+    type Out = Reported;
+
+    const NAME: &'static str = "job_reports";
+    const RANK: u8 = 20;
+    const ROUND: usize = 1000;
+
+    fn weight(&self, report: &Report) -> usize {
+        match &report.says {
+            Says::Complete(Some(output)) => 1 + output.get().len() / 8192,
+            _ => 1,
+        }
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, reports: &'a [Report]) -> Result<Vec<Reported>> {
+        let room = &self.0;
+        let now = room.clock.now();
+        let keys: Vec<_> = reports
+            .iter()
+            .map(|report| (&*report.tenant, &*report.id))
+            .collect();
+        let found = room.store.states(tx, &keys).await?;
+        let backoff = room.settings.borrow().backoff;
+        let mut changes = Changes::default();
+        let mut answers = Vec::with_capacity(reports.len());
+        for (report, found) in reports.iter().zip(found) {
+            answers.push(match found {
+                None => Err(Refused::Unknown),
+                Some(state) => changes.step(state, |state| {
+                    state.check_held(&report.token)?;
+                    Ok(match &report.says {
+                        Says::Complete(output) => state.complete(output.clone(), now),
+                        Says::Fail {
+                            error,
+                            retry_in,
+                            permanent,
+                        } => {
+                            let failed = Failed {
+                                error,
+                                retry_in: *retry_in,
+                                permanent: *permanent,
+                                backoff,
+                                jitter: clock::random_fraction(),
+                            };
+                            state.fail(&failed, now)
+                        }
+                        Says::Release => state.release(),
+                        Says::Extend(lease) => state.extend(*lease, now)?,
+                    })
+                }),
+            });
+        }
+        let changes = changes.into_vec();
+        write(room, tx, changes, now).await?;
+        self.jobs(tx, reports, answers).await
+    }
+}
+
+impl Reports {
+    /// Adds the jobs to the answers that want them.
+    async fn jobs(
+        &self,
+        tx: &mut Tx,
+        reports: &[Report],
+        answers: Vec<Result<(), Refused>>,
+    ) -> Result<Vec<Reported>> {
+        let wanted: Vec<_> = reports
+            .iter()
+            .zip(&answers)
+            .filter(|(report, answer)| report.wants_job && answer.is_ok())
+            .map(|(report, _)| (&*report.tenant, &*report.id))
+            .collect();
+        let mut jobs = Vec::new();
+        if !wanted.is_empty() {
+            jobs = self.0.store.jobs(tx, &wanted).await?;
+        }
+        let mut jobs = jobs.into_iter();
+        let mut out = Vec::with_capacity(reports.len());
+        for (report, answer) in reports.iter().zip(answers) {
+            out.push(match answer {
+                Ok(()) if report.wants_job => Ok(jobs.next().flatten().map(Box::new)),
+                Ok(()) => Ok(None),
+                Err(refused) => Err(refused),
+            });
+        }
+        Ok(out)
+    }
+}
+
+/// Steps of one batch, at most one for each job: a later step of a job starts where the earlier
+/// one ended.
+#[derive(Default)]
+struct Changes {
+    all: Vec<Change>,
+    places: HashMap<(Arc<str>, Arc<str>), usize>,
+}
+
+impl Changes {
+    fn step(
+        &mut self,
+        state: State,
+        rule: impl FnOnce(&State) -> Result<Change, Lost>,
+    ) -> Result<(), Refused> {
+        let key = (Arc::clone(&state.lane.tenant), Arc::clone(&state.id));
+        match self.places.get(&key) {
+            Some(place) => {
+                let first = &self.all[*place];
+                let second = rule(&first.now).map_err(Refused::Lost)?;
+                self.all[*place] = second.after(first.clone());
+            }
+            None => {
+                self.all.push(rule(&state).map_err(Refused::Lost)?);
+                self.places.insert(key, self.all.len() - 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_vec(self) -> Vec<Change> {
+        self.all
+    }
+}
+
+/// Writes steps and, once they are durable, tells the board and the metrics.
+pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: Time) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    room.store.apply(tx, &changes, now).await?;
+    let board = Arc::clone(&room.board);
+    tx.on_commit(move || {
+        let mut ended = Ended::default();
+        let mut freed: HashMap<(&Arc<str>, &Arc<str>), usize> = HashMap::new();
+        let mut waiting = Hints::default();
+        for change in &changes {
+            let lane = &change.now.lane;
+            if change.was == Status::Running && change.now.status != Status::Running {
+                *freed.entry((&lane.tenant, &lane.queue)).or_default() += 1;
+            }
+            if change.now.status == Status::Pending {
+                waiting.add(lane, change.now.run_at);
+            }
+            ended.add(change, now);
+        }
+        for ((tenant, queue), count) in freed {
+            board.drained(tenant, queue, count);
+        }
+        waiting.tell(&board, now);
+        ended.record();
+    });
+    Ok(())
+}
+
+/// What the board should know, one hint for each lane.
+#[derive(Default)]
+struct Hints {
+    lanes: HashMap<LaneKey, (Time, usize)>,
+}
+
+impl Hints {
+    fn add(&mut self, lane: &LaneKey, due: Time) {
+        match self.lanes.get_mut(lane) {
+            Some((first, count)) => {
+                *first = due.min(*first);
+                *count += 1;
+            }
+            None => {
+                self.lanes.insert(lane.clone(), (due, 1));
+            }
+        }
+    }
+
+    fn tell(&self, board: &Board, now: Time) {
+        for (lane, (due, count)) in &self.lanes {
+            board.hint(lane, *due, *count, now);
+        }
+    }
+}
+
+// --- claims ------------------------------------------------------------------------------------
+
+/// A worker that asks for jobs.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub filter: Arc<Filter>,
+    pub worker: Arc<str>,
+    pub limit: u32,
+    pub lease: Duration,
+}
+
+/// Jobs that were claimed. Until they are taken, dropping them gives them back: that happens when
+/// the one who asked has gone away before the answer was there.
+#[derive(Default)]
+pub(crate) struct Claimed {
+    jobs: Vec<ClaimedJob>,
+    back: Option<Lane<Reports>>,
+}
+
+impl Claimed {
+    pub(crate) fn take(mut self) -> Vec<ClaimedJob> {
+        std::mem::take(&mut self.jobs)
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        let (Some(lane), Ok(runtime)) = (&self.back, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        for job in jobs {
+            let lane = lane.clone();
+            // If this fails too, the lease runs out.
+            runtime.spawn(async move {
+                let id = job.job.id.clone();
+                if let Err(error) = lane.submit(release(job)).await {
+                    tracing::debug!(%error, job_id = id, "an unwanted job was not given back");
+                }
+            });
+        }
+    }
+}
+
+pub(crate) fn release(job: ClaimedJob) -> Report {
+    Report {
+        tenant: job.job.tenant,
+        id: job.job.id.into(),
+        token: job.lease_token,
+        says: Says::Release,
+        wants_job: false,
+    }
+}
+
+pub(crate) struct Claims {
+    pub room: Room,
+    pub reports: Lane<Reports>,
+}
+
+impl Batch for Claims {
+    type In = Claim;
+    type Out = Claimed;
+
+    const NAME: &'static str = "job_claims";
+    const RANK: u8 = 30;
+    const ROUND: usize = 256;
+
+    /// Claims of one job each come in crowds, and most of them find nothing.
+    fn weight(&self, claim: &Claim) -> usize {
+        1 + claim.limit as usize / 16
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, claims: &'a [Claim]) -> Result<Vec<Claimed>> {
+        let now = self.room.clock.now();
+        let mut groups: Vec<(&Arc<Filter>, Vec<usize>)> = Vec::new();
+        for (place, claim) in claims.iter().enumerate() {
+            match groups
+                .iter_mut()
+                .find(|(filter, _)| **filter == claim.filter)
+            {
+                Some((_, places)) => places.push(place),
+                None => groups.push((&claim.filter, vec![place])),
+            }
+        }
+        let mut limits = Limits::new(&self.room.settings.borrow());
+        let mut answers: Vec<Vec<ClaimedJob>> = claims.iter().map(|_| Vec::new()).collect();
+        for (filter, places) in groups {
+            let wanted: Vec<_> = places.iter().map(|place| &claims[*place]).collect();
+            let limit = wanted.iter().map(|claim| claim.limit).sum();
+            let jobs = self.select(tx, filter, limit, now, &mut limits).await?;
+            deal(jobs, &places, claims, now, &mut answers);
+        }
+        let taken: Vec<_> = claims
+            .iter()
+            .zip(&answers)
+            .flat_map(|(claim, jobs)| {
+                jobs.iter().map(|job| Taken {
+                    tenant: &job.job.tenant,
+                    queue: &job.job.queue,
+                    id: &job.job.id,
+                    worker: &claim.worker,
+                    token: &job.lease_token,
+                    expires_at: job.lease_expires_at,
+                })
+            })
+            .collect();
+        if !taken.is_empty() {
+            self.room.store.lease(tx, &taken, now).await?;
+        }
+        let waits: Vec<_> = answers
+            .iter()
+            .flatten()
+            .map(|job| now.since(job.job.run_at))
+            .collect();
+        tx.on_commit(move || metrics::claimed(&waits));
+        let hand_over = |jobs| Claimed {
+            jobs,
+            back: Some(self.reports.clone()),
+        };
+        Ok(answers.into_iter().map(hand_over).collect())
+    }
+}
+
+impl Claims {
+    /// Takes up to `limit` jobs that `filter` takes out of the queue.
+    async fn select(
+        &self,
+        tx: &mut Tx,
+        filter: &Filter,
+        limit: u32,
+        now: Time,
+        limits: &mut Limits,
+    ) -> Result<Vec<Job>> {
+        let Room { store, board, .. } = &self.room;
+        let pick = board.pick(filter, now, limit);
+        limits.count_running(store, tx, &pick.lanes).await?;
+        let (open, full): (Vec<_>, Vec<_>) = pick
+            .lanes
+            .into_iter()
+            .partition(|candidate| limits.has_room(&candidate.lane));
+        let mut settled = Settled {
+            full: full.into_iter().map(|candidate| candidate.lane).collect(),
+            next: Vec::new(),
+        };
+        let mut jobs = Vec::new();
+        if !open.is_empty() {
+            let lanes: Vec<_> = open.iter().map(|candidate| &candidate.lane).collect();
+            let due = store.due(tx, &lanes, pick.share, limit, now).await?;
+            let read = Read::of(&due, open.len(), pick.share, limit);
+            jobs = choose(due, &open, &read, limits);
+            if !jobs.is_empty() {
+                store.unqueue(tx, jobs.iter()).await?;
+            }
+            let filled = lanes.into_iter().filter(|lane| !limits.has_room(lane));
+            settled.full.extend(filled.cloned());
+            settled.next = self.settle(tx, open, &read).await?;
+        }
+        let board = Arc::clone(board);
+        tx.on_commit(move || settled.tell(&board));
+        Ok(jobs)
+    }
+
+    /// When each lane that was read is due again.
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        lanes: Vec<Candidate>,
+        read: &Read,
+    ) -> Result<Vec<(Candidate, Option<Time>)>> {
+        let empty: Vec<usize> = (0..lanes.len())
+            .filter(|lane| read.is_exhausted(*lane))
+            .collect();
+        let mut next = HashMap::new();
+        if !empty.is_empty() {
+            let asked: Vec<_> = empty.iter().map(|lane| &lanes[*lane].lane).collect();
+            next = self.room.store.next_due(tx, &asked).await?;
+        }
+        let next: HashMap<usize, Option<Time>> = empty
+            .iter()
+            .enumerate()
+            .map(|(place, lane)| (*lane, next.get(&place).copied().flatten()))
+            .collect();
+        Ok(lanes
+            .into_iter()
+            .enumerate()
+            .filter_map(|(lane, candidate)| match next.get(&lane) {
+                Some(due) => Some((candidate, *due)),
+                // Not exhausted: what is left is not due before the last one that was read.
+                None => Some((candidate, Some(read.last[lane]?))),
+            })
+            .collect())
+    }
+}
+
+/// What a look at several lanes has shown.
+struct Read {
+    rows: Vec<u32>,
+    last: Vec<Option<Time>>,
+    share: u32,
+    /// The first lane that was not read to its end, because the answer was full.
+    cut: usize,
+}
+
+impl Read {
+    fn of(due: &[Claimable], lanes: usize, share: u32, limit: u32) -> Self {
+        let mut read = Read {
+            rows: vec![0; lanes],
+            last: vec![None; lanes],
+            share,
+            cut: lanes,
+        };
+        for found in due {
+            read.rows[found.lane] += 1;
+            read.last[found.lane] = Some(found.job.run_at);
+        }
+        if due.len() >= limit as usize {
+            read.cut = due.last().map_or(lanes, |found| found.lane);
+        }
+        read
+    }
+
+    /// Nothing that is due was left in the lane.
+    fn is_exhausted(&self, lane: usize) -> bool {
+        lane < self.cut && self.rows[lane] < self.share
+    }
+}
+
+/// Of what is due, what may be taken: no lane is served before a more urgent one of its tenant
+/// that had more than its share, and no queue beyond its limit.
+fn choose(due: Vec<Claimable>, lanes: &[Candidate], read: &Read, limits: &mut Limits) -> Vec<Job> {
+    let mut urgent: HashMap<&Arc<str>, i32> = HashMap::new();
+    for (place, candidate) in lanes.iter().enumerate() {
+        if !read.is_exhausted(place) && read.rows[place] > 0 {
+            let lane = &candidate.lane;
+            let least = urgent.entry(&lane.tenant).or_insert(lane.priority);
+            *least = lane.priority.min(*least);
+        }
+    }
+    due.into_iter()
+        .filter(|found| {
+            let lane = &lanes[found.lane].lane;
+            urgent
+                .get(&lane.tenant)
+                .is_none_or(|least| lane.priority <= *least)
+                && limits.take(lane)
+        })
+        .map(|found| found.job)
+        .collect()
+}
+
+/// Deals jobs out like cards to the claims of one group.
+fn deal(
+    jobs: Vec<Job>,
+    places: &[usize],
+    claims: &[Claim],
+    now: Time,
+    answers: &mut [Vec<ClaimedJob>],
+) {
+    let mut turn = 0;
+    for job in jobs {
+        let hand = (0..places.len())
+            .map(|step| places[(turn + step) % places.len()])
+            .find(|place| answers[*place].len() < claims[*place].limit as usize);
+        // The answer was limited to what all claims together asked for.
+        let Some(place) = hand else { break };
+        turn += 1;
+        let claim = &claims[place];
+        answers[place].push(ClaimedJob {
+            job: Job {
+                status: Status::Running,
+                attempts: job.attempts + 1,
+                locked_at: Some(now),
+                locked_by: Some(claim.worker.to_string()),
+                started_at: Some(now),
+                updated_at: now,
+                ..job
+            },
+            lease_token: ids::new_secret(""),
+            lease_expires_at: now.plus(claim.lease),
+        });
+    }
+}
+
+/// How many more jobs of limited queues may run.
+struct Limits {
+    limits: HashMap<Arc<str>, u32>,
+    room: HashMap<(Arc<str>, Arc<str>), u64>,
+}
+
+impl Limits {
+    fn new(settings: &JobSettings) -> Self {
+        let limits = settings.queue_limits.iter();
+        Limits {
+            limits: limits
+                .map(|(queue, limit)| (queue.as_str().into(), *limit))
+                .collect(),
+            room: HashMap::new(),
+        }
+    }
+
+    async fn count_running(
+        &mut self,
+        store: &Store,
+        tx: &mut Tx,
+        lanes: &[Candidate],
+    ) -> Result<()> {
+        let asked: BTreeSet<_> = lanes
+            .iter()
+            .map(|candidate| {
+                (
+                    Arc::clone(&candidate.lane.tenant),
+                    Arc::clone(&candidate.lane.queue),
+                )
+            })
+            .filter(|pair| self.limits.contains_key(&pair.1) && !self.room.contains_key(pair))
+            .collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<_> = asked.into_iter().collect();
+        let running = store.running(tx, &asked).await?;
+        for (pair, running) in asked.into_iter().zip(running) {
+            let limit = self.limits.get(&pair.1).copied().unwrap_or(u32::MAX);
+            self.room
+                .insert(pair, u64::from(limit).saturating_sub(running));
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, lane: &LaneKey) -> bool {
+        self.limits.is_empty() || self.left(lane).is_none_or(|left| *left > 0)
+    }
+
+    fn take(&mut self, lane: &LaneKey) -> bool {
+        if self.limits.is_empty() {
+            return true;
+        }
+        match self
+            .room
+            .get_mut(&(Arc::clone(&lane.tenant), Arc::clone(&lane.queue)))
+        {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    fn left(&self, lane: &LaneKey) -> Option<&u64> {
+        self.room
+            .get(&(Arc::clone(&lane.tenant), Arc::clone(&lane.queue)))
+    }
+}
+
+/// What a claim learned about the lanes, for the board.
+struct Settled {
+    full: HashSet<LaneKey>,
+    next: Vec<(Candidate, Option<Time>)>,
+}
+
+impl Settled {
+    fn tell(&self, board: &Board) {
+        for lane in &self.full {
+            board.fill(&lane.tenant, &lane.queue);
+        }
+        for (candidate, next) in &self.next {
+            board.settle(candidate, *next);
+        }
+    }
+}
+
+// --- new jobs ----------------------------------------------------------------------------------
+
+/// One job to be enqueued. It has been checked.
+#[derive(Debug)]
+pub(crate) struct New {
+    pub tenant: Arc<str>,
+    pub job: NewJob,
+}
+
+pub(crate) struct Enqueues(pub Room);
+
+impl Batch for Enqueues {
+    type In = New;
+    type Out = Enqueued;
+
+    const NAME: &'static str = "job_enqueues";
+    const RANK: u8 = 40;
+    const ROUND: usize = 1000;
+
+    fn weight(&self, new: &New) -> usize {
+        1 + new.job.payload.get().len() / 8192
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, new: &'a [New]) -> Result<Vec<Enqueued>> {
+        let jobs: Vec<_> = new.iter().map(|new| (&new.tenant, &new.job)).collect();
+        enqueue(&self.0, tx, &jobs).await
+    }
+}
+
+/// Stores new jobs and, once they are durable, tells the board.
+pub(crate) async fn enqueue(
+    room: &Room,
+    tx: &mut Tx,
+    jobs: &[(&Arc<str>, &NewJob)],
+) -> Result<Vec<Enqueued>> {
+    let answers = room.store.enqueue(tx, jobs).await?;
+    let mut hints = Hints::default();
+    let mut created = 0;
+    for answer in answers.iter().filter(|answer| answer.created) {
+        let job = &answer.job;
+        let lane = LaneKey::new(
+            Arc::clone(&job.tenant),
+            job.queue.as_str(),
+            job.kind.as_str(),
+            job.priority,
+        );
+        hints.add(&lane, job.run_at);
+        created += 1;
+    }
+    let (board, now) = (Arc::clone(&room.board), room.clock.now());
+    tx.on_commit(move || {
+        metrics::enqueued(created);
+        hints.tell(&board, now);
+    });
+    Ok(answers)
+}

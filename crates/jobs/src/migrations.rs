@@ -1,0 +1,95 @@
+//! The tables of jobs. See [`crate::store`] for what each is for.
+
+use tidewire_db::Migration;
+
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    id: "0003_jobs",
+    up: &[
+        // The payload comes last: a long one continues on other pages, and what stands behind it
+        // could only be read by walking them.
+        "CREATE TABLE jobs (
+            tenant {id} NOT NULL,
+            id {id} NOT NULL,
+            type {id} NOT NULL,
+            queue {id} NOT NULL,
+            status {id} NOT NULL,
+            priority {int} NOT NULL,
+            run_at {time} NOT NULL,
+            attempts {int} NOT NULL,
+            max_attempts {int} NOT NULL,
+            budget {int} NOT NULL,
+            timeout_seconds {int},
+            idempotency_key {id},
+            event_id {id},
+            locked_at {time},
+            locked_by {id},
+            lease_token {id},
+            created_at {time} NOT NULL,
+            updated_at {time} NOT NULL,
+            started_at {time},
+            finished_at {time},
+            last_error {text},
+            payload {json} NOT NULL,
+            PRIMARY KEY (tenant, id)
+        ) {clustered}",
+        "CREATE UNIQUE INDEX jobs_idempotency_key ON jobs (tenant, idempotency_key)
+            WHERE idempotency_key IS NOT NULL",
+        // Covering, with a condition that its queries repeat word for word: SQLite uses a partial
+        // index for nothing less. The many that are done are not in it.
+        "CREATE INDEX jobs_given_up ON jobs (tenant, status, id, type, queue)
+            WHERE status IN ('failed', 'cancelled')",
+        "CREATE TABLE job_queue (
+            tenant {id} NOT NULL,
+            queue {id} NOT NULL,
+            type {id} NOT NULL,
+            priority {int} NOT NULL,
+            run_at {time} NOT NULL,
+            id {id} NOT NULL,
+            PRIMARY KEY (tenant, queue, type, priority, run_at, id)
+        ) {clustered}",
+        // No index on expires_at: every heartbeat would move an entry of it, and the table holds
+        // only what runs. The queue leads, so that a limit is one range to count.
+        "CREATE TABLE job_leases (
+            tenant {id} NOT NULL,
+            queue {id} NOT NULL,
+            id {id} NOT NULL,
+            worker {id} NOT NULL,
+            expires_at {time} NOT NULL,
+            PRIMARY KEY (tenant, queue, id)
+        ) {clustered}",
+        "CREATE TABLE job_attempts (
+            tenant {id} NOT NULL,
+            job_id {id} NOT NULL,
+            attempt {int} NOT NULL,
+            started_at {time},
+            finished_at {time},
+            outcome {id} NOT NULL,
+            error {text},
+            worker {id},
+            PRIMARY KEY (tenant, job_id, attempt)
+        ) {clustered}",
+        "CREATE TABLE job_results (
+            tenant {id} NOT NULL,
+            job_id {id} NOT NULL,
+            started_at {time},
+            finished_at {time} NOT NULL,
+            output_json {json} NOT NULL,
+            PRIMARY KEY (tenant, job_id)
+        ) {clustered}",
+        "CREATE TABLE job_count_deltas (
+            tenant {id} NOT NULL,
+            id {id} NOT NULL,
+            day {id} NOT NULL,
+            jobs_done {int} NOT NULL,
+            jobs_failed {int} NOT NULL,
+            PRIMARY KEY (tenant, id)
+        ) {clustered}",
+        "CREATE TABLE metrics_daily (
+            tenant {id} NOT NULL,
+            day {id} NOT NULL,
+            jobs_done {int} NOT NULL,
+            jobs_failed {int} NOT NULL,
+            PRIMARY KEY (tenant, day)
+        ) {clustered}",
+    ],
+}];

@@ -1,0 +1,633 @@
+//! The rules of jobs, and what other rooms call.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::NaiveDate;
+use serde_json::value::RawValue;
+use tidewire_core::{Clock, Problem, Time, ids};
+use tidewire_db::{Db, Lane, Reader, Tx};
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    board::{Board, Filter, Waiter},
+    lanes::{self, Claim, Claimed, Claims, Enqueues, New, Refused, Report, Reports, Room, Says},
+    model::{
+        ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, Status,
+        document, error_text,
+    },
+    settings::JobSettings,
+    state::{Change, State},
+    store::{END, Store, Swept},
+};
+
+/// Jobs that one transaction of a bulk retry, an expiry or a sweep touches.
+const AT_ONCE: u32 = 500;
+/// Jobs that a list looks through at once for those that its filter wants …
+const WINDOW: u32 = 5_000;
+/// … and how many times before it answers with what it has.
+const WINDOWS: u32 = 10;
+/// Cancellations that a worker may fall behind; past that its next heartbeat tells it.
+const CANCELLATIONS: usize = 1024;
+
+/// The queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    room: Room,
+    reports: Lane<Reports>,
+    claims: Lane<Claims>,
+    enqueues: Lane<Enqueues>,
+    /// Running jobs that were cancelled, for the workers of this process.
+    cancelled: broadcast::Sender<Arc<str>>,
+    /// Ends waiting claims when the server stops.
+    shutdown: CancellationToken,
+}
+
+/// What a worker asks for.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    pub filter: Filter,
+    /// The worker's name, as `locked_by` shows it.
+    pub worker: String,
+    /// 1 to 500.
+    pub limit: u32,
+    /// How long to wait for the first job.
+    pub wait: Duration,
+    /// The server's setting without it.
+    pub lease: Option<Duration>,
+}
+
+impl Jobs {
+    /// `settings` may change at any time; `shutdown` ends waiting claims.
+    #[must_use]
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        settings: watch::Receiver<JobSettings>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let room = Room {
+            store: Arc::new(Store::new(db.dialect(), clock.clone())),
+            board: Arc::new(Board::default()),
+            clock,
+            settings,
+        };
+        let reports = db.lane(Reports(room.clone()));
+        let claims = db.lane(Claims {
+            room: room.clone(),
+            reports: reports.clone(),
+        });
+        let enqueues = db.lane(Enqueues(room.clone()));
+        let inner = Inner {
+            db,
+            room,
+            reports,
+            claims,
+            enqueues,
+            cancelled: broadcast::channel(CANCELLATIONS).0,
+            shutdown,
+        };
+        Jobs {
+            inner: Arc::new(inner),
+        }
+    }
+
+    // --- putting in ---
+
+    /// Enqueues a job, or answers the one that has its idempotency key.
+    pub async fn enqueue(&self, tenant: &Arc<str>, job: NewJob) -> Result<Enqueued, Error> {
+        job.check()?;
+        let tenant = Arc::clone(tenant);
+        Ok(self.inner.enqueues.submit(New { tenant, job }).await?)
+    }
+
+    /// Enqueues jobs inside the caller's transaction: they are there exactly if it commits.
+    pub async fn enqueue_in(
+        &self,
+        tx: &mut Tx,
+        tenant: &Arc<str>,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Enqueued>, Error> {
+        for (place, job) in jobs.iter().enumerate() {
+            job.check()
+                .map_err(|problem| problem.under(&format!("/{place}")))?;
+        }
+        let jobs: Vec<_> = jobs.iter().map(|job| (tenant, job)).collect();
+        Ok(lanes::enqueue(&self.inner.room, tx, &jobs).await?)
+    }
+
+    // --- looking ---
+
+    /// A job with the log of its attempts.
+    pub async fn get(&self, tenant: &str, id: &str) -> Result<JobDetail, Error> {
+        let found = self.store().detail(&mut self.read(), tenant, id).await?;
+        found.ok_or_else(|| Error::NoSuchJob(id.to_owned()))
+    }
+
+    /// Jobs with ids below `before`, newest first.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        filter: &JobFilter,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<JobPage, Error> {
+        let (store, mut read) = (self.store(), self.read());
+        let before = before.unwrap_or(END);
+        // One more than asked for tells whether there is a next page.
+        let ids = match filter.status {
+            Some(status @ (Status::Failed | Status::Cancelled)) => {
+                store
+                    .given_up_below(&mut read, tenant, status, filter, before, limit + 1)
+                    .await?
+            }
+            Some(Status::Running) => {
+                store
+                    .running_below(&mut read, tenant, filter, before, limit + 1)
+                    .await?
+            }
+            _ => return self.scan(tenant, filter, before, limit).await,
+        };
+        let more = ids.len() > limit as usize;
+        let ids = &ids[..ids.len().min(limit as usize)];
+        let mut jobs = store.by_ids(&mut read, tenant, ids).await?;
+        // One may have moved on between the two reads.
+        jobs.retain(|job| Some(job.status) == filter.status);
+        Ok(JobPage {
+            jobs,
+            next: ids.last().filter(|_| more).cloned(),
+        })
+    }
+
+    /// Looks through the jobs from the newest on, a window at a time.
+    async fn scan(
+        &self,
+        tenant: &str,
+        filter: &JobFilter,
+        before: &str,
+        limit: u32,
+    ) -> Result<JobPage, Error> {
+        let (store, mut read) = (self.store(), self.read());
+        let all = filter.status.is_none() && filter.kind.is_none() && filter.queue.is_none();
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut before = before.to_owned();
+        for _ in 0..WINDOWS {
+            let floor = match all {
+                true => None,
+                false => store.window(&mut read, tenant, &before, WINDOW).await?,
+            };
+            let range = (floor.as_deref().unwrap_or_default(), before.as_str());
+            let missing = limit + 1 - u32::try_from(jobs.len()).unwrap_or(limit);
+            jobs.extend(
+                store
+                    .page(&mut read, tenant, filter, range, missing)
+                    .await?,
+            );
+            if jobs.len() > limit as usize {
+                jobs.truncate(limit as usize);
+                let next = jobs.last().map(|job| job.id.clone());
+                return Ok(JobPage { jobs, next });
+            }
+            match floor {
+                Some(floor) => before = floor,
+                None => return Ok(JobPage { jobs, next: None }),
+            }
+        }
+        Ok(JobPage {
+            jobs,
+            next: Some(before),
+        })
+    }
+
+    /// Done and failed jobs of the days that have any, both ends inclusive.
+    pub async fn daily_counts(
+        &self,
+        tenant: &str,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<BTreeMap<NaiveDate, DayCounts>, Error> {
+        Ok(self
+            .store()
+            .by_day(&mut self.read(), tenant, from, to)
+            .await?)
+    }
+
+    // --- by hand ---
+
+    /// Cancels a job that is pending or running; a running one's worker loses its lease. Cancelling
+    /// what is cancelled changes nothing.
+    pub async fn cancel(&self, tenant: &Arc<str>, id: &str) -> Result<Job, Error> {
+        self.by_hand("jobs.cancel", tenant, id, "cancelled", State::cancel)
+            .await
+    }
+
+    /// Puts a failed or cancelled job back into its queue, due at once, with as many attempts again
+    /// as it had at first.
+    pub async fn retry(&self, tenant: &Arc<str>, id: &str) -> Result<Job, Error> {
+        let rule = |state: &State, now| state.retry(now).map(Some);
+        self.by_hand("jobs.retry", tenant, id, "retried", rule)
+            .await
+    }
+
+    async fn by_hand(
+        &self,
+        label: &'static str,
+        tenant: &Arc<str>,
+        id: &str,
+        wanted: &'static str,
+        rule: fn(&State, Time) -> Result<Option<Change>, Status>,
+    ) -> Result<Job, Error> {
+        let (room, cancelled) = (self.inner.room.clone(), self.inner.cancelled.clone());
+        let (tenant, id) = (Arc::clone(tenant), id.to_owned());
+        self.inner
+            .db
+            .transact(label, move |tx| {
+                let (room, cancelled) = (room.clone(), cancelled.clone());
+                let (tenant, id) = (Arc::clone(&tenant), id.clone());
+                Box::pin(async move {
+                    let key = [(&*tenant, id.as_str())];
+                    let unknown = || Error::NoSuchJob(id.clone());
+                    let found = room.store.states(tx, &key).await?.pop().flatten();
+                    let state = found.ok_or_else(unknown)?;
+                    let now = room.clock.now();
+                    let change = rule(&state, now).map_err(|status| Error::WrongState {
+                        id: id.clone(),
+                        status: status.as_str(),
+                        wanted,
+                    })?;
+                    if let Some(change) = change {
+                        if change.was == Status::Running {
+                            let id = Arc::clone(&state.id);
+                            // Nobody listens where no worker runs.
+                            tx.on_commit(move || drop(cancelled.send(id)));
+                        }
+                        lanes::write(&room, tx, vec![change], now).await?;
+                    }
+                    room.store
+                        .jobs(tx, &key)
+                        .await?
+                        .pop()
+                        .flatten()
+                        .ok_or_else(unknown)
+                })
+            })
+            .await
+    }
+
+    /// Puts all failed jobs (of a type, of a queue) back into their queues; how many. Jobs that fail
+    /// while it works are left as they are.
+    pub async fn retry_all(&self, tenant: &Arc<str>, filter: &JobFilter) -> Result<u64, Error> {
+        let end = ids::first_id_at(self.inner.room.clock.now().plus(Duration::from_millis(1)));
+        let mut after = String::new();
+        let mut retried = 0;
+        loop {
+            let mut failed = self
+                .store()
+                .given_up_above(
+                    &mut self.read(),
+                    tenant,
+                    Status::Failed,
+                    filter,
+                    &after,
+                    AT_ONCE,
+                )
+                .await?;
+            failed.retain(|id| *id < end);
+            let Some(last) = failed.last() else {
+                return Ok(retried);
+            };
+            after.clone_from(last);
+            retried += self.retry_these(tenant, failed).await?;
+        }
+    }
+
+    async fn retry_these(&self, tenant: &Arc<str>, ids: Vec<String>) -> Result<u64, Error> {
+        let room = self.inner.room.clone();
+        let (tenant, ids) = (Arc::clone(tenant), Arc::new(ids));
+        self.inner
+            .db
+            .transact("jobs.retry_all", move |tx| {
+                let (room, tenant, ids) = (room.clone(), Arc::clone(&tenant), Arc::clone(&ids));
+                Box::pin(async move {
+                    let keys: Vec<_> = ids.iter().map(|id| (&*tenant, id.as_str())).collect();
+                    let states = room.store.states(tx, &keys).await?;
+                    let now = room.clock.now();
+                    let failed = states
+                        .iter()
+                        .flatten()
+                        .filter(|state| state.status == Status::Failed);
+                    let changes: Vec<_> =
+                        failed.filter_map(|state| state.retry(now).ok()).collect();
+                    let retried = changes.len() as u64;
+                    lanes::write(&room, tx, changes, now).await?;
+                    Ok::<_, Error>(retried)
+                })
+            })
+            .await
+    }
+
+    // --- workers ---
+
+    /// Claims jobs that are due, waiting for the first one if there is none.
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
+        let end = Instant::now() + request.wait;
+        let lease = request.lease.unwrap_or_else(|| self.settings().lease);
+        let filter = Arc::new(request.filter);
+        let worker: Arc<str> = request.worker.into();
+        let waiter = self.waiter(Arc::clone(&filter));
+        let clock = &self.inner.room.clock;
+        loop {
+            let poll = self.settings().poll_interval;
+            let due = tokio::select! {
+                due = waiter.due(clock, Some(end), poll) => due,
+                () = self.inner.shutdown.cancelled() => false,
+            };
+            if !due {
+                return Ok(Vec::new());
+            }
+            let claimed = self
+                .claim_now(&filter, &worker, request.limit, lease)
+                .await?
+                .take();
+            if !claimed.is_empty() || Instant::now() >= end {
+                return Ok(claimed);
+            }
+        }
+    }
+
+    pub(crate) async fn claim_now(
+        &self,
+        filter: &Arc<Filter>,
+        worker: &Arc<str>,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        let claim = Claim {
+            filter: Arc::clone(filter),
+            worker: Arc::clone(worker),
+            limit,
+            lease,
+        };
+        Ok(self.inner.claims.submit(claim).await?)
+    }
+
+    pub(crate) fn waiter(&self, filter: Arc<Filter>) -> Waiter {
+        self.inner.room.board.waiter(filter)
+    }
+
+    /// Says that a worker still has a job, and until when it wants it.
+    pub async fn heartbeat(
+        &self,
+        tenant: &Arc<str>,
+        id: &str,
+        token: String,
+        lease: Option<Duration>,
+    ) -> Result<Job, Error> {
+        let lease = lease.unwrap_or_else(|| self.settings().lease);
+        self.report_job(tenant, id, token, Says::Extend(lease))
+            .await
+    }
+
+    /// Ends a job well.
+    pub async fn complete(
+        &self,
+        tenant: &Arc<str>,
+        id: &str,
+        token: String,
+        output: Option<Box<RawValue>>,
+    ) -> Result<Job, Error> {
+        if let Some(output) = &output {
+            document("/output", output)?;
+        }
+        let output = output.filter(|output| output.get() != "null");
+        self.report_job(tenant, id, token, Says::Complete(output))
+            .await
+    }
+
+    /// Ends an attempt badly: the job is tried again after `retry_in` (the backoff without it),
+    /// unless its attempts are used up or it is `permanent`.
+    pub async fn fail(
+        &self,
+        tenant: &Arc<str>,
+        id: &str,
+        token: String,
+        error: &str,
+        retry_in: Option<Duration>,
+        permanent: bool,
+    ) -> Result<Job, Error> {
+        let says = Says::Fail {
+            error: error_text(error),
+            retry_in,
+            permanent,
+        };
+        self.report_job(tenant, id, token, says).await
+    }
+
+    /// Gives a job back unfinished: pending at once, and the attempt does not count.
+    pub async fn release(&self, tenant: &Arc<str>, id: &str, token: String) -> Result<Job, Error> {
+        self.report_job(tenant, id, token, Says::Release).await
+    }
+
+    async fn report_job(
+        &self,
+        tenant: &Arc<str>,
+        id: &str,
+        token: String,
+        says: Says,
+    ) -> Result<Job, Error> {
+        let report = Report {
+            tenant: Arc::clone(tenant),
+            id: id.into(),
+            token,
+            says,
+            wants_job: true,
+        };
+        let job = self.report(report).await?;
+        job.map(|job| *job)
+            .ok_or_else(|| Error::NoSuchJob(id.to_owned()))
+    }
+
+    pub(crate) async fn report(&self, report: Report) -> Result<Option<Box<Job>>, Error> {
+        let id = Arc::clone(&report.id);
+        let reported = self.inner.reports.submit(report).await?;
+        reported.map_err(|refused| match refused {
+            Refused::Unknown => Error::NoSuchJob(id.to_string()),
+            Refused::Lost(why) => Error::LeaseLost {
+                id: id.to_string(),
+                why,
+            },
+        })
+    }
+
+    // --- in the background ---
+
+    /// Jobs that are cancelled while they run, by their ids.
+    pub(crate) fn cancellations(&self) -> broadcast::Receiver<Arc<str>> {
+        self.inner.cancelled.subscribe()
+    }
+
+    /// Ends the leases that have run out; how many.
+    pub(crate) async fn expire(&self) -> Result<usize, Error> {
+        let mut expired = 0;
+        loop {
+            let room = self.inner.room.clone();
+            let some = self
+                .inner
+                .db
+                .transact("jobs.expire", move |tx| {
+                    let room = room.clone();
+                    Box::pin(async move {
+                        let now = room.clock.now();
+                        let states = room.store.expired(tx, now, AT_ONCE).await?;
+                        let changes: Vec<_> =
+                            states.iter().map(|state| state.expire(now)).collect();
+                        lanes::write(&room, tx, changes, now).await?;
+                        Ok::<_, Error>(states.len())
+                    })
+                })
+                .await?;
+            expired += some;
+            if some < AT_ONCE as usize {
+                return Ok(expired);
+            }
+        }
+    }
+
+    /// Whether any lease has run out, asked of the readers: the writer is left alone if not.
+    pub(crate) async fn any_expired(&self) -> Result<bool, Error> {
+        let now = self.inner.room.clock.now();
+        Ok(self.store().any_expired(&mut self.read(), now).await?)
+    }
+
+    /// Rebuilds the board from the store.
+    pub(crate) async fn rebuild(&self) -> Result<(), Error> {
+        let Room {
+            store,
+            board,
+            clock,
+            ..
+        } = &self.inner.room;
+        let since = board.generation();
+        let lanes = store.lanes(&mut self.read()).await?;
+        board.rebuilt(since, &lanes, clock.now());
+        Ok(())
+    }
+
+    /// Folds the counts' deltas.
+    pub(crate) async fn fold(&self) -> Result<(), Error> {
+        loop {
+            let store = Arc::clone(&self.inner.room.store);
+            let folded = self
+                .inner
+                .db
+                .transact("jobs.fold", move |tx| {
+                    let store = Arc::clone(&store);
+                    Box::pin(async move { store.fold(tx, AT_ONCE).await })
+                })
+                .await?;
+            if folded < AT_ONCE as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes the jobs of every tenant that finished long enough ago; how many.
+    pub(crate) async fn sweep(&self) -> Result<usize, Error> {
+        let mut pruned = 0;
+        let mut tenant = String::new();
+        while let Some(next) = self.store().next_tenant(&mut self.read(), &tenant).await? {
+            tenant = next;
+            let mut after = String::new();
+            loop {
+                let step = self.sweep_step(&tenant, after).await?;
+                pruned += step.pruned;
+                match step.last {
+                    Some(last) => after = last,
+                    None => break,
+                }
+            }
+        }
+        Ok(pruned)
+    }
+
+    async fn sweep_step(&self, tenant: &str, after: String) -> Result<Swept, Error> {
+        let settings = self.settings();
+        let now = self.inner.room.clock.now();
+        let done = now.minus(settings.keep_done);
+        let failed = now.minus(settings.keep_failed);
+        let cancelled = now.minus(settings.keep_cancelled);
+        let before = ids::first_id_at(done.max(failed).max(cancelled));
+        let outlived = move |status, finished: Time| match status {
+            Status::Done => finished < done,
+            Status::Failed => finished < failed,
+            Status::Cancelled => finished < cancelled,
+            Status::Pending | Status::Running => false,
+        };
+        let store = Arc::clone(&self.inner.room.store);
+        let tenant = tenant.to_owned();
+        let swept = self
+            .inner
+            .db
+            .transact("jobs.sweep", move |tx| {
+                let (store, tenant) = (Arc::clone(&store), tenant.clone());
+                let (after, before) = (after.clone(), before.clone());
+                Box::pin(async move {
+                    store
+                        .prune(tx, &tenant, (&after, &before), AT_ONCE, outlived)
+                        .await
+                })
+            })
+            .await?;
+        Ok(swept)
+    }
+
+    /// Writes the gauges; what that cost in time, for whoever paces it.
+    pub(crate) async fn gauge(&self) -> Result<Duration, Error> {
+        let started = std::time::Instant::now();
+        let now = self.inner.room.clock.now();
+        let depth = self.store().depth(&mut self.read(), now).await?;
+        crate::metrics::depth(depth, now);
+        Ok(started.elapsed())
+    }
+
+    pub(crate) fn settings(&self) -> JobSettings {
+        self.inner.room.settings.borrow().clone()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.room.clock
+    }
+
+    #[cfg(test)]
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.inner.room.board
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.room.store
+    }
+
+    fn read(&self) -> Reader {
+        self.inner.db.read()
+    }
+}
+
+/// The id inside a list's cursor.
+pub(crate) fn cursor_id(id: String) -> Result<String, Problem> {
+    if ids::is_id(&id) {
+        return Ok(id);
+    }
+    Err(Problem::invalid(
+        "cursor",
+        "is not a `next_cursor` of this list",
+    ))
+}

@@ -1,0 +1,184 @@
+//! All SQL of jobs. What each table is for:
+//!
+//! - `jobs`: the truth about every job.
+//! - `job_queue`: one slim entry for each pending job, in the order in which a lane is served. It
+//!   is the claim's path: nothing that is not due, running or finished is ever walked.
+//! - `job_leases`: one row for each running job. Heartbeats write only here.
+//! - `job_attempts`: attempts that ended without ending their job; of the attempt that ended it (or
+//!   is running) the job's own row is the record.
+//! - `job_results`: outputs other than null.
+//! - `job_count_deltas`, `metrics_daily`: see [`counts`].
+//!
+//! A job is in `job_queue` exactly while it is pending, and in `job_leases` exactly while it is
+//! running; both are written with `jobs` in one transaction.
+
+mod change;
+mod claim;
+mod counts;
+mod enqueue;
+mod read;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tidewire_core::{Clock, Time};
+use tidewire_db::{Arg, Column, Dialect, Error, JsonRows, Result, Row};
+
+use crate::{
+    board::LaneKey,
+    model::{Job, Status},
+    state::State,
+};
+
+pub(crate) use claim::{Claimable, Taken};
+pub(crate) use read::{Depth, END};
+pub(crate) use sweep::Swept;
+
+pub(crate) struct Store {
+    dialect: &'static Dialect,
+    clock: Clock,
+    enqueue: enqueue::Statements,
+    claim: claim::Statements,
+    change: change::Statements,
+    read: read::Statements,
+    counts: counts::Statements,
+    sweep: sweep::Statements,
+}
+
+impl Store {
+    pub(crate) fn new(dialect: &'static Dialect, clock: Clock) -> Self {
+        Store {
+            dialect,
+            clock,
+            enqueue: enqueue::Statements::new(dialect),
+            claim: claim::Statements::new(dialect),
+            change: change::Statements::new(dialect),
+            read: read::Statements::new(dialect),
+            counts: counts::Statements::new(dialect),
+            sweep: sweep::Statements::new(dialect),
+        }
+    }
+
+    fn time(&self, time: Time) -> String {
+        self.dialect.json_time(time)
+    }
+
+    fn opt_time(&self, time: Option<Time>) -> Option<String> {
+        time.map(|time| self.time(time))
+    }
+}
+
+/// The columns of a [`Job`], its output aside.
+const JOB: &str =
+    "j.tenant, j.id, j.type, j.queue, j.status, j.payload, j.priority, j.run_at, j.attempts,
+    j.max_attempts, j.timeout_seconds, j.idempotency_key, j.locked_at, j.locked_by, j.last_error,
+    j.event_id, j.created_at, j.updated_at, j.started_at, j.finished_at";
+const JOB_COLUMNS: usize = 20;
+
+/// The columns of a [`State`].
+const STATE: &str = "j.tenant, j.id, j.queue, j.type, j.priority, j.status, j.run_at, j.attempts,
+    j.max_attempts, j.budget, j.timeout_seconds, j.lease_token, j.locked_at, j.locked_by,
+    j.started_at, j.finished_at, j.last_error";
+
+/// The columns of an entry of `job_queue`.
+fn queue_rows(dialect: &Dialect) -> JsonRows {
+    dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("queue"),
+            Column::Text("type"),
+            Column::Int("priority"),
+            Column::Time("run_at"),
+            Column::Text("id"),
+        ],
+    )
+}
+
+const QUEUE_KEY: [&str; 6] = ["tenant", "queue", "type", "priority", "run_at", "id"];
+
+/// An entry of `job_queue` as it travels.
+type QueueRow<'r> = (&'r str, &'r str, &'r str, i32, String, &'r str);
+
+fn json(rows: &impl Serialize) -> Result<Arg> {
+    let text = serde_json::to_string(rows)
+        .map_err(|error| Error::Broken(format!("a row set cannot be written as JSON: {error}")))?;
+    Ok(Arg::Text(text))
+}
+
+fn small(row: &Row, column: usize) -> Result<u32> {
+    let n = row.int(column)?;
+    u32::try_from(n)
+        .map_err(|_| Error::Broken(format!("column {column} holds {n}, which is no count")))
+}
+
+fn opt_small(row: &Row, column: usize) -> Result<Option<u32>> {
+    row.opt_int(column)?.map(|_| small(row, column)).transpose()
+}
+
+fn priority(row: &Row, column: usize) -> Result<i32> {
+    let n = row.int(column)?;
+    i32::try_from(n)
+        .map_err(|_| Error::Broken(format!("column {column} holds {n}, which is no priority")))
+}
+
+fn status(row: &Row, column: usize) -> Result<Status> {
+    row.text(column)?.parse().map_err(Error::Broken)
+}
+
+/// Reads the columns [`JOB`] from `at` on; the output stays empty.
+fn job(row: &Row, at: usize) -> Result<Job> {
+    let status = status(row, at + 4)?;
+    // The row remembers its last holder; a job that does not run has none.
+    let held = status == Status::Running;
+    Ok(Job {
+        tenant: row.text(at)?.into(),
+        id: row.text(at + 1)?,
+        kind: row.text(at + 2)?,
+        queue: row.text(at + 3)?,
+        status,
+        payload: row.json(at + 5)?,
+        priority: priority(row, at + 6)?,
+        run_at: row.time(at + 7)?,
+        attempts: small(row, at + 8)?,
+        max_attempts: small(row, at + 9)?,
+        timeout_seconds: opt_small(row, at + 10)?,
+        idempotency_key: row.opt_text(at + 11)?,
+        locked_at: row.opt_time(at + 12)?.filter(|_| held),
+        locked_by: row.opt_text(at + 13)?.filter(|_| held),
+        last_error: row.opt_text(at + 14)?,
+        event_id: row.opt_text(at + 15)?,
+        created_at: row.time(at + 16)?,
+        updated_at: row.time(at + 17)?,
+        started_at: row.opt_time(at + 18)?,
+        finished_at: row.opt_time(at + 19)?,
+        output: None,
+    })
+}
+
+/// Reads the columns [`STATE`] from `at` on.
+fn state(row: &Row, at: usize) -> Result<State> {
+    let text = |column: usize| -> Result<Arc<str>> { Ok(row.text(at + column)?.into()) };
+    Ok(State {
+        id: text(1)?,
+        lane: LaneKey {
+            tenant: text(0)?,
+            queue: text(2)?,
+            kind: text(3)?,
+            priority: priority(row, at + 4)?,
+        },
+        status: status(row, at + 5)?,
+        run_at: row.time(at + 6)?,
+        attempts: small(row, at + 7)?,
+        max_attempts: small(row, at + 8)?,
+        budget: small(row, at + 9)?,
+        timeout: opt_small(row, at + 10)?.map(|seconds| Duration::from_secs(seconds.into())),
+        token: row.opt_text(at + 11)?,
+        locked_at: row.opt_time(at + 12)?,
+        locked_by: row.opt_text(at + 13)?,
+        started_at: row.opt_time(at + 14)?,
+        finished_at: row.opt_time(at + 15)?,
+        last_error: row.opt_text(at + 16)?,
+    })
+}

@@ -1,0 +1,440 @@
+//! Writing the steps of jobs' lives, all kinds of them with the same few statements.
+
+use tidewire_core::Time;
+use tidewire_db::{Column, Dialect, JsonRows, Query, Result, Sql, Tx};
+
+use super::{
+    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job, json,
+    queue_rows, state,
+};
+use crate::{
+    model::{Job, Status},
+    state::{Change, State},
+};
+
+pub(super) struct Statements {
+    states: Sql,
+    jobs: Sql,
+    expired: Sql,
+    any_expired: Sql,
+    delete_queue: Sql,
+    insert_queue: Sql,
+    insert_leases: Sql,
+    extend_leases: Sql,
+    delete_leases: Sql,
+    delete_attempts: Sql,
+    insert_attempts: Sql,
+    insert_results: Sql,
+    finish: Sql,
+    update: Sql,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let ids = dialect.json_rows(
+            "r",
+            &[Column::Int("n"), Column::Text("tenant"), Column::Text("id")],
+        );
+        let states = format!(
+            "SELECT {}, {STATE} FROM {} CROSS JOIN jobs j WHERE j.tenant = {} AND j.id = {}",
+            ids.col("n"),
+            ids.from,
+            ids.col("tenant"),
+            ids.col("id")
+        );
+        let jobs = format!(
+            "SELECT {}, {JOB}, o.output_json FROM {} CROSS JOIN jobs j
+             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+             WHERE j.tenant = {} AND j.id = {}",
+            ids.col("n"),
+            ids.from,
+            ids.col("tenant"),
+            ids.col("id")
+        );
+        let expired = format!(
+            "SELECT {STATE} FROM job_leases l CROSS JOIN jobs j
+             WHERE l.expires_at <= ? AND j.tenant = l.tenant AND j.id = l.id LIMIT ?"
+        );
+        let leases = lease_rows(dialect);
+        let insert_leases = format!(
+            "INSERT INTO job_leases (tenant, queue, id, worker, expires_at) SELECT {} FROM {}",
+            leases.columns, leases.from
+        );
+        let attempts = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("job_id")]);
+        // What is forgotten is always the latest attempt.
+        let delete_attempts = format!(
+            "DELETE FROM job_attempts WHERE (tenant, job_id) IN (SELECT {} FROM {})
+             AND attempt = (SELECT j.attempts FROM jobs j
+                WHERE j.tenant = job_attempts.tenant AND j.id = job_attempts.job_id)",
+            attempts.columns, attempts.from
+        );
+        Statements {
+            states: dialect.sql(&states),
+            jobs: dialect.sql(&jobs),
+            expired: dialect.sql(&expired),
+            any_expired: dialect.sql("SELECT 1 FROM job_leases WHERE expires_at <= ? LIMIT 1"),
+            delete_queue: dialect.delete_rows("job_queue", &queue_rows(dialect), &QUEUE_KEY),
+            insert_queue: enqueue::insert_queue(dialect),
+            insert_leases: dialect.sql(&insert_leases),
+            extend_leases: dialect.update_rows(
+                "job_leases",
+                &leases,
+                &["tenant", "queue", "id"],
+                &[("expires_at", leases.col("expires_at"))],
+            ),
+            delete_leases: dialect.delete_rows("job_leases", &leases, &["tenant", "queue", "id"]),
+            delete_attempts: dialect.sql(&delete_attempts),
+            insert_attempts: insert_attempts(dialect),
+            insert_results: insert_results(dialect),
+            finish: finish(dialect),
+            update: update(dialect),
+        }
+    }
+}
+
+fn lease_rows(dialect: &Dialect) -> JsonRows {
+    dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("queue"),
+            Column::Text("id"),
+            Column::Text("worker"),
+            Column::Time("expires_at"),
+        ],
+    )
+}
+
+fn insert_attempts(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("job_id"),
+            Column::Int("attempt"),
+            Column::Time("started_at"),
+            Column::Time("finished_at"),
+            Column::Text("outcome"),
+            Column::Text("error"),
+            Column::Text("worker"),
+        ],
+    );
+    // An attempt that expired at the end of a job's budget is here before a retry by hand logs it.
+    dialect.sql(&format!(
+        "INSERT INTO job_attempts (tenant, job_id, attempt, started_at, finished_at, outcome, error, worker)
+         SELECT {} FROM {} WHERE NOT EXISTS (SELECT 1 FROM job_attempts a
+            WHERE a.tenant = {} AND a.job_id = {} AND a.attempt = {})",
+        rows.columns,
+        rows.from,
+        rows.col("tenant"),
+        rows.col("job_id"),
+        rows.col("attempt")
+    ))
+}
+
+fn insert_results(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("job_id"),
+            Column::Time("started_at"),
+            Column::Time("finished_at"),
+            Column::Json("output_json"),
+        ],
+    );
+    dialect.sql(&format!(
+        "INSERT INTO job_results (tenant, job_id, started_at, finished_at, output_json) SELECT {} FROM {}",
+        rows.columns, rows.from
+    ))
+}
+
+/// The hot way: running → done.
+fn finish(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("id"),
+            Column::Time("at"),
+        ],
+    );
+    dialect.update_rows(
+        "jobs",
+        &rows,
+        &["tenant", "id"],
+        &[
+            ("status", "'done'"),
+            ("lease_token", "NULL"),
+            ("finished_at", rows.col("at")),
+            ("updated_at", rows.col("at")),
+        ],
+    )
+}
+
+/// Every other way.
+fn update(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Text("tenant"),
+            Column::Text("id"),
+            Column::Text("status"),
+            Column::Time("run_at"),
+            Column::Int("attempts"),
+            Column::Int("max_attempts"),
+            Column::Time("locked_at"),
+            Column::Text("locked_by"),
+            Column::Text("lease_token"),
+            Column::Time("started_at"),
+            Column::Time("finished_at"),
+            Column::Text("last_error"),
+            Column::Time("updated_at"),
+        ],
+    );
+    let set = [
+        "status",
+        "run_at",
+        "attempts",
+        "max_attempts",
+        "locked_at",
+        "locked_by",
+        "lease_token",
+        "started_at",
+        "finished_at",
+        "last_error",
+        "updated_at",
+    ];
+    let set = set.map(|column| (column, rows.col(column)));
+    dialect.update_rows("jobs", &rows, &["tenant", "id"], &set)
+}
+
+impl Store {
+    /// The states of these jobs, each in its place; `None` for one that is unknown.
+    pub(crate) async fn states(
+        &self,
+        tx: &mut Tx,
+        jobs: &[(&str, &str)],
+    ) -> Result<Vec<Option<State>>> {
+        let mut found = vec![None; jobs.len()];
+        for row in tx.rows(&self.change.states, vec![numbered(jobs)?]).await? {
+            found[place(&row, jobs.len())?] = Some(state(&row, 1)?);
+        }
+        Ok(found)
+    }
+
+    /// These jobs whole, each in its place.
+    pub(crate) async fn jobs(
+        &self,
+        query: &mut impl Query,
+        jobs: &[(&str, &str)],
+    ) -> Result<Vec<Option<Job>>> {
+        let mut found = vec![None; jobs.len()];
+        for row in query.rows(&self.change.jobs, vec![numbered(jobs)?]).await? {
+            let mut job = job(&row, 1)?;
+            job.output = row.opt_json(1 + JOB_COLUMNS)?;
+            found[place(&row, jobs.len())?] = Some(job);
+        }
+        Ok(found)
+    }
+
+    /// Running jobs whose lease has run out.
+    pub(crate) async fn expired(&self, tx: &mut Tx, now: Time, most: u32) -> Result<Vec<State>> {
+        let rows = tx
+            .rows(&self.change.expired, vec![now.into(), most.into()])
+            .await?;
+        rows.iter().map(|row| state(row, 0)).collect()
+    }
+
+    pub(crate) async fn any_expired(&self, query: &mut impl Query, now: Time) -> Result<bool> {
+        Ok(query
+            .row(&self.change.any_expired, vec![now.into()])
+            .await?
+            .is_some())
+    }
+
+    /// Writes steps, at most one of each job: the job, its entries, the log, the result and the
+    /// counts, as one.
+    pub(crate) async fn apply(&self, tx: &mut Tx, changes: &[Change], at: Time) -> Result<()> {
+        self.leave(tx, changes).await?;
+        self.log(tx, changes).await?;
+        self.update(tx, changes, at).await?;
+        self.enter(tx, changes).await?;
+        let ended = changes.iter().filter(|change| change.is_terminal());
+        self.count(tx, ended.map(|change| &change.now), at).await
+    }
+
+    /// Takes the jobs out of where they were.
+    async fn leave(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
+        let stopped: Vec<_> = changes
+            .iter()
+            .filter(|change| change.was == Status::Running && change.now.status != Status::Running)
+            .map(|change| {
+                let lane = &change.now.lane;
+                (&*lane.tenant, &*lane.queue, &*change.now.id)
+            })
+            .collect();
+        if !stopped.is_empty() {
+            tx.execute(&self.change.delete_leases, vec![json(&stopped)?])
+                .await?;
+        }
+        let unqueued: Vec<_> = changes
+            .iter()
+            .filter(|change| change.was == Status::Pending)
+            .map(|change| self.entry(&change.now, change.was_due))
+            .collect();
+        if !unqueued.is_empty() {
+            tx.execute(&self.change.delete_queue, vec![json(&unqueued)?])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the jobs where they are now.
+    async fn enter(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
+        let queued: Vec<_> = changes
+            .iter()
+            .filter(|change| change.now.status == Status::Pending)
+            .map(|change| self.entry(&change.now, change.now.run_at))
+            .collect();
+        if !queued.is_empty() {
+            tx.execute(&self.change.insert_queue, vec![json(&queued)?])
+                .await?;
+        }
+        for (was_running, sql) in [
+            (true, &self.change.extend_leases),
+            (false, &self.change.insert_leases),
+        ] {
+            let leased: Vec<_> = changes
+                .iter()
+                .filter(|change| {
+                    change.now.status == Status::Running
+                        && (change.was == Status::Running) == was_running
+                })
+                .map(|change| {
+                    let (now, lane) = (&change.now, &change.now.lane);
+                    let worker = now.locked_by.as_deref().unwrap_or_default();
+                    let until = self.opt_time(change.leased_until);
+                    (&*lane.tenant, &*lane.queue, &*now.id, worker, until)
+                })
+                .collect();
+            if !leased.is_empty() {
+                tx.execute(sql, vec![json(&leased)?]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn log(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
+        let forgotten: Vec<_> = changes
+            .iter()
+            .filter(|change| change.went_on)
+            .map(|change| (&*change.now.lane.tenant, &*change.now.id))
+            .collect();
+        if !forgotten.is_empty() {
+            tx.execute(&self.change.delete_attempts, vec![json(&forgotten)?])
+                .await?;
+        }
+        let logged: Vec<_> = changes
+            .iter()
+            .filter_map(|change| {
+                let attempt = change.logged.as_ref()?;
+                Some((
+                    &*change.now.lane.tenant,
+                    &*change.now.id,
+                    attempt.attempt,
+                    self.opt_time(attempt.started_at),
+                    self.opt_time(attempt.finished_at),
+                    attempt.outcome.as_str(),
+                    &attempt.error,
+                    &attempt.worker,
+                ))
+            })
+            .collect();
+        if !logged.is_empty() {
+            tx.execute(&self.change.insert_attempts, vec![json(&logged)?])
+                .await?;
+        }
+        let results: Vec<_> = changes
+            .iter()
+            .filter_map(|change| {
+                let now = &change.now;
+                Some((
+                    &*now.lane.tenant,
+                    &*now.id,
+                    self.opt_time(now.started_at),
+                    self.opt_time(now.finished_at),
+                    change.output.as_ref()?.get(),
+                ))
+            })
+            .collect();
+        if !results.is_empty() {
+            tx.execute(&self.change.insert_results, vec![json(&results)?])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn update(&self, tx: &mut Tx, changes: &[Change], at: Time) -> Result<()> {
+        let at = self.time(at);
+        let hot =
+            |change: &Change| change.was == Status::Running && change.now.status == Status::Done;
+        let done: Vec<_> = changes
+            .iter()
+            .filter(|change| hot(change))
+            .map(|change| (&*change.now.lane.tenant, &*change.now.id, &at))
+            .collect();
+        if !done.is_empty() {
+            tx.execute(&self.change.finish, vec![json(&done)?]).await?;
+        }
+        let others: Vec<_> = changes
+            .iter()
+            // A heartbeat writes the lease alone.
+            .filter(|change| !hot(change) && (change.was, change.now.status) != (Status::Running, Status::Running))
+            .map(|change| {
+                let now = &change.now;
+                (
+                    &*now.lane.tenant,
+                    &*now.id,
+                    now.status.as_str(),
+                    self.time(now.run_at),
+                    now.attempts,
+                    now.max_attempts,
+                    self.opt_time(now.locked_at),
+                    &now.locked_by,
+                    &now.token,
+                    self.opt_time(now.started_at),
+                    self.opt_time(now.finished_at),
+                    &now.last_error,
+                    &at,
+                )
+            })
+            .collect();
+        if !others.is_empty() {
+            tx.execute(&self.change.update, vec![json(&others)?])
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn entry<'c>(&self, state: &'c State, due: Time) -> QueueRow<'c> {
+        let lane = &state.lane;
+        (
+            &lane.tenant,
+            &lane.queue,
+            &lane.kind,
+            lane.priority,
+            self.time(due),
+            &state.id,
+        )
+    }
+}
+
+fn numbered(jobs: &[(&str, &str)]) -> Result<tidewire_db::Arg> {
+    let rows: Vec<_> = jobs
+        .iter()
+        .enumerate()
+        .map(|(n, (tenant, id))| (n, *tenant, *id))
+        .collect();
+    json(&rows)
+}

@@ -1,0 +1,258 @@
+//! Taking jobs that are due.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tidewire_core::Time;
+use tidewire_db::{Column, Dialect, Query, Result, Sql, Tx};
+
+use super::{JOB, QUEUE_KEY, QueueRow, Store, job, json, queue_rows};
+use crate::{board::LaneKey, model::Job};
+
+pub(super) struct Statements {
+    running: Sql,
+    due: Sql,
+    delete_queue: Sql,
+    next: Sql,
+    insert_leases: Sql,
+    start: Sql,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let pairs = dialect.json_rows(
+            "r",
+            &[
+                Column::Int("n"),
+                Column::Text("tenant"),
+                Column::Text("queue"),
+            ],
+        );
+        let running = format!(
+            "SELECT {}, (SELECT count(*) FROM job_leases l WHERE l.tenant = {} AND l.queue = {}) FROM {}",
+            pairs.col("n"),
+            pairs.col("tenant"),
+            pairs.col("queue"),
+            pairs.from
+        );
+        let lanes = dialect.json_rows(
+            "r",
+            &[
+                Column::Int("n"),
+                Column::Text("tenant"),
+                Column::Text("queue"),
+                Column::Text("type"),
+                Column::Int("priority"),
+            ],
+        );
+        let lane_of = |alias: &str| {
+            ["tenant", "queue", "type", "priority"]
+                .map(|column| format!("{alias}.{column} = {}", lanes.col(column)))
+                .join(" AND ")
+        };
+        // The lanes come in the order of urgency and are read in it: CROSS JOIN keeps SQLite from
+        // choosing another. The inner question finds where a lane's share ends, so that one lane
+        // of many thousands does not fill the answer.
+        let due = format!(
+            "SELECT {n}, {JOB} FROM {from} CROSS JOIN job_queue q CROSS JOIN jobs j
+             WHERE {q} AND q.run_at <= coalesce(
+                (SELECT s.run_at FROM job_queue s WHERE {s} AND s.run_at <= ?
+                 ORDER BY s.run_at LIMIT 1 OFFSET ?), ?)
+             AND j.tenant = q.tenant AND j.id = q.id LIMIT ?",
+            n = lanes.col("n"),
+            from = lanes.from,
+            q = lane_of("q"),
+            s = lane_of("s"),
+        );
+        let next = format!(
+            "SELECT {}, (SELECT s.run_at FROM job_queue s WHERE {} ORDER BY s.run_at LIMIT 1) FROM {}",
+            lanes.col("n"),
+            lane_of("s"),
+            lanes.from
+        );
+        let taken = dialect.json_rows(
+            "r",
+            &[
+                Column::Text("tenant"),
+                Column::Text("queue"),
+                Column::Text("id"),
+                Column::Text("worker"),
+                Column::Text("token"),
+                Column::Time("at"),
+                Column::Time("expires_at"),
+            ],
+        );
+        let insert_leases = format!(
+            "INSERT INTO job_leases (tenant, queue, id, worker, expires_at) SELECT {}, {}, {}, {}, {} FROM {}",
+            taken.col("tenant"),
+            taken.col("queue"),
+            taken.col("id"),
+            taken.col("worker"),
+            taken.col("expires_at"),
+            taken.from
+        );
+        let start = dialect.update_rows(
+            "jobs",
+            &taken,
+            &["tenant", "id"],
+            &[
+                ("status", "'running'"),
+                ("attempts", "jobs.attempts + 1"),
+                ("locked_at", taken.col("at")),
+                ("locked_by", taken.col("worker")),
+                ("lease_token", taken.col("token")),
+                ("started_at", taken.col("at")),
+                ("updated_at", taken.col("at")),
+            ],
+        );
+        Statements {
+            running: dialect.sql(&running),
+            due: dialect.sql(&due),
+            delete_queue: dialect.delete_rows("job_queue", &queue_rows(dialect), &QUEUE_KEY),
+            next: dialect.sql(&next),
+            insert_leases: dialect.sql(&insert_leases),
+            start,
+        }
+    }
+}
+
+/// A pending job that is due, and the place of its lane among those that were asked for.
+pub(crate) struct Claimable {
+    pub lane: usize,
+    pub job: Job,
+}
+
+/// A job on its way to a worker.
+pub(crate) struct Taken<'t> {
+    pub tenant: &'t str,
+    pub queue: &'t str,
+    pub id: &'t str,
+    pub worker: &'t str,
+    pub token: &'t str,
+    pub expires_at: Time,
+}
+
+impl Store {
+    /// How many jobs of each (tenant, queue) run.
+    pub(crate) async fn running(
+        &self,
+        tx: &mut Tx,
+        queues: &[(Arc<str>, Arc<str>)],
+    ) -> Result<Vec<u64>> {
+        let rows: Vec<_> = queues
+            .iter()
+            .enumerate()
+            .map(|(n, (tenant, queue))| (n, &**tenant, &**queue))
+            .collect();
+        let mut counts = vec![0; queues.len()];
+        for row in tx.rows(&self.claim.running, vec![json(&rows)?]).await? {
+            let at = place(&row, queues.len())?;
+            counts[at] = row.count(1)?;
+        }
+        Ok(counts)
+    }
+
+    /// The next jobs of these lanes that are due: the lanes in their order, of each lane at most
+    /// about `share` (more if several are due at one instant), `limit` in all.
+    pub(crate) async fn due(
+        &self,
+        tx: &mut Tx,
+        lanes: &[&LaneKey],
+        share: u32,
+        limit: u32,
+        now: Time,
+    ) -> Result<Vec<Claimable>> {
+        let args = vec![
+            json(&lane_rows(lanes))?,
+            now.into(),
+            share.saturating_sub(1).into(),
+            now.into(),
+            limit.into(),
+        ];
+        let rows = tx.rows(&self.claim.due, args).await?;
+        let read = |row| {
+            Ok(Claimable {
+                lane: place(row, lanes.len())?,
+                job: job(row, 1)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Takes jobs out of the queue.
+    pub(crate) async fn unqueue<'j>(
+        &self,
+        tx: &mut Tx,
+        jobs: impl Iterator<Item = &'j Job>,
+    ) -> Result<()> {
+        let entries: Vec<QueueRow<'_>> = jobs
+            .map(|job| {
+                let due = self.time(job.run_at);
+                (
+                    &*job.tenant,
+                    &*job.queue,
+                    &*job.kind,
+                    job.priority,
+                    due,
+                    &*job.id,
+                )
+            })
+            .collect();
+        tx.execute(&self.claim.delete_queue, vec![json(&entries)?])
+            .await?;
+        Ok(())
+    }
+
+    /// When the next job of each lane is due.
+    pub(crate) async fn next_due(
+        &self,
+        tx: &mut Tx,
+        lanes: &[&LaneKey],
+    ) -> Result<HashMap<usize, Option<Time>>> {
+        let rows = tx
+            .rows(&self.claim.next, vec![json(&lane_rows(lanes))?])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((place(row, lanes.len())?, row.opt_time(1)?)))
+            .collect()
+    }
+
+    /// Leases jobs to their workers.
+    pub(crate) async fn lease(&self, tx: &mut Tx, taken: &[Taken<'_>], at: Time) -> Result<()> {
+        let at = self.time(at);
+        let rows: Vec<_> = taken
+            .iter()
+            .map(|job| {
+                let expires = self.time(job.expires_at);
+                (
+                    job.tenant, job.queue, job.id, job.worker, job.token, &at, expires,
+                )
+            })
+            .collect();
+        let rows = json(&rows)?;
+        tx.execute(&self.claim.insert_leases, vec![rows.clone()])
+            .await?;
+        tx.execute(&self.claim.start, vec![rows]).await?;
+        Ok(())
+    }
+}
+
+type LaneRow<'r> = (usize, &'r str, &'r str, &'r str, i32);
+
+fn lane_rows<'l>(lanes: &[&'l LaneKey]) -> Vec<LaneRow<'l>> {
+    lanes
+        .iter()
+        .enumerate()
+        .map(|(n, lane)| (n, &*lane.tenant, &*lane.queue, &*lane.kind, lane.priority))
+        .collect()
+}
+
+/// The ordinal in column 0, which must be below `most`.
+pub(super) fn place(row: &tidewire_db::Row, most: usize) -> Result<usize> {
+    let n = row.count(0)?;
+    usize::try_from(n)
+        .ok()
+        .filter(|n| *n < most)
+        .ok_or_else(|| {
+            tidewire_db::Error::Broken(format!("a row set of {most} rows answered for row {n}"))
+        })
+}

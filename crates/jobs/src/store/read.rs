@@ -1,0 +1,327 @@
+//! Reading jobs: one, a page, the lanes, the depth of the queue.
+
+use tidewire_core::Time;
+use tidewire_db::{Arg, Dialect, Error, Query, Result, Row, Sql};
+
+use super::{JOB, JOB_COLUMNS, Store, job, priority, small};
+use crate::{
+    board::LaneKey,
+    model::{Attempt, Job, JobDetail, JobFilter, Outcome, Status},
+};
+
+pub(super) struct Statements {
+    detail: Sql,
+    attempts: Sql,
+    page: Sql,
+    window: Sql,
+    given_up: Sql,
+    given_up_upwards: Sql,
+    running: Sql,
+    next_lane: Sql,
+    depth: Sql,
+    leases: Sql,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let page = format!(
+            "SELECT {JOB}, o.output_json FROM jobs j
+             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+             WHERE j.tenant = ? AND j.id < ? AND j.id >= ? AND j.status = coalesce(?, j.status)
+             AND j.type = coalesce(?, j.type) AND j.queue = coalesce(?, j.queue)
+             ORDER BY j.id DESC LIMIT ?"
+        );
+        let given_up = |compare: &str, order: &str| {
+            dialect.sql(&format!(
+                "SELECT id FROM jobs WHERE tenant = ? AND status IN ('failed', 'cancelled') AND status = ?
+                 AND id {compare} ? AND type = coalesce(?, type) AND queue = coalesce(?, queue)
+                 ORDER BY id {order} LIMIT ?"
+            ))
+        };
+        // The last column is the job's holder also after its end, for the log of attempts.
+        let detail = format!(
+            "SELECT {JOB}, o.output_json, j.locked_by FROM jobs j
+             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+             WHERE j.tenant = ? AND j.id = ?"
+        );
+        Statements {
+            detail: dialect.sql(&detail),
+            attempts: dialect.sql(
+                "SELECT attempt, started_at, finished_at, outcome, error, worker FROM job_attempts
+                 WHERE tenant = ? AND job_id = ? ORDER BY attempt",
+            ),
+            page: dialect.sql(&page),
+            window: dialect.sql(
+                "SELECT id FROM jobs WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+            ),
+            given_up: given_up("<", "DESC"),
+            given_up_upwards: given_up(">", "ASC"),
+            running: dialect.sql(
+                "SELECT l.id FROM job_leases l CROSS JOIN jobs j
+                 WHERE l.tenant = ? AND l.id < ? AND l.queue = coalesce(?, l.queue)
+                 AND j.tenant = l.tenant AND j.id = l.id AND j.type = coalesce(?, j.type)
+                 ORDER BY l.id DESC LIMIT ?",
+            ),
+            next_lane: dialect.sql(
+                "SELECT tenant, queue, type, priority, run_at FROM job_queue
+                 WHERE (tenant, queue, type, priority) > (?, ?, ?, ?)
+                 ORDER BY tenant, queue, type, priority, run_at LIMIT 1",
+            ),
+            depth: dialect.sql(
+                "SELECT count(*), coalesce(sum(CASE WHEN run_at <= ? THEN 1 ELSE 0 END), 0), min(run_at) FROM job_queue",
+            ),
+            leases: dialect.sql("SELECT count(*) FROM job_leases"),
+        }
+    }
+}
+
+/// How much waits and runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// Pending and due.
+    pub ready: u64,
+    /// Pending and not due yet.
+    pub scheduled: u64,
+    pub running: u64,
+    /// Since when the one that is overdue longest has been due.
+    pub oldest: Option<Time>,
+}
+
+/// Behind every id.
+pub(crate) const END: &str = "~";
+
+impl Store {
+    /// A job with the log of its attempts.
+    pub(crate) async fn detail(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<JobDetail>> {
+        let args = || vec![tenant.into(), id.into()];
+        let Some(row) = query.row(&self.read.detail, args()).await? else {
+            return Ok(None);
+        };
+        let mut job = job(&row, 0)?;
+        job.output = row.opt_json(JOB_COLUMNS)?;
+        let rows = query.rows(&self.read.attempts, args()).await?;
+        let mut attempts_log = rows.iter().map(attempt).collect::<Result<Vec<_>>>()?;
+        let logged = attempts_log
+            .iter()
+            .any(|entry| entry.attempt == job.attempts);
+        if let Some(latest) = latest(&job, row.opt_text(JOB_COLUMNS + 1)?)
+            && !logged
+        {
+            attempts_log.push(latest);
+        }
+        Ok(Some(JobDetail { job, attempts_log }))
+    }
+
+    /// Up to `limit` jobs with ids in `floor..before`, newest first.
+    pub(crate) async fn page(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &JobFilter,
+        (floor, before): (&str, &str),
+        limit: u32,
+    ) -> Result<Vec<Job>> {
+        let args = vec![
+            tenant.into(),
+            before.into(),
+            floor.into(),
+            filter.status.map(Status::as_str).into(),
+            filter.kind.as_ref().into(),
+            filter.queue.as_ref().into(),
+            limit.into(),
+        ];
+        let rows = query.rows(&self.read.page, args).await?;
+        rows.iter()
+            .map(|row| {
+                let mut job = job(row, 0)?;
+                job.output = row.opt_json(JOB_COLUMNS)?;
+                Ok(job)
+            })
+            .collect()
+    }
+
+    /// The id `rows` jobs below `before`; `None` if there are fewer.
+    pub(crate) async fn window(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        before: &str,
+        rows: u32,
+    ) -> Result<Option<String>> {
+        let args = vec![tenant.into(), before.into(), rows.saturating_sub(1).into()];
+        query
+            .row(&self.read.window, args)
+            .await?
+            .map(|row| row.text(0))
+            .transpose()
+    }
+
+    /// Failed or cancelled jobs below an id, newest first.
+    pub(crate) async fn given_up_below(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        status: Status,
+        filter: &JobFilter,
+        before: &str,
+        limit: u32,
+    ) -> Result<Vec<String>> {
+        let args = given_up_args(tenant, status, filter, before, limit);
+        ids(&query.rows(&self.read.given_up, args).await?)
+    }
+
+    /// Failed or cancelled jobs above an id, oldest first.
+    pub(crate) async fn given_up_above(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        status: Status,
+        filter: &JobFilter,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<String>> {
+        let args = given_up_args(tenant, status, filter, after, limit);
+        ids(&query.rows(&self.read.given_up_upwards, args).await?)
+    }
+
+    /// Running jobs, newest first.
+    pub(crate) async fn running_below(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &JobFilter,
+        before: &str,
+        limit: u32,
+    ) -> Result<Vec<String>> {
+        let args = vec![
+            tenant.into(),
+            before.into(),
+            filter.queue.as_ref().into(),
+            filter.kind.as_ref().into(),
+            limit.into(),
+        ];
+        ids(&query.rows(&self.read.running, args).await?)
+    }
+
+    /// Every lane and when its next job is due. One question a lane, each a seek: the entries in
+    /// between are not walked.
+    pub(crate) async fn lanes(&self, query: &mut impl Query) -> Result<Vec<(LaneKey, Time)>> {
+        let mut lanes: Vec<(LaneKey, Time)> = Vec::new();
+        loop {
+            let args = match lanes.last() {
+                None => vec!["".into(), "".into(), "".into(), Arg::Int(i64::MIN)],
+                Some((lane, _)) => vec![
+                    (&lane.tenant).into(),
+                    (&lane.queue).into(),
+                    (&lane.kind).into(),
+                    i64::from(lane.priority).into(),
+                ],
+            };
+            let Some(row) = query.row(&self.read.next_lane, args).await? else {
+                return Ok(lanes);
+            };
+            let lane = LaneKey::new(row.text(0)?, row.text(1)?, row.text(2)?, priority(&row, 3)?);
+            lanes.push((lane, row.time(4)?));
+        }
+    }
+
+    /// Counts what waits and runs, by walking it.
+    pub(crate) async fn depth(&self, query: &mut impl Query, now: Time) -> Result<Depth> {
+        let missing = || Error::Broken("a count answered nothing".to_owned());
+        let queue = query
+            .row(&self.read.depth, vec![now.into()])
+            .await?
+            .ok_or_else(missing)?;
+        let leases = query
+            .row(&self.read.leases, Vec::new())
+            .await?
+            .ok_or_else(missing)?;
+        let (pending, ready) = (queue.count(0)?, queue.count(1)?);
+        Ok(Depth {
+            ready,
+            scheduled: pending - ready.min(pending),
+            running: leases.count(0)?,
+            oldest: queue.opt_time(2)?.filter(|due| *due <= now),
+        })
+    }
+
+    /// Jobs by their ids, in the order of the ids; those that are gone are left out.
+    pub(crate) async fn by_ids(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<Vec<Job>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = ids.iter().map(|id| (tenant, id.as_str())).collect();
+        Ok(self
+            .jobs(query, &keys)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+}
+
+fn given_up_args(
+    tenant: &str,
+    status: Status,
+    filter: &JobFilter,
+    bound: &str,
+    limit: u32,
+) -> Vec<Arg> {
+    vec![
+        tenant.into(),
+        status.as_str().into(),
+        bound.into(),
+        filter.kind.as_ref().into(),
+        filter.queue.as_ref().into(),
+        limit.into(),
+    ]
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<String>> {
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
+/// The attempt that the job's own row is the record of.
+fn latest(job: &Job, worker: Option<String>) -> Option<Attempt> {
+    let outcome = match job.status {
+        Status::Pending => return None,
+        Status::Running => Outcome::Running,
+        Status::Done => Outcome::Done,
+        Status::Failed => Outcome::Failed,
+        Status::Cancelled => Outcome::Cancelled,
+    };
+    (job.attempts > 0).then(|| Attempt {
+        attempt: job.attempts,
+        started_at: job.started_at,
+        finished_at: job.finished_at,
+        outcome,
+        error: job
+            .last_error
+            .clone()
+            .filter(|_| outcome == Outcome::Failed),
+        worker,
+    })
+}
+
+fn attempt(row: &Row) -> Result<Attempt> {
+    let outcome = row.text(3)?;
+    Ok(Attempt {
+        attempt: small(row, 0)?,
+        started_at: row.opt_time(1)?,
+        finished_at: row.opt_time(2)?,
+        outcome: Outcome::parse(&outcome)
+            .ok_or_else(|| Error::Broken(format!("`{outcome}` is no outcome of an attempt")))?,
+        error: row.opt_text(4)?,
+        worker: row.opt_text(5)?,
+    })
+}

@@ -1,0 +1,147 @@
+//! What runs one type of job.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::Job;
+
+/// The code for one type of job: a type of its own, or an async closure.
+///
+/// It may run more than once for the same job (a crash, a lease that ran out), and two runs may
+/// overlap when a machine stalls: what it does outside Tidewire should be safe to repeat. Its
+/// future is dropped, at an await, when its time is over, when the process must stop, or a little
+/// after its job was taken from it.
+pub trait Processor: Send + Sync + 'static {
+    fn process(&self, job: JobContext) -> BoxFuture<'_, Result<Output, Failure>>;
+}
+
+impl<F, R> Processor for F
+where
+    F: Fn(JobContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Output, Failure>> + Send + 'static,
+{
+    fn process(&self, job: JobContext) -> BoxFuture<'_, Result<Output, Failure>> {
+        Box::pin(self(job))
+    }
+}
+
+/// One attempt at a job, as its processor sees it.
+pub struct JobContext {
+    job: Job,
+    worker: Arc<str>,
+    lost: CancellationToken,
+}
+
+impl JobContext {
+    pub(super) fn new(job: Job, worker: Arc<str>, lost: CancellationToken) -> Self {
+        JobContext { job, worker, lost }
+    }
+
+    #[must_use]
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    #[must_use]
+    pub fn into_job(self) -> Job {
+        self.job
+    }
+
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.job.tenant
+    }
+
+    /// Counts 1, 2, 3 …
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.job.attempts
+    }
+
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// The payload as a type. One that does not fit is a permanent failure: it would fit no better
+    /// the next time.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(self.job.payload.get())
+            .map_err(|error| Failure::new(format!("the payload does not fit: {error}")).permanent())
+    }
+
+    /// Fires when the job is not this attempt's any more: it was cancelled, or the lease was lost.
+    #[must_use]
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}
+
+/// What a processor returns, kept as the job's output.
+#[derive(Clone, Debug, Default)]
+pub struct Output(pub(super) Option<Box<RawValue>>);
+
+impl Output {
+    #[must_use]
+    pub fn none() -> Self {
+        Output(None)
+    }
+
+    #[must_use]
+    pub fn raw(json: Box<RawValue>) -> Self {
+        Output(Some(json))
+    }
+
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
+        match to_raw_value(value) {
+            Ok(json) => Ok(Output(Some(json))),
+            Err(error) => Err(Failure::new(format!(
+                "the output cannot be written as JSON: {error}"
+            ))
+            .permanent()),
+        }
+    }
+}
+
+/// Why an attempt failed, and what should come next. Any error becomes one with `?`.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub(super) error: String,
+    pub(super) retry_in: Option<Duration>,
+    pub(super) permanent: bool,
+}
+
+impl Failure {
+    #[must_use]
+    pub fn new(error: impl Display) -> Self {
+        Failure {
+            error: error.to_string(),
+            retry_in: None,
+            permanent: false,
+        }
+    }
+
+    /// When to try again, in place of the backoff.
+    #[must_use]
+    pub fn retry_in(mut self, wait: Duration) -> Self {
+        self.retry_in = Some(wait);
+        self
+    }
+
+    /// Trying again is of no use.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.permanent = true;
+        self
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::new(error)
+    }
+}
