@@ -132,6 +132,7 @@ impl RunArgs {
         if self.quick {
             return Plan {
                 rounds: 1,
+                repeats: 0,
                 warmup: second / 5,
                 measure: second * 3 / 5,
                 jobs: 1_000,
@@ -145,6 +146,7 @@ impl RunArgs {
         }
         Plan {
             rounds: self.rounds,
+            repeats: 2,
             warmup: second / 2,
             measure: second * u32::try_from(self.seconds).unwrap_or(u32::MAX),
             jobs: 20_000,
@@ -161,6 +163,8 @@ impl RunArgs {
 /// How much of each thing a run does.
 pub struct Plan {
     pub rounds: u32,
+    /// How often a round through which the machine drifted is run again.
+    pub repeats: u32,
     pub warmup: Duration,
     pub measure: Duration,
     pub jobs: u64,

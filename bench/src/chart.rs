@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::peers::Peer;
 use crate::record::{Case, Figure, Record, Role};
 use crate::report::grouped;
 
@@ -61,7 +62,6 @@ fn bars(case: &Case) -> Option<Vec<Bar>> {
     let limit = case
         .figure(Role::Limit, Figure::Rate)
         .filter(|rate| *rate > 0.0)?;
-    let mut peers = PEERS.iter().cycle();
     let bars: Vec<Bar> = case
         .rows
         .iter()
@@ -71,7 +71,7 @@ fn bars(case: &Case) -> Option<Vec<Bar>> {
             let colour = if row.role == Role::Tidewire {
                 TIDEWIRE
             } else {
-                *peers.next()?
+                peer_colour(&row.who)
             };
             Some(Bar {
                 label: row.who.clone(),
@@ -82,6 +82,14 @@ fn bars(case: &Case) -> Option<Vec<Bar>> {
         })
         .collect();
     (!bars.is_empty()).then_some(bars)
+}
+
+/// The same peer has the same colour in every group.
+fn peer_colour(who: &str) -> RGBColor {
+    let index = Peer::ALL
+        .iter()
+        .position(|peer| who.starts_with(&peer.name()));
+    PEERS[index.unwrap_or_default()]
 }
 
 fn draw_shares(area: &Area<'_>, groups: &[(String, Vec<Bar>)]) -> Result<()> {
@@ -103,9 +111,12 @@ fn draw_shares(area: &Area<'_>, groups: &[(String, Vec<Bar>)]) -> Result<()> {
         17,
         INK,
     )?;
-    for (share, name) in [(0.01, "1 %"), (0.1, "10 %"), (0.7, "70 %"), (1.0, "limit")] {
+    for (share, name) in [(0.01, "1 %"), (0.1, "10 %"), (1.0, "limit"), (10.0, "10 ×")] {
+        if share > most {
+            continue;
+        }
         let x = scale(share);
-        let colour = if share < 1.0 { FAINT } else { INK };
+        let colour = if name == "limit" { INK } else { FAINT };
         area.draw(&PathElement::new(vec![(x, TOP - 4), (x, bottom)], colour))
             .map_err(drawn)?;
         text(area, name, (x - 12, TOP - 18), 11, INK)?;

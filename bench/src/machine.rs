@@ -36,7 +36,7 @@ impl Machine {
             format!("SQLite {} (limit)", rusqlite::version()),
         ];
         versions.extend(said(Command::new("rustc").arg("--version")));
-        versions.extend(Peer::ALL.map(|peer| format!("{} {}", peer.krate(), peer.version())));
+        versions.extend(Peer::ALL.map(Peer::name));
         Self {
             commit: commit(),
             date: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),

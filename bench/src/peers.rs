@@ -26,7 +26,7 @@ impl Peer {
         Self::River,
     ];
 
-    pub fn krate(self) -> &'static str {
+    fn krate(self) -> &'static str {
         match self {
             Self::DurableStreams => "durable-streams",
             Self::DurableStreamsServer => "durable-streams-server",
@@ -34,12 +34,16 @@ impl Peer {
         }
     }
 
-    pub fn version(self) -> &'static str {
+    fn version(self) -> &'static str {
         match self {
             Self::DurableStreams => "0.1.5",
             Self::DurableStreamsServer => "0.3.0",
             Self::River => "0.5.0",
         }
+    }
+
+    pub fn name(self) -> String {
+        format!("{} {}", self.krate(), self.version())
     }
 
     fn binary(self) -> PathBuf {
@@ -103,8 +107,8 @@ async fn obtain(peer: Peer) -> Result<PathBuf, String> {
     if peer != Peer::River && binary.exists() {
         return Ok(binary);
     }
-    eprintln!("building peer {} {} …", peer.krate(), peer.version());
-    let name = format!("{} {}", peer.krate(), peer.version());
+    let name = peer.name();
+    eprintln!("getting peer {name}");
     let mut cargo = peer.build();
     cargo
         .stdin(Stdio::null())

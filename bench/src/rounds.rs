@@ -16,7 +16,6 @@ use crate::servers::Who;
 
 /// What all repeats together may take, so that the whole stays under 20 minutes.
 const TIME_FOR_REPEATS: Duration = Duration::from_secs(5 * 60);
-const REPEATS: u32 = 2;
 
 /// What every workload needs to know.
 pub struct Bench {
@@ -199,7 +198,7 @@ pub async fn run(bench: &Bench, scenario: &impl Scenario) -> Result<Case> {
 /// A round, repeated while the machine drifts and there is time; the steadiest try counts.
 async fn least_drifted(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lane]) -> Result<Try> {
     let mut best = one_round(bench, scenario, lanes).await?;
-    for _ in 0..REPEATS {
+    for _ in 0..bench.plan.repeats {
         if best.drift.is_allowed() || bench.repeating.get() > TIME_FOR_REPEATS {
             break;
         }

@@ -24,7 +24,7 @@ impl Who {
         match self {
             Self::Tidewire => "Tidewire".to_owned(),
             Self::Limit => "limit".to_owned(),
-            Self::Peer(peer) => format!("{} {}", peer.krate(), peer.version()),
+            Self::Peer(peer) => peer.name(),
         }
     }
 

@@ -39,7 +39,10 @@ pub async fn run(bench: &Bench) -> Result<Vec<Case>> {
     ] {
         match curve(bench, grown).await {
             Ok(points) => cases.extend(points),
-            Err(error) => cases.push(bench.lost(grown.id("all"), grown.title(0), &error)),
+            Err(error) => {
+                let last = bench.plan.growth.last().copied().unwrap_or_default();
+                cases.push(bench.lost(grown.id("all"), grown.title(last), &error));
+            }
         }
     }
     Ok(cases)
