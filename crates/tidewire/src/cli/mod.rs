@@ -32,7 +32,7 @@ use output::{Format, Printer};
 
 const SERVER: &str = "http://127.0.0.1:8080";
 
-/// The event backbone in one binary: an append-only log, jobs, schedules and live streams.
+/// The event backbone in one binary: an append-only log, live streams and jobs.
 #[derive(Parser)]
 #[command(
     name = "tidewire",

@@ -99,10 +99,23 @@ impl Welcome {
             format!("http://{address}")
         };
         let state = if self.is_new { "new" } else { "as it was" };
-        let (access, key) = if self.open {
-            ("open to this machine, because no --admin-key is set", "")
+        let (access, key, flag) = if self.open {
+            (
+                "open to this machine, because no --admin-key is set",
+                "",
+                "",
+            )
         } else {
-            ("by key only", " -H \"authorization: Bearer $KEY\"")
+            (
+                "by key only",
+                " -H \"authorization: Bearer $KEY\"",
+                " --api-key \"$KEY\"",
+            )
+        };
+        let server = if call == super::SERVER {
+            String::new()
+        } else {
+            format!(" --server {call}")
         };
         let text = format!(
             "listening on http://{address}
@@ -113,16 +126,27 @@ impl Welcome {
 try
   curl {call}/v1/events{key} --json '{{\"type\": \"hello\"}}'
   curl {call}/v1/jobs{key} --json '{{\"type\": \"echo\", \"payload\": [1, 2, 3]}}'
-  tidewire events tail --after 0
+  {} events tail --after 0{server}{flag}
   open {call}/docs in a browser
 ",
-            self.data, self.roles
+            self.data,
+            self.roles,
+            called_as()
         );
         tracing::info!(%address, data = self.data, roles = self.roles, "listening");
         let mut out = std::io::stdout().lock();
         // Nobody may be reading, and the server serves all the same.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
+}
+
+/// What the person typed to get here: after `cargo run` the program is on nobody's path.
+fn called_as() -> String {
+    std::env::args_os()
+        .next()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.contains(char::is_whitespace))
+        .unwrap_or_else(|| "tidewire".to_owned())
 }
 
 /// Each connection is an open file, and shells allow 1,024: take what the system allows.
