@@ -17,6 +17,7 @@ mod lane;
 mod migrate;
 mod round;
 mod row;
+mod session;
 mod sqlite;
 mod tx;
 mod url;

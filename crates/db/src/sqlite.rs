@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sea_orm::DatabaseConnection;
+use sqlx::{
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
 
-use crate::{Error, Result, Tx, dialect::SQLITE, round::Outcome};
+use crate::{Error, Result, Tx, dialect::SQLITE, round::Outcome, session::Session};
 
 /// WAL frames before a commit also moves them into the database; 10,000 gave 13 % over 1,000.
 const AUTOCHECKPOINT_PAGES: &str = "10000";
@@ -68,8 +71,8 @@ fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
 /// The one connection that writes.
 pub(crate) struct WriteConnection {
     path: PathBuf,
-    /// A pool of exactly one; `None` after a failure that may have left it in an unknown state.
-    pool: Option<DatabaseConnection>,
+    /// `None` after a failure that may have left it in an unknown state.
+    connection: Option<SqliteConnection>,
     /// Held as long as the store is open.
     _lock: FileLock,
 }
@@ -90,36 +93,28 @@ impl WriteConnection {
         let lock = FileLock::take(&path)?;
         let mut connection = WriteConnection {
             path,
-            pool: None,
+            connection: None,
             _lock: lock,
         };
-        connection.pool().await.map_err(|error| match error {
+        let opened = connection.connect().await.map_err(|error| match error {
             Error::Unavailable(text) => Error::Setup(text),
             other => other,
         })?;
+        connection.connection = Some(opened);
         Ok(connection)
     }
 
-    async fn pool(&mut self) -> Result<DatabaseConnection> {
-        if let Some(pool) = &self.pool {
-            return Ok(pool.clone());
+    async fn connect(&mut self) -> Result<SqliteConnection> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
         }
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(Duration::from_secs(5))
-            .test_before_acquire(false)
-            .connect_with(quiet(options(&self.path)).pragma("cache_size", WRITER_CACHE))
+        let options = quiet(options(&self.path)).pragma("cache_size", WRITER_CACHE);
+        SqliteConnection::connect_with(&options)
             .await
-            .map_err(|error| Error::Unavailable(cannot_open(&self.path, &error).to_string()))?;
-        let pool = DatabaseConnection::from(pool);
-        self.pool = Some(pool.clone());
-        Ok(pool)
+            .map_err(|error| Error::Unavailable(cannot_open(&self.path, &error).to_string()))
     }
 
-    /// Runs `work` in one IMMEDIATE transaction and commits it; on any error nothing of it stays.
+    /// Runs `work` in one transaction and commits it; on any error nothing of it stays.
     pub(crate) async fn transaction<F>(
         &mut self,
         deadline: Duration,
@@ -129,16 +124,7 @@ impl WriteConnection {
     where
         F: AsyncFnOnce(&mut Tx) -> Result<Outcome>,
     {
-        let pool = self.pool().await?;
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let inner = match pool.begin_with_options(options).await {
-            Ok(inner) => inner,
-            Err(error) => return Err(self.reopen(error.into()).await),
-        };
-        let mut tx = Tx::new(inner, &SQLITE);
+        let mut tx = Tx::new(Session::begin(self.connect().await?), &SQLITE);
         let worked = tokio::time::timeout(deadline, work(&mut tx))
             .await
             .unwrap_or_else(|_| {
@@ -146,38 +132,46 @@ impl WriteConnection {
                     "the transaction {label} took longer than {deadline:?}"
                 )))
             });
+        let (session, hooks) = tx.into_parts();
         match worked {
-            Ok(Outcome::Commit) => match tx.commit().await {
-                Ok(hooks) => {
-                    hooks.into_iter().for_each(|hook| hook());
-                    Ok(())
+            Ok(Outcome::Commit) => {
+                let (committed, connection) = session.commit().await;
+                match committed {
+                    Ok(()) => {
+                        self.connection = Some(connection);
+                        hooks.into_iter().for_each(|hook| hook());
+                        Ok(())
+                    }
+                    Err(error) => {
+                        self.mend(connection).await;
+                        Err(error)
+                    }
                 }
-                Err(error) => Err(self.reopen(error).await),
-            },
-            Ok(Outcome::Rollback) => match tx.rollback().await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(self.reopen(error).await),
-            },
-            Err(error) => match tx.rollback().await {
-                Ok(()) => Err(error),
-                // After FULL or IOERR SQLite has already rolled back by itself, and what the
-                // driver believes of the connection is no longer true.
-                Err(_) => Err(self.reopen(error).await),
-            },
+            }
+            other => {
+                let (rolled_back, connection) = session.rollback().await;
+                match rolled_back {
+                    Ok(()) => self.connection = Some(connection),
+                    Err(_) => self.mend(connection).await,
+                }
+                other.map(drop)
+            }
         }
     }
 
-    /// Drops the connection; the next transaction opens a fresh one.
-    async fn reopen(&mut self, error: Error) -> Error {
-        if let Some(pool) = self.pool.take() {
-            let _ = tokio::time::timeout(Duration::from_secs(5), pool.close()).await;
+    /// Ends a transaction that failed in an unknown place. After FULL or IOERR SQLite has already
+    /// rolled back by itself; where it has not, this does; where neither works, the next transaction
+    /// opens a fresh connection.
+    async fn mend(&mut self, mut connection: SqliteConnection) {
+        match sqlx::Executor::execute(&mut connection, "ROLLBACK").await {
+            Ok(_) => self.connection = Some(connection),
+            Err(_) => drop(tokio::time::timeout(Duration::from_secs(5), connection.close()).await),
         }
-        error
     }
 
     pub(crate) async fn close(mut self) {
-        if let Some(pool) = self.pool.take()
-            && let Err(error) = pool.close().await
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
         {
             tracing::warn!(%error, "the database did not close cleanly");
         }

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
-use crate::{Arg, Dialect, Result, Row, Sql};
+use crate::{Arg, Dialect, Result, Row, Sql, session::Session};
 
 /// What can be asked: a transaction, or a pool of readers.
 pub trait Query: Send {
@@ -25,15 +25,15 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 /// One transaction. It commits when the closure or batch that it was lent to succeeds.
 pub struct Tx {
-    inner: DatabaseTransaction,
+    session: Session,
     dialect: &'static Dialect,
     hooks: Vec<Hook>,
 }
 
 impl Tx {
-    pub(crate) fn new(inner: DatabaseTransaction, dialect: &'static Dialect) -> Self {
+    pub(crate) fn new(session: Session, dialect: &'static Dialect) -> Self {
         Tx {
-            inner,
+            session,
             dialect,
             hooks: Vec::new(),
         }
@@ -41,14 +41,23 @@ impl Tx {
 
     /// Runs a writing statement; the number of rows that it touched.
     pub async fn execute(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<u64> {
-        let statement = statement(self.dialect, sql, args);
-        Ok(self.inner.execute_raw(statement).await?.rows_affected())
+        Ok(self.session.call(sql, args).await?.touched)
+    }
+
+    /// Runs a writing statement at the commit at the latest, and before any later statement of this
+    /// transaction; if it fails, the transaction does. On SQLite it costs no call of its own.
+    #[expect(
+        clippy::unused_async,
+        reason = "an engine without held-back statements runs it here"
+    )]
+    pub async fn push(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<()> {
+        self.session.push(sql, args);
+        Ok(())
     }
 
     /// Runs statements without arguments, as migrations do.
     pub(crate) async fn batch(&mut self, sql: &str) -> Result<()> {
-        self.inner.execute_unprepared(sql).await?;
-        Ok(())
+        self.session.batch(sql).await
     }
 
     /// Runs `hook` once this transaction is durable, before its callers are answered, in commit
@@ -57,13 +66,8 @@ impl Tx {
         self.hooks.push(Box::new(hook));
     }
 
-    pub(crate) async fn commit(self) -> Result<Vec<Hook>> {
-        self.inner.commit().await?;
-        Ok(self.hooks)
-    }
-
-    pub(crate) async fn rollback(self) -> Result<()> {
-        Ok(self.inner.rollback().await?)
+    pub(crate) fn into_parts(self) -> (Session, Vec<Hook>) {
+        (self.session, self.hooks)
     }
 }
 
@@ -73,13 +77,10 @@ impl Query for Tx {
     }
 
     async fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<Vec<Row>> {
-        let rows = self
-            .inner
-            .query_all_raw(statement(self.dialect, sql, args))
-            .await?;
+        let rows = self.session.call(sql, args).await?.rows;
         Ok(rows
             .into_iter()
-            .map(|row| Row::new(row, self.dialect))
+            .map(|row| Row::new(row.into(), self.dialect))
             .collect())
     }
 }

@@ -236,7 +236,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.execute(&self.insert_events, vec![json(&rows)?]).await?;
+        tx.push(&self.insert_events, vec![json(&rows)?]).await?;
         let keys: Vec<_> = plan
             .events
             .iter()
@@ -253,7 +253,7 @@ impl Store {
             })
             .collect();
         if !keys.is_empty() {
-            tx.execute(&self.insert_keys, vec![json(&keys)?]).await?;
+            tx.push(&self.insert_keys, vec![json(&keys)?]).await?;
         }
         if !plan.days.is_empty() {
             let days: Vec<_> = plan
@@ -261,7 +261,7 @@ impl Store {
                 .iter()
                 .map(|(tenant, day, pos)| (*tenant, day.to_string(), *pos))
                 .collect();
-            tx.execute(&self.insert_days, vec![json(&days)?]).await?;
+            tx.push(&self.insert_days, vec![json(&days)?]).await?;
         }
         Ok(())
     }

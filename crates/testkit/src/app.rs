@@ -74,7 +74,6 @@ impl TestApp {
         format!("http://{}{path}", self.address)
     }
 
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }
