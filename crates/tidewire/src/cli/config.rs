@@ -5,7 +5,7 @@ use super::{
     output::{Printer, Rows},
     settings::Flags,
 };
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, OTHER_VARIABLES, SETTINGS, Variable};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -70,20 +70,72 @@ fn show(flags: &Flags, printer: Printer) -> Result<(), Fault> {
 
 /// The environment file that documents itself. `.env.example` is this text.
 pub(super) fn env() -> String {
-    let mut text = String::from(
-        "# Every setting of `tidewire serve`. A flag wins over the environment, the environment over\n\
-         # tidewire.toml (the same names, in lower case with dashes, without TIDEWIRE_), and that over the default.\n",
+    let mut text = String::new();
+    comment(
+        &mut text,
+        "Every setting of `tidewire serve`. A flag wins over the environment, the environment over tidewire.toml (the \
+         same names, in lower case with dashes, without TIDEWIRE_), and that over the default",
     );
     for setting in SETTINGS {
-        text.push_str(&format!("\n# {}.\n", setting.help));
+        text.push('\n');
+        comment(&mut text, setting.help);
         if !setting.aliases.is_empty() {
-            text.push_str(&format!(
-                "# Also read from {}.\n",
-                setting.aliases.join(", ")
-            ));
+            comment(
+                &mut text,
+                &format!("Also read from {}", setting.aliases.join(", ")),
+            );
         }
-        text.push_str(&format!("# {}: {}\n", setting.variable(), setting.form));
-        text.push_str(&format!("#{}={}\n", setting.variable(), setting.default));
+        let variable = setting.variable();
+        text.push_str(&format!("# {variable}: {}\n", setting.form));
+        text.push_str(&format!("#{variable}={}\n", setting.default));
+    }
+    text.push('\n');
+    comment(&mut text, "Variables that are no settings of the server");
+    for Variable {
+        name,
+        default,
+        help,
+    } in OTHER_VARIABLES
+    {
+        text.push('\n');
+        comment(&mut text, help);
+        text.push_str(&format!("#{name}={default}\n"));
     }
     text
+}
+
+/// One sentence or more, wrapped at 120 columns.
+fn comment(text: &mut String, words: &str) {
+    let mut width = 0;
+    for word in format!("{words}.").split(' ') {
+        let length = word.chars().count();
+        if width == 0 || width + 1 + length > 120 {
+            text.push_str(if width == 0 { "#" } else { "\n#" });
+            width = 1;
+        }
+        text.push(' ');
+        text.push_str(word);
+        width += 1 + length;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_repository_is_what_the_command_prints() {
+        let example = include_str!("../../../../.env.example");
+        assert!(
+            example == env(),
+            "`.env.example` is out of date: tidewire config env > .env.example"
+        );
+    }
+
+    #[test]
+    fn the_example_sets_nothing_by_itself() {
+        let set = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        assert_eq!(env().lines().find(set), None);
+    }
 }

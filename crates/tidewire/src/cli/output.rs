@@ -20,6 +20,8 @@ const PREVIEW: usize = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
+    // A variable that is set to nothing is one that is not set.
+    #[value(alias = "")]
     Table,
     Json,
 }

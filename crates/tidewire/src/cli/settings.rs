@@ -18,11 +18,12 @@ pub(super) struct Flags {
 impl Flags {
     /// All layers together.
     pub(super) fn values(&self) -> Result<Values, Bad> {
-        Values::gather(
-            &self.given,
-            |name| std::env::var(name).ok(),
-            self.file.as_deref(),
-        )
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let file = self
+            .file
+            .clone()
+            .or_else(|| variable("TIDEWIRE_CONFIG").map(PathBuf::from));
+        Values::gather(&self.given, variable, file.as_deref())
     }
 }
 
@@ -43,9 +44,8 @@ impl clap::Args for Flags {
         let file = Arg::new(CONFIG)
             .long(CONFIG)
             .value_name("FILE")
-            .env("TIDEWIRE_CONFIG")
             .value_parser(value_parser!(PathBuf))
-            .help("A TOML file of settings; ./tidewire.toml is read if it exists");
+            .help("A TOML file of settings; ./tidewire.toml is read if it exists [env: TIDEWIRE_CONFIG]");
         command.args(SETTINGS.iter().map(arg)).arg(file)
     }
 

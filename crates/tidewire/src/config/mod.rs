@@ -8,6 +8,6 @@ mod settings;
 mod typed;
 mod values;
 
-pub use settings::{SETTINGS, Setting};
+pub use settings::{OTHER_VARIABLES, SETTINGS, Setting, Variable};
 pub use typed::{Config, Log, LogFormat, Role, Roles};
 pub use values::{Bad, Origin, Values, unknown_variables};

@@ -213,8 +213,50 @@ pub const SETTINGS: &[Setting] = &[
         "log-format",
         "pretty|json",
         "pretty",
-        "How log lines are written, to standard error",
+        "How log lines are written, to standard error. ENVIRONMENT=production makes json the default",
     ),
+];
+
+/// A variable that is read and is no setting of the server: no flag of `serve` and no key of the
+/// file stands for it.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+pub const OTHER_VARIABLES: &[Variable] = &[
+    Variable {
+        name: "TIDEWIRE_CONFIG",
+        default: "",
+        help: "A TOML file of settings, as --config; ./tidewire.toml is read if it exists",
+    },
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        default: "",
+        help: "Where the server sends traces: OTLP over HTTP, such as http://127.0.0.1:4318",
+    },
+    Variable {
+        name: "TIDEWIRE_SERVER",
+        default: "http://127.0.0.1:8080",
+        help: "The server that client commands ask, as --server",
+    },
+    Variable {
+        name: "TIDEWIRE_API_KEY",
+        default: "",
+        help: "The key that client commands show, as --api-key",
+    },
+    Variable {
+        name: "TIDEWIRE_TENANT",
+        default: "",
+        help: "The tenant that client commands act on, as --tenant",
+    },
+    Variable {
+        name: "TIDEWIRE_OUTPUT",
+        default: "table",
+        help: "How client commands print: table or json, as --output",
+    },
 ];
 
 #[cfg(test)]

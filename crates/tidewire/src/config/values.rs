@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use super::{SETTINGS, Setting};
+use super::{OTHER_VARIABLES, SETTINGS, Setting};
 
 /// The file that is read where no other is named, if it exists.
 const FILE: &str = "tidewire.toml";
@@ -103,20 +103,11 @@ impl Values {
     }
 }
 
-/// Variables that Tidewire reads beside the settings.
-const OTHER_VARIABLES: [&str; 5] = [
-    "TIDEWIRE_SERVER",
-    "TIDEWIRE_API_KEY",
-    "TIDEWIRE_TENANT",
-    "TIDEWIRE_OUTPUT",
-    "TIDEWIRE_CONFIG",
-];
-
 /// Variables that look like ours and are none: a misspelt one would be silently without effect.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     names
         .filter(|name| name.starts_with("TIDEWIRE_") && !name.starts_with("TIDEWIRE_TEST_"))
-        .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
+        .filter(|name| !OTHER_VARIABLES.iter().any(|other| other.name == name))
         .filter(|name| !SETTINGS.iter().any(|setting| setting.variable() == *name))
         .collect()
 }
