@@ -34,3 +34,17 @@ pub use url::StoreUrl;
 
 /// What a boxed closure of [`Db::transact`] returns.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;
+
+/// HELP texts of this room's metrics.
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_histogram};
+    describe_histogram!(
+        "tidewire_store_batch_size",
+        "rows of one group commit, by lane"
+    );
+    describe_histogram!(
+        "tidewire_store_batch_seconds",
+        Unit::Seconds,
+        "time from taking a batch up to its durable commit, by lane"
+    );
+}

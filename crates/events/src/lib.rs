@@ -22,3 +22,14 @@ pub use http::routes;
 pub use migrations::MIGRATIONS;
 pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
 pub use service::{Events, Settings};
+
+/// HELP texts of this room's metrics.
+pub fn describe_metrics() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!("tidewire_events_appended_total", "events stored");
+    describe_counter!(
+        "tidewire_events_duplicated_total",
+        "events whose dedupe key was seen before"
+    );
+    describe_gauge!("tidewire_event_tail_subscribers", "open tails of the log");
+}

@@ -33,7 +33,10 @@ impl Logging {
     pub fn start(log: &Log) -> Result<Self, String> {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_WAITING)
-            .finish(std::io::BufWriter::with_capacity(LINE_BUFFER, std::io::stderr()));
+            .finish(std::io::BufWriter::with_capacity(
+                LINE_BUFFER,
+                std::io::stderr(),
+            ));
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt::layer().with_writer(writer);
         let lines: Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> = match log.format {

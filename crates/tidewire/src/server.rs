@@ -9,7 +9,11 @@ use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options, StoreUrl};
 use tidewire_events::Events;
 use tidewire_http::{App, AppService, Health, Limits};
-use tokio::{net::TcpListener, sync::Mutex};
+use tidewire_jobs::{JobSettings, Jobs, Processors, Worker, WorkerOptions};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,7 +25,12 @@ use crate::{
 /// Every room's migrations, in the order in which they were made.
 #[must_use]
 pub fn migrations() -> Vec<Migration> {
-    [tidewire_access::MIGRATIONS, tidewire_events::MIGRATIONS].concat()
+    [
+        tidewire_access::MIGRATIONS,
+        tidewire_events::MIGRATIONS,
+        tidewire_jobs::MIGRATIONS,
+    ]
+    .concat()
 }
 
 /// Opens the store and brings its schema up to date.
@@ -48,6 +57,7 @@ struct House {
     clock: Clock,
     access: tidewire_access::Service,
     events: Events,
+    jobs: Jobs,
     health: Health,
     /// Ends endless streams and long polls, so that draining does not wait for them.
     streams: CancellationToken,
@@ -94,12 +104,17 @@ impl House {
             .await
             .map_err(|error| error.to_string())?;
         let streams = CancellationToken::new();
+        tidewire_http::metrics::install();
+        describe_metrics();
         let access = tidewire_access::Service::new(db.clone(), clock.clone(), &config.access);
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
         };
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
+        // Live settings: nothing changes them yet, and whoever will holds the sender.
+        let (_, settings) = watch::channel(job_settings(config));
+        let jobs = Jobs::new(db.clone(), clock.clone(), settings, streams.clone());
         let health = Health::new();
         register_store(&health, &db);
         Ok(House {
@@ -107,6 +122,7 @@ impl House {
             clock,
             access,
             events,
+            jobs,
             health,
             streams,
         })
@@ -140,12 +156,35 @@ impl House {
     fn tasks(&self, config: &Config, listener: TcpListener, api: AppService) -> Vec<Task> {
         let mut tasks = Vec::new();
         if config.roles.has(Role::Sweeper) {
-            let access = self.access.clone();
+            let (access, jobs) = (self.access.clone(), self.jobs.clone());
             tasks.push(Task::new("sweeper", move |stop| {
-                let access = access.clone();
+                let (access, jobs) = (access.clone(), jobs.clone());
                 async move {
-                    tidewire_access::worker::sweep_request_keys(access, stop.cancelled_owned())
-                        .await;
+                    let keys = tidewire_access::worker::sweep_request_keys(
+                        access,
+                        stop.clone().cancelled_owned(),
+                    );
+                    tokio::join!(keys, jobs.keep_sweeping(stop.clone()));
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Api) || config.roles.has(Role::Worker) {
+            let jobs = self.jobs.clone();
+            tasks.push(Task::new("job-keeper", move |stop| {
+                let jobs = jobs.clone();
+                async move {
+                    jobs.keep(stop).await;
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Worker) {
+            let (jobs, options) = (self.jobs.clone(), worker_options(config));
+            tasks.push(Task::new("worker", move |stop| {
+                let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
+                async move {
+                    worker.run(stop).await;
                     Ok(())
                 }
             }));
@@ -163,6 +202,51 @@ impl House {
         tasks.push(serve(config, listener, api));
         tasks
     }
+}
+
+fn job_settings(config: &Config) -> JobSettings {
+    let jobs = config.jobs.clone();
+    JobSettings {
+        queue_limits: jobs.queue_limits,
+        lease: jobs.lease,
+        poll_interval: config.poll_interval,
+        backoff: jobs.backoff,
+        timeout: jobs.timeout,
+        keep_done: jobs.keep_done,
+        keep_failed: jobs.keep_failed,
+        keep_cancelled: jobs.keep_cancelled,
+    }
+}
+
+fn worker_options(config: &Config) -> WorkerOptions {
+    let queues = config.worker.queues.as_ref();
+    WorkerOptions {
+        name: config.worker.name.clone().unwrap_or_else(process_name),
+        concurrency: config.worker.concurrency,
+        queues: queues.map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect()),
+        // HTTP has had its half; what is left of the rest pays for giving jobs back.
+        drain: config.drain.mul_f64(0.4),
+    }
+}
+
+/// `host:pid`, in the alphabet of names.
+fn process_name() -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let host: String = host
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(96)
+        .collect();
+    format!("{host}:{}", std::process::id())
 }
 
 fn serve(config: &Config, listener: TcpListener, api: AppService) -> Task {
@@ -233,6 +317,13 @@ pub async fn openapi_document() -> Result<String, String> {
         .map_err(|error| error.to_string());
     house.db.close().await;
     document
+}
+
+/// HELP texts of the metrics that rooms make.
+fn describe_metrics() {
+    tidewire_db::describe_metrics();
+    tidewire_events::describe_metrics();
+    tidewire_jobs::describe_metrics();
 }
 
 /// Whether the store's folder is where it is now for the first time: what to say at the start.

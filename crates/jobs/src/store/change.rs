@@ -275,7 +275,7 @@ impl Store {
             })
             .collect();
         if !stopped.is_empty() {
-            tx.execute(&self.change.delete_leases, vec![json(&stopped)?])
+            tx.push(&self.change.delete_leases, vec![json(&stopped)?])
                 .await?;
         }
         let unqueued: Vec<_> = changes
@@ -284,7 +284,7 @@ impl Store {
             .map(|change| self.entry(&change.now, change.was_due))
             .collect();
         if !unqueued.is_empty() {
-            tx.execute(&self.change.delete_queue, vec![json(&unqueued)?])
+            tx.push(&self.change.delete_queue, vec![json(&unqueued)?])
                 .await?;
         }
         Ok(())
@@ -298,7 +298,7 @@ impl Store {
             .map(|change| self.entry(&change.now, change.now.run_at))
             .collect();
         if !queued.is_empty() {
-            tx.execute(&self.change.insert_queue, vec![json(&queued)?])
+            tx.push(&self.change.insert_queue, vec![json(&queued)?])
                 .await?;
         }
         for (was_running, sql) in [
@@ -319,7 +319,7 @@ impl Store {
                 })
                 .collect();
             if !leased.is_empty() {
-                tx.execute(sql, vec![json(&leased)?]).await?;
+                tx.push(sql, vec![json(&leased)?]).await?;
             }
         }
         Ok(())
@@ -332,7 +332,7 @@ impl Store {
             .map(|change| (&*change.now.lane.tenant, &*change.now.id))
             .collect();
         if !forgotten.is_empty() {
-            tx.execute(&self.change.delete_attempts, vec![json(&forgotten)?])
+            tx.push(&self.change.delete_attempts, vec![json(&forgotten)?])
                 .await?;
         }
         let logged: Vec<_> = changes
@@ -352,7 +352,7 @@ impl Store {
             })
             .collect();
         if !logged.is_empty() {
-            tx.execute(&self.change.insert_attempts, vec![json(&logged)?])
+            tx.push(&self.change.insert_attempts, vec![json(&logged)?])
                 .await?;
         }
         let results: Vec<_> = changes
@@ -369,7 +369,7 @@ impl Store {
             })
             .collect();
         if !results.is_empty() {
-            tx.execute(&self.change.insert_results, vec![json(&results)?])
+            tx.push(&self.change.insert_results, vec![json(&results)?])
                 .await?;
         }
         Ok(())
@@ -385,7 +385,7 @@ impl Store {
             .map(|change| (&*change.now.lane.tenant, &*change.now.id, &at))
             .collect();
         if !done.is_empty() {
-            tx.execute(&self.change.finish, vec![json(&done)?]).await?;
+            tx.push(&self.change.finish, vec![json(&done)?]).await?;
         }
         let others: Vec<_> = changes
             .iter()
@@ -411,7 +411,7 @@ impl Store {
             })
             .collect();
         if !others.is_empty() {
-            tx.execute(&self.change.update, vec![json(&others)?])
+            tx.push(&self.change.update, vec![json(&others)?])
                 .await?;
         }
         Ok(())

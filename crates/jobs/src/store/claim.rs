@@ -197,7 +197,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.execute(&self.claim.delete_queue, vec![json(&entries)?])
+        tx.push(&self.claim.delete_queue, vec![json(&entries)?])
             .await?;
         Ok(())
     }
@@ -229,9 +229,9 @@ impl Store {
             })
             .collect();
         let rows = json(&rows)?;
-        tx.execute(&self.claim.insert_leases, vec![rows.clone()])
+        tx.push(&self.claim.insert_leases, vec![rows.clone()])
             .await?;
-        tx.execute(&self.claim.start, vec![rows]).await?;
+        tx.push(&self.claim.start, vec![rows]).await?;
         Ok(())
     }
 }

@@ -126,7 +126,7 @@ impl Store {
             })
             .collect();
         if !rows.is_empty() {
-            tx.execute(&self.counts.insert, vec![json(&rows)?]).await?;
+            tx.push(&self.counts.insert, vec![json(&rows)?]).await?;
         }
         Ok(())
     }
@@ -185,10 +185,10 @@ impl Store {
             (&self.counts.insert_days, new),
         ] {
             if !rows.is_empty() {
-                tx.execute(sql, vec![json(&rows)?]).await?;
+                tx.push(sql, vec![json(&rows)?]).await?;
             }
         }
-        tx.execute(&self.counts.delete, vec![json(&gone)?]).await?;
+        tx.push(&self.counts.delete, vec![json(&gone)?]).await?;
         Ok(rows.len())
     }
 }

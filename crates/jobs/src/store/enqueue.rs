@@ -158,7 +158,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.execute(&self.enqueue.insert_jobs, vec![json(&jobs)?])
+        tx.push(&self.enqueue.insert_jobs, vec![json(&jobs)?])
             .await?;
         let entries: Vec<QueueRow<'_>> = new()
             .map(|job| {
@@ -173,7 +173,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.execute(&self.enqueue.insert_queue, vec![json(&entries)?])
+        tx.push(&self.enqueue.insert_queue, vec![json(&entries)?])
             .await?;
         Ok(())
     }

@@ -81,7 +81,7 @@ impl Store {
         if !gone.is_empty() {
             let gone = json(&gone)?;
             for sql in &self.sweep.delete {
-                tx.execute(sql, vec![gone.clone()]).await?;
+                tx.push(sql, vec![gone.clone()]).await?;
             }
         }
         let more = u32::try_from(rows.len()).is_ok_and(|read| read >= most);
