@@ -13,6 +13,7 @@ mod health;
 mod host;
 mod json;
 mod layer;
+mod linger;
 pub mod metrics;
 mod openapi;
 mod params;

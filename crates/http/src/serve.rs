@@ -28,6 +28,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use crate::linger::Lingering;
+
 /// What one listener allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -173,6 +175,7 @@ where
             speaks.store(true, Ordering::Relaxed);
             app.clone().call(request)
         });
+        let stream = Lingering::new(stream, self.shutdown.clone());
         let mut connection = pin!(
             self.protocol
                 .serve_connection(TokioIo::new(stream), service)

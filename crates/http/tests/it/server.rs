@@ -260,3 +260,21 @@ async fn http_2_is_spoken_to_who_speaks_it() {
         .unwrap()
         .unwrap();
 }
+
+/// Cut off in the middle of its body, a client would not see the answer that says why.
+#[tokio::test]
+async fn an_answer_that_comes_before_the_whole_body_arrives() {
+    let running = start(Limits::default()).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let size = 4 << 20;
+        let head =
+            format!("POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; size]).await.unwrap();
+        let mut answer = String::new();
+        let read = timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
+        read.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+}
