@@ -29,3 +29,6 @@ pub use model::{
 pub use service::{ClaimRequest, Jobs};
 pub use settings::JobSettings;
 pub use worker::{Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions};
+
+#[cfg(test)]
+mod tests;

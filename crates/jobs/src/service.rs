@@ -22,7 +22,7 @@ use crate::{
     },
     settings::JobSettings,
     state::{Change, State},
-    store::{END, Store, Swept},
+    store::{END, Old, Store},
 };
 
 /// Jobs that one transaction of a bulk retry, an expiry or a sweep touches.
@@ -286,31 +286,35 @@ impl Jobs {
     /// Puts all failed jobs (of a type, of a queue) back into their queues; how many. Jobs that fail
     /// while it works are left as they are.
     pub async fn retry_all(&self, tenant: &Arc<str>, filter: &JobFilter) -> Result<u64, Error> {
-        let end = ids::first_id_at(self.inner.room.clock.now().plus(Duration::from_millis(1)));
+        let (store, failed) = (self.store(), Status::Failed);
+        let started = self.clock().now();
+        let newest = store
+            .given_up_below(&mut self.read(), tenant, failed, filter, END, 1)
+            .await?;
+        let Some(newest) = newest.into_iter().next() else {
+            return Ok(0);
+        };
         let mut after = String::new();
         let mut retried = 0;
         loop {
-            let mut failed = self
-                .store()
-                .given_up_above(
-                    &mut self.read(),
-                    tenant,
-                    Status::Failed,
-                    filter,
-                    &after,
-                    AT_ONCE,
-                )
+            let mut ids = store
+                .given_up_above(&mut self.read(), tenant, failed, filter, &after, AT_ONCE)
                 .await?;
-            failed.retain(|id| *id < end);
-            let Some(last) = failed.last() else {
+            ids.retain(|id| *id <= newest);
+            let Some(last) = ids.last() else {
                 return Ok(retried);
             };
             after.clone_from(last);
-            retried += self.retry_these(tenant, failed).await?;
+            retried += self.retry_these(tenant, ids, started).await?;
         }
     }
 
-    async fn retry_these(&self, tenant: &Arc<str>, ids: Vec<String>) -> Result<u64, Error> {
+    async fn retry_these(
+        &self,
+        tenant: &Arc<str>,
+        ids: Vec<String>,
+        started: Time,
+    ) -> Result<u64, Error> {
         let room = self.inner.room.clone();
         let (tenant, ids) = (Arc::clone(tenant), Arc::new(ids));
         self.inner
@@ -321,12 +325,15 @@ impl Jobs {
                     let keys: Vec<_> = ids.iter().map(|id| (&*tenant, id.as_str())).collect();
                     let states = room.store.states(tx, &keys).await?;
                     let now = room.clock.now();
-                    let failed = states
+                    let changes: Vec<_> = states
                         .iter()
                         .flatten()
-                        .filter(|state| state.status == Status::Failed);
-                    let changes: Vec<_> =
-                        failed.filter_map(|state| state.retry(now).ok()).collect();
+                        .filter(|state| {
+                            state.status == Status::Failed
+                                && state.finished_at.is_none_or(|at| at <= started)
+                        })
+                        .filter_map(|state| state.retry(now).ok())
+                        .collect();
                     let retried = changes.len() as u64;
                     lanes::write(&room, tx, changes, now).await?;
                     Ok::<_, Error>(retried)
@@ -542,52 +549,57 @@ impl Jobs {
 
     /// Deletes the jobs of every tenant that finished long enough ago; how many.
     pub(crate) async fn sweep(&self) -> Result<usize, Error> {
+        let kept = Kept::new(&self.settings(), self.clock().now());
         let mut pruned = 0;
         let mut tenant = String::new();
-        while let Some(next) = self.store().next_tenant(&mut self.read(), &tenant).await? {
+        while let Some((next, oldest)) = self.store().next_tenant(&mut self.read(), &tenant).await?
+        {
             tenant = next;
-            let mut after = String::new();
-            loop {
-                let step = self.sweep_step(&tenant, after).await?;
-                pruned += step.pruned;
-                match step.last {
-                    Some(last) => after = last,
-                    None => break,
-                }
+            if oldest < kept.youngest {
+                pruned += self.sweep_tenant(&tenant, kept).await?;
             }
         }
         Ok(pruned)
     }
 
-    async fn sweep_step(&self, tenant: &str, after: String) -> Result<Swept, Error> {
-        let settings = self.settings();
-        let now = self.inner.room.clock.now();
-        let done = now.minus(settings.keep_done);
-        let failed = now.minus(settings.keep_failed);
-        let cancelled = now.minus(settings.keep_cancelled);
-        let before = ids::first_id_at(done.max(failed).max(cancelled));
-        let outlived = move |status, finished: Time| match status {
-            Status::Done => finished < done,
-            Status::Failed => finished < failed,
-            Status::Cancelled => finished < cancelled,
-            Status::Pending | Status::Running => false,
-        };
-        let store = Arc::clone(&self.inner.room.store);
-        let tenant = tenant.to_owned();
-        let swept = self
+    async fn sweep_tenant(&self, tenant: &str, kept: Kept) -> Result<usize, Error> {
+        let mut pruned = 0;
+        let mut after = String::new();
+        loop {
+            // Looked for by a reader: what is kept longer does not take the writer's time.
+            let old = self
+                .store()
+                .oldest(&mut self.read(), tenant, &after, AT_ONCE)
+                .await?;
+            if old.iter().any(|old| kept.has_outlived(old)) {
+                pruned += self.prune(tenant, after.clone(), kept).await?;
+            }
+            match old.last() {
+                Some(last) if old.len() == AT_ONCE as usize && last.created_at < kept.youngest => {
+                    after.clone_from(&last.id);
+                }
+                _ => return Ok(pruned),
+            }
+        }
+    }
+
+    async fn prune(&self, tenant: &str, after: String, kept: Kept) -> Result<usize, Error> {
+        let (store, tenant) = (Arc::clone(&self.inner.room.store), tenant.to_owned());
+        let pruned = self
             .inner
             .db
             .transact("jobs.sweep", move |tx| {
-                let (store, tenant) = (Arc::clone(&store), tenant.clone());
-                let (after, before) = (after.clone(), before.clone());
+                let (store, tenant, after) = (Arc::clone(&store), tenant.clone(), after.clone());
                 Box::pin(async move {
-                    store
-                        .prune(tx, &tenant, (&after, &before), AT_ONCE, outlived)
-                        .await
+                    let old = store.oldest(tx, &tenant, &after, AT_ONCE).await?;
+                    let gone = old.into_iter().filter(|old| kept.has_outlived(old));
+                    let gone: Vec<_> = gone.map(|old| old.id).collect();
+                    store.prune(tx, &tenant, &gone).await?;
+                    Ok::<_, tidewire_db::Error>(gone.len())
                 })
             })
             .await?;
-        Ok(swept)
+        Ok(pruned)
     }
 
     /// Writes the gauges; what that cost in time, for whoever paces it.
@@ -612,12 +624,51 @@ impl Jobs {
         &self.inner.room.board
     }
 
+    /// The rules between the tables that do not hold.
+    #[cfg(test)]
+    pub(crate) async fn broken(&self) -> Result<Vec<String>, Error> {
+        Ok(self.store().broken(&mut self.read()).await?)
+    }
+
     fn store(&self) -> &Store {
         &self.inner.room.store
     }
 
     fn read(&self) -> Reader {
         self.inner.db.read()
+    }
+}
+
+/// What retention keeps: finished jobs that are not older than this.
+#[derive(Clone, Copy)]
+struct Kept {
+    done: Time,
+    failed: Time,
+    cancelled: Time,
+    youngest: Time,
+}
+
+impl Kept {
+    fn new(settings: &JobSettings, now: Time) -> Self {
+        let done = now.minus(settings.keep_done);
+        let failed = now.minus(settings.keep_failed);
+        let cancelled = now.minus(settings.keep_cancelled);
+        Kept {
+            done,
+            failed,
+            cancelled,
+            youngest: done.max(failed).max(cancelled),
+        }
+    }
+
+    fn has_outlived(self, old: &Old) -> bool {
+        let limit = match old.status {
+            Status::Done => self.done,
+            Status::Failed => self.failed,
+            Status::Cancelled => self.cancelled,
+            Status::Pending | Status::Running => return false,
+        };
+        old.finished_at.is_some_and(|at| at < limit)
     }
 }
 

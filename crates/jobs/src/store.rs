@@ -13,6 +13,8 @@
 //! running; both are written with `jobs` in one transaction.
 
 mod change;
+#[cfg(test)]
+mod check;
 mod claim;
 mod counts;
 mod enqueue;
@@ -33,7 +35,7 @@ use crate::{
 
 pub(crate) use claim::{Claimable, Taken};
 pub(crate) use read::{Depth, END};
-pub(crate) use sweep::Swept;
+pub(crate) use sweep::Old;
 
 pub(crate) struct Store {
     dialect: &'static Dialect,

@@ -411,8 +411,7 @@ impl Store {
             })
             .collect();
         if !others.is_empty() {
-            tx.push(&self.change.update, vec![json(&others)?])
-                .await?;
+            tx.push(&self.change.update, vec![json(&others)?]).await?;
         }
         Ok(())
     }

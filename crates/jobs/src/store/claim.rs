@@ -5,11 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use tidewire_core::Time;
 use tidewire_db::{Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{JOB, QUEUE_KEY, QueueRow, Store, job, json, queue_rows};
+use super::{END, JOB, QUEUE_KEY, QueueRow, Store, job, json, queue_rows};
 use crate::{board::LaneKey, model::Job};
 
 pub(super) struct Statements {
     running: Sql,
+    shares: Sql,
     due: Sql,
     delete_queue: Sql,
     next: Sql,
@@ -49,19 +50,44 @@ impl Statements {
                 .map(|column| format!("{alias}.{column} = {}", lanes.col(column)))
                 .join(" AND ")
         };
+        // Where a lane's share ends: the same place of the lane, asked for column by column.
+        let end_of_share = |column: &str| {
+            format!(
+                "(SELECT s.{column} FROM job_queue s WHERE {} AND s.run_at <= ?
+                 ORDER BY s.run_at, s.id LIMIT 1 OFFSET ?)",
+                lane_of("s")
+            )
+        };
+        let shares = format!(
+            "SELECT {}, {}, {} FROM {}",
+            lanes.col("n"),
+            end_of_share("run_at"),
+            end_of_share("id"),
+            lanes.from
+        );
+        let bounded = dialect.json_rows(
+            "r",
+            &[
+                Column::Int("n"),
+                Column::Text("tenant"),
+                Column::Text("queue"),
+                Column::Text("type"),
+                Column::Int("priority"),
+                Column::Time("last_run_at"),
+                Column::Text("last_id"),
+            ],
+        );
         // The lanes come in the order of urgency and are read in it: CROSS JOIN keeps SQLite from
-        // choosing another. The inner question finds where a lane's share ends, so that one lane
-        // of many thousands does not fill the answer.
+        // choosing another.
         let due = format!(
             "SELECT {n}, {JOB} FROM {from} CROSS JOIN job_queue q CROSS JOIN jobs j
-             WHERE {q} AND q.run_at <= coalesce(
-                (SELECT s.run_at FROM job_queue s WHERE {s} AND s.run_at <= ?
-                 ORDER BY s.run_at LIMIT 1 OFFSET ?), ?)
+             WHERE {lane} AND (q.run_at, q.id) <= ({run_at}, {id})
              AND j.tenant = q.tenant AND j.id = q.id LIMIT ?",
-            n = lanes.col("n"),
-            from = lanes.from,
-            q = lane_of("q"),
-            s = lane_of("s"),
+            n = bounded.col("n"),
+            from = bounded.from,
+            lane = lane_of("q"),
+            run_at = bounded.col("last_run_at"),
+            id = bounded.col("last_id"),
         );
         let next = format!(
             "SELECT {}, (SELECT s.run_at FROM job_queue s WHERE {} ORDER BY s.run_at LIMIT 1) FROM {}",
@@ -106,6 +132,7 @@ impl Statements {
         );
         Statements {
             running: dialect.sql(&running),
+            shares: dialect.sql(&shares),
             due: dialect.sql(&due),
             delete_queue: dialect.delete_rows("job_queue", &queue_rows(dialect), &QUEUE_KEY),
             next: dialect.sql(&next),
@@ -152,7 +179,7 @@ impl Store {
     }
 
     /// The next jobs of these lanes that are due: the lanes in their order, of each lane at most
-    /// about `share` (more if several are due at one instant), `limit` in all.
+    /// `share`, `limit` in all.
     pub(crate) async fn due(
         &self,
         tx: &mut Tx,
@@ -161,14 +188,27 @@ impl Store {
         limit: u32,
         now: Time,
     ) -> Result<Vec<Claimable>> {
-        let args = vec![
-            json(&lane_rows(lanes))?,
-            now.into(),
-            share.saturating_sub(1).into(),
-            now.into(),
-            limit.into(),
-        ];
-        let rows = tx.rows(&self.claim.due, args).await?;
+        let mut ends = vec![(self.time(now), END.to_owned()); lanes.len()];
+        if share < limit {
+            let offset = share.saturating_sub(1);
+            let mut args = vec![now.into(), offset.into(), now.into(), offset.into()];
+            args.push(json(&lane_rows(lanes))?);
+            for row in tx.rows(&self.claim.shares, args).await? {
+                if let (Some(run_at), Some(id)) = (row.opt_time(1)?, row.opt_text(2)?) {
+                    ends[place(&row, lanes.len())?] = (self.time(run_at), id);
+                }
+            }
+        }
+        let rows: Vec<_> = lane_rows(lanes)
+            .into_iter()
+            .zip(ends)
+            .map(|((n, tenant, queue, kind, priority), (run_at, id))| {
+                (n, tenant, queue, kind, priority, run_at, id)
+            })
+            .collect();
+        let rows = tx
+            .rows(&self.claim.due, vec![json(&rows)?, limit.into()])
+            .await?;
         let read = |row| {
             Ok(Claimable {
                 lane: place(row, lanes.len())?,

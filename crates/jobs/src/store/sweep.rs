@@ -17,11 +17,12 @@ impl Statements {
         let jobs = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("id")]);
         let of_jobs = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("job_id")]);
         Statements {
-            next_tenant: dialect
-                .sql("SELECT tenant FROM jobs WHERE tenant > ? ORDER BY tenant LIMIT 1"),
+            next_tenant: dialect.sql(
+                "SELECT tenant, created_at FROM jobs WHERE tenant > ? ORDER BY tenant, id LIMIT 1",
+            ),
             oldest: dialect.sql(
-                "SELECT id, status, finished_at FROM jobs
-                 WHERE tenant = ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
+                "SELECT id, status, created_at, finished_at FROM jobs
+                 WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
             ),
             delete: [
                 dialect.delete_rows("job_attempts", &of_jobs, &["tenant", "job_id"]),
@@ -32,62 +33,56 @@ impl Statements {
     }
 }
 
-/// One step of a sweep through a tenant's jobs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Swept {
-    pub pruned: usize,
-    /// Where to go on; `None` at the end.
-    pub last: Option<String>,
+/// A job as the sweep sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Old {
+    pub id: String,
+    pub status: Status,
+    pub created_at: Time,
+    pub finished_at: Option<Time>,
 }
 
 impl Store {
-    /// The first tenant behind this one that has jobs.
+    /// The first tenant behind this one that has jobs, and when its oldest was made.
     pub(crate) async fn next_tenant(
         &self,
         query: &mut impl Query,
         after: &str,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<(String, Time)>> {
         let row = query
             .row(&self.sweep.next_tenant, vec![after.into()])
             .await?;
-        row.map(|row| row.text(0)).transpose()
+        row.map(|row| Ok((row.text(0)?, row.time(1)?))).transpose()
     }
 
-    /// Looks at up to `most` jobs with ids in `after..before`, oldest first, and deletes those that
-    /// `outlived` says so of, with their attempts and results.
-    pub(crate) async fn prune(
+    /// Up to `most` jobs behind an id, oldest first.
+    pub(crate) async fn oldest(
         &self,
-        tx: &mut Tx,
+        query: &mut impl Query,
         tenant: &str,
-        (after, before): (&str, &str),
+        after: &str,
         most: u32,
-        outlived: impl Fn(Status, Time) -> bool + Send,
-    ) -> Result<Swept> {
-        let args = vec![tenant.into(), after.into(), before.into(), most.into()];
-        let rows = tx.rows(&self.sweep.oldest, args).await?;
-        let mut gone = Vec::new();
-        let mut last = None;
-        for row in &rows {
-            let id = row.text(0)?;
-            let status = status(row, 1)?;
-            if row
-                .opt_time(2)?
-                .is_some_and(|at| status.is_final() && outlived(status, at))
-            {
-                gone.push((tenant, id.clone()));
-            }
-            last = Some(id);
+    ) -> Result<Vec<Old>> {
+        let args = vec![tenant.into(), after.into(), most.into()];
+        let rows = query.rows(&self.sweep.oldest, args).await?;
+        let read = |row: &tidewire_db::Row| {
+            Ok(Old {
+                id: row.text(0)?,
+                status: status(row, 1)?,
+                created_at: row.time(2)?,
+                finished_at: row.opt_time(3)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Deletes jobs with their attempts and results.
+    pub(crate) async fn prune(&self, tx: &mut Tx, tenant: &str, ids: &[String]) -> Result<()> {
+        let gone: Vec<_> = ids.iter().map(|id| (tenant, id)).collect();
+        let gone = json(&gone)?;
+        for sql in &self.sweep.delete {
+            tx.execute(sql, vec![gone.clone()]).await?;
         }
-        if !gone.is_empty() {
-            let gone = json(&gone)?;
-            for sql in &self.sweep.delete {
-                tx.push(sql, vec![gone.clone()]).await?;
-            }
-        }
-        let more = u32::try_from(rows.len()).is_ok_and(|read| read >= most);
-        Ok(Swept {
-            pruned: gone.len(),
-            last: last.filter(|_| more),
-        })
+        Ok(())
     }
 }

@@ -1,0 +1,136 @@
+//! Jobs on a real store. Time stands still unless a test moves it.
+
+mod claims;
+mod life;
+mod model;
+mod retention;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use tidewire_core::{Clock, Time};
+use tidewire_testkit::TestStore;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{ClaimRequest, ClaimedJob, Filter, Job, JobSettings, Jobs, MIGRATIONS, NewJob, Status};
+
+pub(crate) struct Queue {
+    pub jobs: Jobs,
+    pub clock: Clock,
+    pub settings: watch::Sender<JobSettings>,
+    pub tenant: Arc<str>,
+    pub store: TestStore,
+}
+
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+
+impl Queue {
+    pub(crate) async fn open() -> Self {
+        Self::with_clock(Clock::fake(Time::from_millis(1_700_000_000_000))).await
+    }
+
+    pub(crate) async fn with_clock(clock: Clock) -> Self {
+        let store = TestStore::with_clock(MIGRATIONS, clock.clone()).await;
+        let (settings, live) = watch::channel(JobSettings::default());
+        let jobs = Jobs::new(
+            store.db.clone(),
+            clock.clone(),
+            live,
+            CancellationToken::new(),
+        );
+        Queue {
+            jobs,
+            clock,
+            settings,
+            tenant: "default".into(),
+            store,
+        }
+    }
+
+    pub(crate) async fn add(&self, job: NewJob) -> Job {
+        self.jobs.enqueue(&self.tenant, job).await.unwrap().job
+    }
+
+    pub(crate) async fn add_many(&self, count: usize, job: &NewJob) -> Vec<Job> {
+        let all = (0..count).map(|_| self.add(job.clone()));
+        futures_util::future::join_all(all).await
+    }
+
+    pub(crate) async fn claim(&self, limit: u32) -> Vec<ClaimedJob> {
+        self.claim_as("w", Filter::default(), limit).await
+    }
+
+    pub(crate) async fn claim_as(
+        &self,
+        worker: &str,
+        filter: Filter,
+        limit: u32,
+    ) -> Vec<ClaimedJob> {
+        let request = ClaimRequest {
+            filter,
+            worker: worker.to_owned(),
+            limit,
+            wait: Duration::ZERO,
+            lease: None,
+        };
+        self.jobs.claim(request).await.unwrap()
+    }
+
+    /// The one job that is due.
+    pub(crate) async fn claim_one(&self) -> ClaimedJob {
+        let mut claimed = self.claim(10).await;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        claimed.remove(0)
+    }
+
+    pub(crate) async fn complete(&self, job: &ClaimedJob) -> Result<Job, crate::Error> {
+        self.jobs
+            .complete(&self.tenant, &job.job.id, job.lease_token.clone(), None)
+            .await
+    }
+
+    pub(crate) async fn fail(&self, job: &ClaimedJob) -> Result<Job, crate::Error> {
+        let token = job.lease_token.clone();
+        self.jobs
+            .fail(&self.tenant, &job.job.id, token, "boom", None, false)
+            .await
+    }
+
+    pub(crate) async fn status(&self, id: &str) -> Status {
+        self.jobs.get(&self.tenant, id).await.unwrap().job.status
+    }
+
+    /// Done and failed jobs of today.
+    pub(crate) async fn counts(&self) -> (u64, u64) {
+        let today = self.clock.now().day();
+        let days = self
+            .jobs
+            .daily_counts(&self.tenant, today, today)
+            .await
+            .unwrap();
+        days.get(&today)
+            .map_or((0, 0), |day| (day.done, day.failed))
+    }
+
+    /// Every rule between the tables holds.
+    pub(crate) async fn check(&self) {
+        let broken = self.jobs.broken().await.unwrap();
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    /// The upkeep, until the guard is dropped.
+    pub(crate) fn keep(&self) -> tokio_util::sync::DropGuard {
+        let stop = CancellationToken::new();
+        let (jobs, stopped) = (self.jobs.clone(), stop.clone());
+        tokio::spawn(async move { jobs.keep(stopped).await });
+        stop.drop_guard()
+    }
+}
+
+pub(crate) fn types<const N: usize>(types: [&str; N]) -> Filter {
+    Filter {
+        types: Some(types.into_iter().map(Arc::from).collect()),
+        ..Filter::default()
+    }
+}

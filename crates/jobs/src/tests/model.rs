@@ -1,0 +1,305 @@
+//! Random operations against a model of the rules: every job is in exactly one state, only the
+//! current token is believed, and the counts equal what they count.
+
+use std::{collections::HashMap, time::Duration};
+
+use proptest::prelude::*;
+
+use super::{Queue, types};
+use crate::{Error, NewJob, Status};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue {
+        kind: u8,
+        priority: i32,
+        delay: u64,
+        attempts: u32,
+        key: Option<u8>,
+    },
+    Claim {
+        kinds: Option<u8>,
+        limit: u32,
+    },
+    Report {
+        claim: prop::sample::Index,
+        says: Says,
+    },
+    Cancel(prop::sample::Index),
+    Retry(prop::sample::Index),
+    RetryAll,
+    Advance(u64),
+    Expire,
+    Fold,
+    Rebuild,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    Complete,
+    Fail,
+    FailForGood,
+    Release,
+    Heartbeat,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let says = prop_oneof![
+        3 => Just(Says::Complete),
+        3 => Just(Says::Fail),
+        1 => Just(Says::FailForGood),
+        1 => Just(Says::Release),
+        1 => Just(Says::Heartbeat),
+    ];
+    let op = prop_oneof![
+        6 => (0..3u8, -2..3i32, prop_oneof![Just(0), 0..90u64], 1..4u32, prop::option::weighted(0.3, 0..3u8))
+            .prop_map(|(kind, priority, delay, attempts, key)| Op::Enqueue { kind, priority, delay, attempts, key }),
+        6 => (prop::option::weighted(0.3, 0..3u8), 1..5u32).prop_map(|(kinds, limit)| Op::Claim { kinds, limit }),
+        8 => (any::<prop::sample::Index>(), says).prop_map(|(claim, says)| Op::Report { claim, says }),
+        1 => any::<prop::sample::Index>().prop_map(Op::Cancel),
+        2 => any::<prop::sample::Index>().prop_map(Op::Retry),
+        1 => Just(Op::RetryAll),
+        3 => (1..90u64).prop_map(Op::Advance),
+        2 => Just(Op::Expire),
+        1 => Just(Op::Fold),
+        1 => Just(Op::Rebuild),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    status: Status,
+    attempts: u32,
+    max_attempts: u32,
+    budget: u32,
+    token: Option<String>,
+    lease: tidewire_core::Time,
+}
+
+#[derive(Default)]
+struct Model {
+    jobs: HashMap<String, Known>,
+    order: Vec<String>,
+    keys: HashMap<u8, String>,
+    claims: Vec<(String, String)>,
+    done: u64,
+    failed: u64,
+}
+
+async fn step(queue: &Queue, model: &mut Model, op: Op) {
+    match op {
+        Op::Enqueue {
+            kind,
+            priority,
+            delay,
+            attempts,
+            key,
+        } => {
+            let mut job = NewJob::new(format!("k{kind}"))
+                .priority(priority)
+                .max_attempts(attempts);
+            job.run_at = Some(queue.clock.now().plus(Duration::from_secs(delay)));
+            job.idempotency_key = key.map(|key| format!("key{key}"));
+            let answer = queue.jobs.enqueue(&queue.tenant, job).await.unwrap();
+            let first = key.and_then(|key| model.keys.get(&key).cloned());
+            assert_eq!(answer.created, first.is_none());
+            if let Some(first) = first {
+                assert_eq!(answer.job.id, first);
+                return;
+            }
+            let id = answer.job.id;
+            if let Some(key) = key {
+                model.keys.insert(key, id.clone());
+            }
+            model.order.push(id.clone());
+            let known = Known {
+                status: Status::Pending,
+                attempts: 0,
+                max_attempts: attempts,
+                budget: attempts,
+                token: None,
+                lease: tidewire_core::Time::EPOCH,
+            };
+            model.jobs.insert(id, known);
+        }
+        Op::Claim { kinds, limit } => {
+            let filter = match kinds {
+                Some(kind) => types([&format!("k{kind}")]),
+                None => crate::Filter::default(),
+            };
+            for claimed in queue.claim_as("w", filter, limit).await {
+                assert!(claimed.job.run_at <= queue.clock.now());
+                let known = model.jobs.get_mut(&claimed.job.id).unwrap();
+                assert_eq!(known.status, Status::Pending, "taken twice");
+                known.status = Status::Running;
+                known.attempts += 1;
+                assert_eq!(claimed.job.attempts, known.attempts);
+                known.token = Some(claimed.lease_token.clone());
+                known.lease = claimed.lease_expires_at;
+                model.claims.push((claimed.job.id, claimed.lease_token));
+            }
+        }
+        Op::Report { claim, says } => {
+            if model.claims.is_empty() {
+                return;
+            }
+            let (id, token) = model.claims[claim.index(model.claims.len())].clone();
+            report(queue, model, &id, token, says).await;
+        }
+        Op::Cancel(index) | Op::Retry(index) if model.order.is_empty() => {
+            let _ = index;
+        }
+        Op::Cancel(index) => {
+            let id = model.order[index.index(model.order.len())].clone();
+            let result = queue.jobs.cancel(&queue.tenant, &id).await;
+            let known = model.jobs.get_mut(&id).unwrap();
+            match known.status {
+                Status::Done | Status::Failed => {
+                    assert!(matches!(result, Err(Error::WrongState { .. })));
+                }
+                _ => {
+                    result.unwrap();
+                    known.status = Status::Cancelled;
+                    known.token = None;
+                }
+            }
+        }
+        Op::Retry(index) => {
+            let id = model.order[index.index(model.order.len())].clone();
+            let result = queue.jobs.retry(&queue.tenant, &id).await;
+            let known = model.jobs.get_mut(&id).unwrap();
+            match known.status {
+                Status::Failed | Status::Cancelled => {
+                    result.unwrap();
+                    again(known);
+                }
+                _ => assert!(matches!(result, Err(Error::WrongState { .. }))),
+            }
+        }
+        Op::RetryAll => {
+            let retried = queue
+                .jobs
+                .retry_all(&queue.tenant, &crate::JobFilter::default())
+                .await
+                .unwrap();
+            let failed = model
+                .jobs
+                .values_mut()
+                .filter(|known| known.status == Status::Failed);
+            assert_eq!(retried, failed.map(again).count() as u64);
+        }
+        Op::Advance(seconds) => queue.clock.advance(Duration::from_secs(seconds)),
+        Op::Expire => {
+            queue.jobs.expire().await.unwrap();
+            let now = queue.clock.now();
+            for known in model.jobs.values_mut() {
+                if known.status == Status::Running && known.lease <= now {
+                    if known.attempts >= known.max_attempts {
+                        known.status = Status::Failed;
+                        known.token = None;
+                        model.failed += 1;
+                    } else {
+                        known.status = Status::Pending;
+                    }
+                }
+            }
+        }
+        Op::Fold => queue.jobs.fold().await.unwrap(),
+        Op::Rebuild => queue.jobs.rebuild().await.unwrap(),
+    }
+}
+
+fn again(known: &mut Known) {
+    known.status = Status::Pending;
+    known.token = None;
+    known.max_attempts = known.attempts + known.budget;
+}
+
+async fn report(queue: &Queue, model: &mut Model, id: &str, token: String, says: Says) {
+    let (jobs, tenant) = (&queue.jobs, &queue.tenant);
+    let result = match says {
+        Says::Complete => jobs.complete(tenant, id, token.clone(), None).await,
+        Says::Fail => jobs.fail(tenant, id, token.clone(), "x", None, false).await,
+        Says::FailForGood => jobs.fail(tenant, id, token.clone(), "x", None, true).await,
+        Says::Release => jobs.release(tenant, id, token.clone()).await,
+        Says::Heartbeat => jobs.heartbeat(tenant, id, token.clone(), None).await,
+    };
+    let known = model.jobs.get_mut(id).unwrap();
+    let holds = known.token.as_ref() == Some(&token);
+    assert_eq!(result.is_ok(), holds, "{says:?} {known:?} {result:?}");
+    if !holds {
+        return;
+    }
+    known.token = None;
+    match says {
+        Says::Complete => {
+            known.status = Status::Done;
+            model.done += 1;
+        }
+        Says::Fail if known.attempts < known.max_attempts => known.status = Status::Pending,
+        Says::Fail | Says::FailForGood => {
+            known.status = Status::Failed;
+            model.failed += 1;
+        }
+        Says::Release => {
+            known.status = Status::Pending;
+            known.attempts -= 1;
+        }
+        Says::Heartbeat => {
+            known.status = Status::Running;
+            known.token = Some(token);
+            known.lease = queue.clock.now().plus(super::MINUTE);
+        }
+    }
+    assert_eq!(result.unwrap().status, known.status);
+}
+
+async fn run(ops: Vec<Op>) {
+    let queue = Queue::open().await;
+    let started = queue.clock.now().day();
+    let mut model = Model::default();
+    for op in ops {
+        step(&queue, &mut model, op).await;
+        queue.check().await;
+    }
+    for (id, known) in &model.jobs {
+        let detail = queue.jobs.get("default", id).await.unwrap();
+        let job = &detail.job;
+        assert_eq!((job.status, job.attempts), (known.status, known.attempts));
+        assert_eq!(job.max_attempts, known.max_attempts);
+        let numbers: Vec<_> = detail
+            .attempts_log
+            .iter()
+            .map(|entry| entry.attempt)
+            .collect();
+        assert_eq!(
+            numbers,
+            (1..=known.attempts).collect::<Vec<_>>(),
+            "{detail:?}"
+        );
+    }
+    let days = queue
+        .jobs
+        .daily_counts("default", started, queue.clock.now().day())
+        .await
+        .unwrap();
+    let sum = days
+        .values()
+        .fold((0, 0), |sum, day| (sum.0 + day.done, sum.1 + day.failed));
+    assert_eq!(sum, (model.done, model.failed));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_rules_hold(ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(run(ops));
+    }
+}
