@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use tidewire_client::{Client, Failure, JobContext, Output, Processor, Worker};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Deserialize)]
 struct Text<'a> {
@@ -75,10 +76,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         )
         .build();
 
+    let mut terminated = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        }
+    };
     tracing::info!(server, "working; Ctrl-C stops");
-    let report = worker
-        .run(async { drop(tokio::signal::ctrl_c().await) })
-        .await?;
+    let report = worker.run(stop).await?;
     tracing::info!(?report, "stopped");
     Ok(())
 }

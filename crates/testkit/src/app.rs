@@ -27,11 +27,13 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON; panics with the body if it is none.
     #[must_use]
+    #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
     /// Checks the status, showing the body if it is another.
+    #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self

@@ -55,7 +55,10 @@ async fn what_was_acknowledged_survives_kill_9() {
     eventually("every job is done", async || {
         let mut open = 0;
         for status in ["pending", "running"] {
-            open += server.list(&format!("/v1/jobs?status={status}"), "jobs").await.len();
+            open += server
+                .list(&format!("/v1/jobs?status={status}"), "jobs")
+                .await
+                .len();
         }
         (open == 0).then_some(())
     })
@@ -169,7 +172,8 @@ impl Notes {
     async fn send_again(&self, server: &Server) {
         let unanswered = |part: &HashMap<u64, Intended>| -> Vec<(u64, Value)> {
             let open = part.iter().filter(|(_, it)| it.keyed && it.told.is_none());
-            open.map(|(marker, it)| (*marker, it.body.clone())).collect()
+            open.map(|(marker, it)| (*marker, it.body.clone()))
+                .collect()
         };
         let (events, jobs) = {
             let book = self.book();
@@ -205,16 +209,21 @@ impl Notes {
         let by_marker = by_marker("event", stored, &book.events);
         for (marker, intended) in &book.events {
             let Some(told) = &intended.told else { continue };
-            let event = by_marker
-                .get(marker)
-                .unwrap_or_else(|| panic!("the event {marker} was acknowledged and is lost: {told}"));
+            let event = by_marker.get(marker).unwrap_or_else(|| {
+                panic!("the event {marker} was acknowledged and is lost: {told}")
+            });
             for field in ["id", "stream", "seq", "created_at"] {
-                assert_eq!(event[field], told[field], "{field}: told {told}, found {event}");
+                assert_eq!(
+                    event[field], told[field],
+                    "{field}: told {told}, found {event}"
+                );
             }
         }
         for stream in 0..STREAMS {
             let name = format!("stream-{stream}");
-            let of_stream = stored.iter().filter(|event| event["stream"] == name.as_str());
+            let of_stream = stored
+                .iter()
+                .filter(|event| event["stream"] == name.as_str());
             let numbers = of_stream.map(|event| event["seq"].as_u64().expect("a number"));
             assert_gapless(&name, numbers.collect());
         }
@@ -223,7 +232,10 @@ impl Notes {
     async fn check_jobs(&self, server: &Server, jobs: &[Value]) {
         let mut states: HashMap<String, Vec<&str>> = HashMap::new();
         for status in STATUSES {
-            for job in server.list(&format!("/v1/jobs?status={status}"), "jobs").await {
+            for job in server
+                .list(&format!("/v1/jobs?status={status}"), "jobs")
+                .await
+            {
                 let id = job["id"].as_str().expect("an id").to_owned();
                 states.entry(id).or_default().push(status);
             }
@@ -233,9 +245,17 @@ impl Notes {
         let by_marker = by_marker("job", jobs, &book.jobs);
         for job in jobs {
             let id = job["id"].as_str().expect("an id");
-            assert_eq!(states[id], [job["status"].as_str().expect("a status")], "{job}");
+            assert_eq!(
+                states[id],
+                [job["status"].as_str().expect("a status")],
+                "{job}"
+            );
             if let Some(output) = book.completed.get(id) {
-                assert_eq!((&job["status"], &job["output"]), (&json!("done"), output), "{job}");
+                assert_eq!(
+                    (&job["status"], &job["output"]),
+                    (&json!("done"), output),
+                    "{job}"
+                );
             }
         }
         for (marker, intended) in &book.jobs {
@@ -258,8 +278,14 @@ fn by_marker<'v>(
     let mut ids = HashSet::new();
     for row in rows {
         let marker = row["payload"]["marker"].as_u64().expect("a marker");
-        assert!(intended.contains_key(&marker), "nobody sent this {what}: {row}");
-        assert!(ids.insert(row["id"].to_string()), "the id comes twice: {row}");
+        assert!(
+            intended.contains_key(&marker),
+            "nobody sent this {what}: {row}"
+        );
+        assert!(
+            ids.insert(row["id"].to_string()),
+            "the id comes twice: {row}"
+        );
         if let Some(before) = found.insert(marker, row) {
             panic!("the {what} is there twice: {before} and {row}");
         }
@@ -300,7 +326,9 @@ impl Load {
     async fn told(&self, more: u64) {
         let enough = self.before + more;
         let mut told = self.notes.told.subscribe();
-        told.wait_for(|told| *told >= enough).await.expect("the notes stay");
+        told.wait_for(|told| *told >= enough)
+            .await
+            .expect("the notes stay");
     }
 
     async fn ended(mut self) {
@@ -326,7 +354,9 @@ impl Line {
 
     /// The answer, or `None` if none came whole.
     async fn post(&self, path: &str, body: &Value) -> Option<Answer> {
-        let request = self.client.request(Method::POST, format!("{}{path}", self.url));
+        let request = self
+            .client
+            .request(Method::POST, format!("{}{path}", self.url));
         let response = request.json(body).send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.ok()?;

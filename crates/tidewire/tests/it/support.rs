@@ -178,7 +178,9 @@ impl House {
             let [flag, value] = pair else {
                 panic!("flags come with values: {flags:?}")
             };
-            house.flags.retain(|given| !given.starts_with(&format!("{flag}=")));
+            house
+                .flags
+                .retain(|given| !given.starts_with(&format!("{flag}=")));
             house.flags.push(format!("{flag}={value}"));
         }
         house
@@ -223,7 +225,11 @@ impl House {
             ("--data-dir", "data"),
         ];
         for (flag, value) in defaults {
-            if !self.flags.iter().any(|given| given.starts_with(&format!("{flag}="))) {
+            if !self
+                .flags
+                .iter()
+                .any(|given| given.starts_with(&format!("{flag}=")))
+            {
                 command.arg(format!("{flag}={value}"));
             }
         }
@@ -235,9 +241,10 @@ impl House {
     #[track_caller]
     pub fn start(&self) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let log = self
-            .path()
-            .join(format!("server-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let log = self.path().join(format!(
+            "server-{}.log",
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
         let mut child = self
             .command()
             .stdin(Stdio::null())
@@ -385,7 +392,12 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         let status = wait(&mut self.child).expect("it is dead");
-        assert_eq!(status.signal(), Some(9), "it had ended before: {}", self.log());
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "it had ended before: {}",
+            self.log()
+        );
     }
 
     /// Waits for its end. Other tasks go on meanwhile.
@@ -440,7 +452,12 @@ pub fn assert_problem(answer: &Answer) {
     );
     let body = answer.json();
     assert_eq!(body["status"], answer.status, "{}", shown());
-    assert_eq!(body["request_id"].as_str(), header("x-request-id"), "{}", shown());
+    assert_eq!(
+        body["request_id"].as_str(),
+        header("x-request-id"),
+        "{}",
+        shown()
+    );
     for name in ["type", "title", "detail", "request_id"] {
         assert!(
             body[name].as_str().is_some_and(|text| !text.is_empty()),
