@@ -15,10 +15,11 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tidewire_client::{Client, NewEvent, Retry, TailQuery};
 use tidewire_testkit::{Answer, eventually};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::support::{House, Server, assert_gapless, full};
+use crate::support::{House, Server, assert_gapless, full, lasting_address};
 
 const STREAMS: u64 = 4;
 const STATUSES: [&str; 5] = ["pending", "running", "done", "failed", "cancelled"];
@@ -68,6 +69,67 @@ async fn what_was_acknowledged_survives_kill_9() {
     for job in server.list("/v1/jobs", "jobs").await {
         assert_eq!(job["status"], "done", "{job}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_the_log_over_crashes_misses_nothing_and_sees_nothing_twice() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 100;
+    let house = House::new().with(&["--addr", &lasting_address()]);
+    let mut server = house.start();
+    let client = Client::builder(&server.url()).retry(Retry::patient());
+    let client = client.build().expect("a client");
+    let (count, mut seen) = watch::channel(0);
+    let from_the_start = TailQuery {
+        after: Some("0".to_owned()),
+        ..TailQuery::default()
+    };
+    let mut tail = client.events().tail(from_the_start);
+    let follower = tokio::spawn(async move {
+        let mut ids = Vec::new();
+        while ids.len() < WRITERS * EACH {
+            let next = tail.next().await.expect("a tail has no end");
+            ids.push(next.expect("it connects again").event.id);
+            count.send_replace(ids.len());
+        }
+        ids
+    });
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let client = client.clone();
+        writers.spawn(async move {
+            for n in 0..EACH {
+                // With a key the client sends it again when the answer is lost.
+                let event = NewEvent::new("followed").dedupe_key(format!("{writer}-{n}"));
+                client
+                    .events()
+                    .append(&event)
+                    .await
+                    .expect("it gets through at last");
+            }
+        });
+    }
+    for crash in 1..=3 {
+        let enough = crash * WRITERS * EACH / 5;
+        seen.wait_for(|seen| *seen >= enough)
+            .await
+            .expect("the follower goes on");
+        server.kill();
+        server = house.start();
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.expect("a writer does not fail");
+    }
+    let followed = follower.await.expect("the follower does not fail");
+    let mut stored: Vec<_> = server
+        .list("/v1/events", "events")
+        .await
+        .iter()
+        .map(|event| event["id"].as_str().expect("an id").to_owned())
+        .collect();
+    stored.reverse();
+    assert_eq!(followed, stored);
     server.stop().await;
 }
 

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -291,6 +291,19 @@ impl House {
         let ended = run(&mut self.command());
         assert!(!ended.stdout.contains("listening on"), "{ended:#?}");
         ended
+    }
+}
+
+/// An address for a server that is to be started again on it. Below the ports that the kernel gives
+/// out by itself: nobody takes it while the server is down, not even a client that connects.
+pub fn lasting_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.0.0.1:{}", 20_000 + offset % 10_000);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
     }
 }
 

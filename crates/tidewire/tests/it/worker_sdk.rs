@@ -12,7 +12,7 @@ use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 use tidewire_testkit::eventually;
 
-use crate::support::{House, Server, Signal, bare};
+use crate::support::{House, Server, Signal, bare, lasting_address};
 
 /// The built example. Cargo builds examples along with all of a workspace's tests; where it built
 /// this target alone, the example may be missing or old, and is built here.
@@ -132,9 +132,8 @@ fn has_status(status: &'static str) -> impl Fn(&Value) -> bool {
 
 #[tokio::test]
 async fn a_worker_in_another_process_runs_jobs_and_survives_a_restart_of_the_server() {
-    let house = House::new();
+    let house = House::new().with(&["--addr", &lasting_address()]);
     let server = house.start();
-    let house = house.with(&["--addr", &server.address.to_string()]);
     let worker = Worker::start(&server);
     let mut jobs = Vec::new();
     for n in 0..20 {
