@@ -1,43 +1,31 @@
 //! Log lines and traces.
 //!
-//! Lines go to standard error through a thread of their own, so that a slow reader of the log never
-//! slows a request; past a bound they are dropped, and how many is said at the end. Spans leave for
-//! an OpenTelemetry collector when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//! Lines go to standard error through [`lines`]. Spans leave for an OpenTelemetry collector when
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+
+mod lines;
 
 use std::io::IsTerminal as _;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat};
 
-/// Lines that may wait for a slow reader: a few MiB.
-const LINES_WAITING: usize = 16_384;
-
-/// Lines that come together are written together; the writer flushes when none waits.
-const LINE_BUFFER: usize = 64 << 10;
-
 /// Ends logging when it is dropped: writes what waits, sends the last spans.
 pub struct Logging {
     provider: Option<SdkTracerProvider>,
-    dropped: ErrorCounter,
-    _writer: WorkerGuard,
+    _lines: lines::Guard,
 }
 
 impl Logging {
     /// Starts logging for the process. Comes before any runtime: the exporter has its own threads.
     pub fn start(log: &Log) -> Result<Self, String> {
-        let (writer, guard) = NonBlockingBuilder::default()
-            .buffered_lines_limit(LINES_WAITING)
-            .finish(std::io::BufWriter::with_capacity(
-                LINE_BUFFER,
-                std::io::stderr(),
-            ));
-        let dropped = writer.error_counter();
+        let (writer, guard) = lines::start(std::io::stderr())
+            .map_err(|error| format!("logging cannot start: {error}"))?;
         let lines = tracing_subscriber::fmt::layer().with_writer(writer);
         let lines: Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> = match log.format {
             LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -63,8 +51,7 @@ impl Logging {
             .map_err(|error| format!("logging cannot start: {error}"))?;
         Ok(Logging {
             provider,
-            dropped,
-            _writer: guard,
+            _lines: guard,
         })
     }
 }
@@ -75,10 +62,6 @@ impl Drop for Logging {
             && let Err(error) = provider.shutdown()
         {
             tracing::warn!(%error, "the last spans were not sent");
-        }
-        let dropped = self.dropped.dropped_lines();
-        if dropped > 0 {
-            tracing::warn!(dropped, "log lines were dropped: their reader was too slow");
         }
     }
 }
