@@ -7,6 +7,7 @@
 
 mod board;
 mod error;
+mod http;
 mod keeper;
 mod lanes;
 mod metrics;
@@ -20,6 +21,7 @@ mod worker;
 
 pub use board::Filter;
 pub use error::Error;
+pub use http::routes;
 pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;
 pub use model::{

@@ -1,6 +1,7 @@
 //! Jobs on a real store. Time stands still unless a test moves it.
 
 mod claims;
+mod http;
 mod life;
 mod model;
 mod retention;

@@ -81,7 +81,7 @@ impl Store {
         let gone: Vec<_> = ids.iter().map(|id| (tenant, id)).collect();
         let gone = json(&gone)?;
         for sql in &self.sweep.delete {
-            tx.execute(sql, vec![gone.clone()]).await?;
+            tx.push(sql, vec![gone.clone()]).await?;
         }
         Ok(())
     }
