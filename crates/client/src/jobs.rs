@@ -31,7 +31,7 @@ pub struct ClaimRequest {
     /// Only these types; empty: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
-    /// Only these queues; empty: the default one.
+    /// Only these queues; empty: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

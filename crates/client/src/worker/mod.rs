@@ -90,7 +90,7 @@ impl Builder {
         self
     }
 
-    /// Works on this queue, and on those named before (default: the queue `default`).
+    /// Works on this queue, and on those named before (default: all queues).
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queues.push(queue.into());
         self
