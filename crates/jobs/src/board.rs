@@ -338,7 +338,7 @@ impl State {
             if due.is_empty() {
                 return found.len() < most;
             }
-            due.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+            due.sort_by_key(|lane| (lane.0, lane.1));
             let due = due
                 .into_iter()
                 .map(|(_, _, place, generation)| (place.clone(), generation));
@@ -513,7 +513,7 @@ mod tests {
         for tenant in ["a", "b", "c"] {
             board.hint(&lane(tenant, "q", 0), at(1), 1, at(100));
         }
-        let mut first = || picked(&board, &Filter::default(), 1)[0].0.clone();
+        let first = || picked(&board, &Filter::default(), 1)[0].0.clone();
         let turns = [first(), first(), first(), first()];
         assert_eq!(turns, ["a", "b", "c", "a"]);
         let pick = board.pick(&Filter::default(), at(100), 10);

@@ -507,14 +507,12 @@ fn deal(
     now: Time,
     answers: &mut [Vec<ClaimedJob>],
 ) {
-    let mut turn = 0;
-    for job in jobs {
+    for (turn, job) in jobs.into_iter().enumerate() {
         let hand = (0..places.len())
             .map(|step| places[(turn + step) % places.len()])
             .find(|place| answers[*place].len() < claims[*place].limit as usize);
         // The answer was limited to what all claims together asked for.
         let Some(place) = hand else { break };
-        turn += 1;
         let claim = &claims[place];
         answers[place].push(ClaimedJob {
             job: Job {
