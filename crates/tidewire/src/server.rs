@@ -148,8 +148,14 @@ impl House {
 
     /// Every capability's routes.
     fn routes(&self, app: App) -> App {
+        let request_keys = self.access.request_keys().clone();
         app.routes(tidewire_access::routes(self.access.clone()))
             .routes(tidewire_events::routes(self.events.clone()))
+            .routes(tidewire_jobs::routes(
+                self.jobs.clone(),
+                request_keys,
+                self.events.clone(),
+            ))
     }
 
     /// What runs in the background, in the order of starting. HTTP is last: it is the first to stop.
