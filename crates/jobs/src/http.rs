@@ -4,11 +4,10 @@ mod analytics;
 mod protocol;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -124,7 +123,7 @@ fn status_of(enqueued: &Enqueued) -> StatusCode {
 ///
 /// Answered once the commit is durable. `idempotency_key` says that there is to be one such job;
 /// the header `Idempotency-Key` says that this is the same request as before, and gives its answer
-/// again for 24 hours.
+/// again for 24 hours, marked by the header `Idempotent-Replayed`.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs", operation_id = "enqueueJob",
     params(("Idempotency-Key" = Option<String>, Header, description = "1–255 visible ASCII characters")),
@@ -170,19 +169,11 @@ async fn enqueue(
             })
         })
         .await?;
-    Ok(answer(answered.answer))
+    Ok(answered.into_response())
 }
 
 fn nothing_enqueued() -> Error {
     tidewire_db::Error::Broken("one job was enqueued and none came back".to_owned()).into()
-}
-
-fn answer(answer: Answer) -> Response {
-    let mut response = Response::new(Body::from(answer.json));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let kind = HeaderValue::from_static(JSON);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -276,6 +276,8 @@ async fn one_idempotency_key_in_the_header_is_one_request() {
     let again = send(json!({"type": "t"})).await.expect(201);
     assert_eq!(first.text, again.text);
     assert_eq!(again.headers["content-type"], "application/json");
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
     send(json!({"type": "other"})).await.expect(422);
     let list = house.app.get("/v1/jobs").await.expect(200).json();
     assert_eq!(list["jobs"].as_array().unwrap().len(), 1);
