@@ -16,10 +16,11 @@ use std::{
 };
 
 use axum::{
+    body::{Body, HttpBody as _},
     extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pin_project_lite::pin_project;
 use tidewire_core::{Clock, Kind, Problem};
 use tower::{Layer, Service};
@@ -98,6 +99,7 @@ where
             method: request.method().clone(),
             uri: logged.then(|| request.uri().clone()),
             id: id.clone(),
+            heavy: request.version() < Version::HTTP_2 && is_heavy(request.body()),
         };
         let mut running = Running {
             inner: None,
@@ -185,6 +187,21 @@ struct Exchange {
     /// Kept only where the access log is written.
     uri: Option<Uri>,
     id: RequestId,
+    /// Its body may not have been read when the answer is there.
+    heavy: bool,
+}
+
+/// Larger bodies are not here yet when a handler begins; hyper reads about so much at a time.
+const LIGHT: u64 = 8192;
+
+fn is_heavy(body: &Body) -> bool {
+    let size = body.size_hint().upper();
+    size.is_none_or(|most| most > LIGHT)
+}
+
+/// Answers that need no body to be given.
+fn is_early(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 404 | 405 | 413 | 415)
 }
 
 impl Exchange {
@@ -197,6 +214,7 @@ impl Exchange {
             }
             problem::render(response, &problem, self.id.as_str());
         }
+        let status = response.status();
         let headers = response.headers_mut();
         if headers
             .get(header::CONTENT_TYPE)
@@ -209,7 +227,12 @@ impl Exchange {
             headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
         headers.insert(X_REQUEST_ID, self.id.header());
-        self.record(response.status().as_u16());
+        if self.heavy && is_early(status) {
+            // The connection ends, as what is left of the body is not read; said aloud, or the
+            // client would send its next request into the void.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.record(status.as_u16());
     }
 
     fn record(&self, status: u16) {

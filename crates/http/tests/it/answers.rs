@@ -51,6 +51,34 @@ async fn a_sane_request_id_is_kept_and_others_are_replaced() {
     assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
 }
 
+/// What is left of a large body is not read, so the connection cannot serve another request.
+#[tokio::test]
+async fn an_answer_before_a_large_body_ends_its_connection() {
+    let service = service();
+    let ask = |uri, size| {
+        let request = request(Method::POST, uri).header("content-type", "application/json");
+        send(
+            &service,
+            request.body(Body::from(vec![b'x'; size])).unwrap(),
+        )
+    };
+    for (uri, size, closes) in [
+        ("/nowhere", 100_000, true),
+        ("/nowhere", 10, false),
+        ("/v1/events", (8 << 20) + 1, true),
+        // Read to its end, and refused for what it says.
+        ("/v1/events", 100_000, false),
+    ] {
+        let answer = ask(uri, size).await;
+        let connection = answer.headers.get("connection");
+        assert_eq!(
+            connection.is_some_and(|value| value == "close"),
+            closes,
+            "{uri} {size}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn problems_have_their_headers_and_hide_what_is_internal() {
     let service = service();
