@@ -33,7 +33,7 @@ fn no_request_breaks_a_route_or_is_half_taken() {
     assert!(operations.len() > 10, "the description has routes");
     for operation in &operations {
         let mut runner = TestRunner::new(Config {
-            cases: if full() { 400 } else { 30 },
+            cases: if full() { 600 } else { 60 },
             failure_persistence: None,
             ..Config::default()
         });
