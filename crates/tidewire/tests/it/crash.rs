@@ -165,7 +165,7 @@ impl Notes {
 
     fn event(&self) -> (u64, Value) {
         let marker = self.next.fetch_add(1, Ordering::Relaxed);
-        let keyed = marker % 3 != 0;
+        let keyed = !marker.is_multiple_of(3);
         let mut body = json!({
             "type": "crash.event",
             "stream": format!("stream-{}", marker % STREAMS),
@@ -180,8 +180,12 @@ impl Notes {
 
     fn job(&self) -> (u64, Value) {
         let marker = self.next.fetch_add(1, Ordering::Relaxed);
-        let keyed = marker % 3 != 0;
-        let kind = if marker % 2 == 0 { "echo" } else { BY_HAND };
+        let keyed = !marker.is_multiple_of(3);
+        let kind = if marker.is_multiple_of(2) {
+            "echo"
+        } else {
+            BY_HAND
+        };
         // Each crash may cost a running job an attempt.
         let mut body = json!({"type": kind, "payload": {"marker": marker}, "max_attempts": 100});
         if keyed {

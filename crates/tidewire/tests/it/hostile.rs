@@ -4,7 +4,7 @@
 
 mod make;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 
 use make::{Hostile, Operation};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -31,6 +31,7 @@ fn no_request_breaks_a_route_or_is_half_taken() {
     let document = runtime.block_on(description(&server));
     let operations = make::operations(&document);
     assert!(operations.len() > 10, "the description has routes");
+    let before = RefCell::new(runtime.block_on(heads(&server)));
     for operation in &operations {
         let mut runner = TestRunner::new(Config {
             cases: if full() { 600 } else { 60 },
@@ -40,7 +41,7 @@ fn no_request_breaks_a_route_or_is_half_taken() {
         let strategy = make::hostile(operation, &document, &known);
         let tried = runner.run(&strategy, |hostile| {
             runtime
-                .block_on(throw(&server, operation, &hostile))
+                .block_on(throw(&server, operation, &hostile, &before))
                 .map_err(TestCaseError::fail)
         });
         if let Err(error) = tried {
@@ -53,8 +54,12 @@ fn no_request_breaks_a_route_or_is_half_taken() {
 }
 
 /// Sends one request; what is wrong with its answer or its effect.
-async fn throw(server: &Server, operation: &Operation, hostile: &Hostile) -> Result<(), String> {
-    let before = heads(server).await;
+async fn throw(
+    server: &Server,
+    operation: &Operation,
+    hostile: &Hostile,
+    before: &RefCell<Value>,
+) -> Result<(), String> {
     let mut request = server.request(operation.method.clone(), &hostile.target);
     for (name, value) in &hostile.headers {
         request = request.header(name, value);
@@ -70,9 +75,10 @@ async fn throw(server: &Server, operation: &Operation, hostile: &Hostile) -> Res
     if !operation.answers.contains(&answer.status) {
         return Err(format!("undeclared: {}", shown()));
     }
+    let after = heads(server).await;
+    let before = before.replace(after.clone());
     if answer.status >= 400 {
         problem(&answer)?;
-        let after = heads(server).await;
         if before != after {
             return Err(format!("{}, and stored {before} -> {after}", shown()));
         }

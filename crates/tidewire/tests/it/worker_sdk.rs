@@ -22,7 +22,7 @@ fn example() -> &'static Path {
         let binary = Path::new(env!("CARGO_BIN_EXE_tidewire"));
         let example = binary.with_file_name("examples").join("worker");
         if !is_fresh(&example) {
-            println!("building the example worker");
+            eprintln!("building the example worker");
             let mut cargo = Command::new(env!("CARGO"));
             cargo.args([
                 "build",
