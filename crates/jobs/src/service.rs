@@ -457,6 +457,7 @@ impl Jobs {
             token,
             says,
             wants_job: true,
+            claimed: None,
         };
         let job = self.report(report).await?;
         job.map(|job| *job)

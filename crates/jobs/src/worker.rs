@@ -289,6 +289,7 @@ impl Core {
                 token: holding.token.clone(),
                 says: says.clone(),
                 wants_job: false,
+                claimed: Some(Arc::clone(&holding.claimed)),
             };
             match self.jobs.report(report).await {
                 Ok(_) => return,
@@ -331,6 +332,7 @@ impl Core {
                     token: holding.token.clone(),
                     says: Says::Extend(lease),
                     wants_job: false,
+                claimed: Some(Arc::clone(&holding.claimed)),
                 };
                 match self.jobs.report(report).await {
                     Ok(_) => {}

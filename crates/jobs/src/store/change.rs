@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub(super) struct Statements {
+    held: Sql,
     states: Sql,
     jobs: Sql,
     expired: Sql,
@@ -34,6 +35,22 @@ impl Statements {
         let ids = dialect.json_rows(
             "r",
             &[Column::Int("n"), Column::Text("tenant"), Column::Text("id")],
+        );
+        let tokens = dialect.json_rows(
+            "r",
+            &[
+                Column::Text("tenant"),
+                Column::Text("id"),
+                Column::Text("token"),
+            ],
+        );
+        let held = format!(
+            "SELECT count(*) FROM {} CROSS JOIN jobs j WHERE j.tenant = {} AND j.id = {}
+             AND j.status = 'running' AND j.lease_token = {}",
+            tokens.from,
+            tokens.col("tenant"),
+            tokens.col("id"),
+            tokens.col("token")
         );
         let states = format!(
             "SELECT {}, {STATE} FROM {} CROSS JOIN jobs j WHERE j.tenant = {} AND j.id = {}",
@@ -69,6 +86,7 @@ impl Statements {
             attempts.columns, attempts.from
         );
         Statements {
+            held: dialect.sql(&held),
             states: dialect.sql(&states),
             jobs: dialect.sql(&jobs),
             expired: dialect.sql(&expired),
@@ -210,6 +228,12 @@ fn update(dialect: &Dialect) -> Sql {
 }
 
 impl Store {
+    /// How many of these (tenant, id, token) run under their token.
+    pub(crate) async fn held(&self, tx: &mut Tx, held: &[(&str, &str, &str)]) -> Result<u64> {
+        let row = tx.row(&self.change.held, vec![json(&held)?]).await?;
+        row.map_or(Ok(0), |row| row.count(0))
+    }
+
     /// The states of these jobs, each in its place; `None` for one that is unknown.
     pub(crate) async fn states(
         &self,

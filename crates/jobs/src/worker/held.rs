@@ -8,13 +8,15 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::ClaimedJob;
+use crate::{board::LaneKey, model::ClaimedJob, state::State};
 
 /// A job in this worker's hands.
 pub(super) struct Holding {
     pub tenant: Arc<str>,
     pub id: Arc<str>,
     pub token: String,
+    /// The job as it was claimed.
+    pub claimed: Arc<State>,
     /// Fired when the job is not this worker's any more.
     pub lost: CancellationToken,
     since: Instant,
@@ -28,10 +30,12 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn add(&self, claimed: &ClaimedJob) -> Arc<Holding> {
+        let state = Arc::new(state(claimed));
         let holding = Arc::new(Holding {
-            tenant: Arc::clone(&claimed.job.tenant),
-            id: claimed.job.id.as_str().into(),
+            tenant: Arc::clone(&state.lane.tenant),
+            id: Arc::clone(&state.id),
             token: claimed.lease_token.clone(),
+            claimed: state,
             lost: CancellationToken::new(),
             since: Instant::now(),
         });
@@ -74,5 +78,33 @@ impl Held {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Holding>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn state(claimed: &ClaimedJob) -> State {
+    let job = &claimed.job;
+    State {
+        id: job.id.as_str().into(),
+        lane: LaneKey::new(
+            Arc::clone(&job.tenant),
+            job.queue.as_str(),
+            job.kind.as_str(),
+            job.priority,
+        ),
+        status: job.status,
+        run_at: job.run_at,
+        attempts: job.attempts,
+        max_attempts: job.max_attempts,
+        // Not in the claim, and of use to failures only.
+        budget: job.max_attempts,
+        timeout: job
+            .timeout_seconds
+            .map(|seconds| Duration::from_secs(seconds.into())),
+        token: Some(claimed.lease_token.clone()),
+        locked_at: job.locked_at,
+        locked_by: job.locked_by.clone(),
+        started_at: job.started_at,
+        finished_at: job.finished_at,
+        last_error: job.last_error.clone(),
     }
 }

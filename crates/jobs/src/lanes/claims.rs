@@ -1,0 +1,389 @@
+//! Handing out what is due.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidewire_core::{Time, ids};
+use tidewire_db::{Batch, Lane, Result, Tx};
+
+use super::{Report, Reports, Room, Says};
+use crate::{
+    board::{Board, Candidate, Filter, LaneKey},
+    metrics,
+    model::{ClaimedJob, Job, Status},
+    settings::JobSettings,
+    store::{Claimable, Store, Taken},
+};
+
+/// A worker that asks for jobs.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub filter: Arc<Filter>,
+    pub worker: Arc<str>,
+    pub limit: u32,
+    pub lease: Duration,
+}
+
+/// Jobs that were claimed. Until they are taken, dropping them gives them back: that happens when
+/// the one who asked has gone away before the answer was there.
+#[derive(Default)]
+pub(crate) struct Claimed {
+    jobs: Vec<ClaimedJob>,
+    back: Option<Lane<Reports>>,
+}
+
+impl Claimed {
+    pub(crate) fn take(mut self) -> Vec<ClaimedJob> {
+        std::mem::take(&mut self.jobs)
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        let (Some(lane), Ok(runtime)) = (&self.back, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        for job in jobs {
+            let lane = lane.clone();
+            // If this fails too, the lease runs out.
+            runtime.spawn(async move {
+                let id = job.job.id.clone();
+                if let Err(error) = lane.submit(release(job)).await {
+                    tracing::debug!(%error, job_id = id, "an unwanted job was not given back");
+                }
+            });
+        }
+    }
+}
+
+pub(crate) fn release(job: ClaimedJob) -> Report {
+    Report {
+        tenant: job.job.tenant,
+        id: job.job.id.into(),
+        token: job.lease_token,
+        says: Says::Release,
+        wants_job: false,
+        claimed: None,
+    }
+}
+
+pub(crate) struct Claims {
+    pub room: Room,
+    pub reports: Lane<Reports>,
+}
+
+impl Batch for Claims {
+    type In = Claim;
+    type Out = Claimed;
+
+    const NAME: &'static str = "job_claims";
+    const RANK: u8 = 30;
+    const ROUND: usize = 256;
+
+    /// Claims of one job each come in crowds, and most of them find nothing.
+    fn weight(&self, claim: &Claim) -> usize {
+        1 + claim.limit as usize / 16
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, claims: &'a [Claim]) -> Result<Vec<Claimed>> {
+        let now = self.room.clock.now();
+        let mut groups: Vec<(&Arc<Filter>, Vec<usize>)> = Vec::new();
+        for (place, claim) in claims.iter().enumerate() {
+            match groups
+                .iter_mut()
+                .find(|(filter, _)| **filter == claim.filter)
+            {
+                Some((_, places)) => places.push(place),
+                None => groups.push((&claim.filter, vec![place])),
+            }
+        }
+        let mut limits = Limits::new(&self.room.settings.borrow());
+        let mut answers: Vec<Vec<ClaimedJob>> = claims.iter().map(|_| Vec::new()).collect();
+        for (filter, places) in groups {
+            let wanted: Vec<_> = places.iter().map(|place| &claims[*place]).collect();
+            let limit = wanted.iter().map(|claim| claim.limit).sum();
+            let jobs = self.select(tx, filter, limit, now, &mut limits).await?;
+            deal(jobs, &places, claims, now, &mut answers);
+        }
+        let taken: Vec<_> = claims
+            .iter()
+            .zip(&answers)
+            .flat_map(|(claim, jobs)| {
+                jobs.iter().map(|job| Taken {
+                    tenant: &job.job.tenant,
+                    queue: &job.job.queue,
+                    id: &job.job.id,
+                    worker: &claim.worker,
+                    token: &job.lease_token,
+                    expires_at: job.lease_expires_at,
+                })
+            })
+            .collect();
+        if !taken.is_empty() {
+            self.room.store.lease(tx, &taken, now).await?;
+        }
+        let waits: Vec<_> = answers
+            .iter()
+            .flatten()
+            .map(|job| now.since(job.job.run_at))
+            .collect();
+        tx.on_commit(move || metrics::claimed(&waits));
+        let hand_over = |jobs| Claimed {
+            jobs,
+            back: Some(self.reports.clone()),
+        };
+        Ok(answers.into_iter().map(hand_over).collect())
+    }
+}
+
+impl Claims {
+    /// Takes up to `limit` jobs that `filter` takes out of the queue.
+    async fn select(
+        &self,
+        tx: &mut Tx,
+        filter: &Filter,
+        limit: u32,
+        now: Time,
+        limits: &mut Limits,
+    ) -> Result<Vec<Job>> {
+        let Room { store, board, .. } = &self.room;
+        let pick = board.pick(filter, now, limit);
+        limits.count_running(store, tx, &pick.lanes).await?;
+        let (open, full): (Vec<_>, Vec<_>) = pick
+            .lanes
+            .into_iter()
+            .partition(|candidate| limits.has_room(&candidate.lane));
+        let mut settled = Settled {
+            full: full.into_iter().map(|candidate| candidate.lane).collect(),
+            next: Vec::new(),
+        };
+        let mut jobs = Vec::new();
+        if !open.is_empty() {
+            let lanes: Vec<_> = open.iter().map(|candidate| &candidate.lane).collect();
+            let due = store.due(tx, &lanes, pick.share, limit, now).await?;
+            let read = Read::of(&due, open.len(), pick.share, limit);
+            jobs = choose(due, &open, &read, limits);
+            if !jobs.is_empty() {
+                store.unqueue(tx, jobs.iter()).await?;
+            }
+            let filled = lanes.into_iter().filter(|lane| !limits.has_room(lane));
+            settled.full.extend(filled.cloned());
+            settled.next = self.settle(tx, open, &read).await?;
+        }
+        let board = Arc::clone(board);
+        tx.on_commit(move || settled.tell(&board));
+        Ok(jobs)
+    }
+
+    /// When each lane that was read is due again.
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        lanes: Vec<Candidate>,
+        read: &Read,
+    ) -> Result<Vec<(Candidate, Option<Time>)>> {
+        let empty: Vec<usize> = (0..lanes.len())
+            .filter(|lane| read.is_exhausted(*lane))
+            .collect();
+        let mut next = HashMap::new();
+        if !empty.is_empty() {
+            let asked: Vec<_> = empty.iter().map(|lane| &lanes[*lane].lane).collect();
+            next = self.room.store.next_due(tx, &asked).await?;
+        }
+        let next: HashMap<usize, Option<Time>> = empty
+            .iter()
+            .enumerate()
+            .map(|(place, lane)| (*lane, next.get(&place).copied().flatten()))
+            .collect();
+        Ok(lanes
+            .into_iter()
+            .enumerate()
+            .filter_map(|(lane, candidate)| match next.get(&lane) {
+                Some(due) => Some((candidate, *due)),
+                // Not exhausted: what is left is not due before the last one that was read.
+                None => Some((candidate, Some(read.last[lane]?))),
+            })
+            .collect())
+    }
+}
+
+/// What a look at several lanes has shown.
+struct Read {
+    rows: Vec<u32>,
+    last: Vec<Option<Time>>,
+    share: u32,
+    /// The first lane that was not read to its end, because the answer was full.
+    cut: usize,
+}
+
+impl Read {
+    fn of(due: &[Claimable], lanes: usize, share: u32, limit: u32) -> Self {
+        let mut read = Read {
+            rows: vec![0; lanes],
+            last: vec![None; lanes],
+            share,
+            cut: lanes,
+        };
+        for found in due {
+            read.rows[found.lane] += 1;
+            read.last[found.lane] = Some(found.job.run_at);
+        }
+        if due.len() >= limit as usize {
+            read.cut = due.last().map_or(lanes, |found| found.lane);
+        }
+        read
+    }
+
+    /// Nothing that is due was left in the lane.
+    fn is_exhausted(&self, lane: usize) -> bool {
+        lane < self.cut && self.rows[lane] < self.share
+    }
+}
+
+/// Of what is due, what may be taken: no lane is served before a more urgent one of its tenant
+/// that had more than its share, and no queue beyond its limit.
+fn choose(due: Vec<Claimable>, lanes: &[Candidate], read: &Read, limits: &mut Limits) -> Vec<Job> {
+    let mut urgent: HashMap<&Arc<str>, i32> = HashMap::new();
+    for (place, candidate) in lanes.iter().enumerate() {
+        if !read.is_exhausted(place) && read.rows[place] > 0 {
+            let lane = &candidate.lane;
+            let least = urgent.entry(&lane.tenant).or_insert(lane.priority);
+            *least = lane.priority.min(*least);
+        }
+    }
+    due.into_iter()
+        .filter(|found| {
+            let lane = &lanes[found.lane].lane;
+            urgent
+                .get(&lane.tenant)
+                .is_none_or(|least| lane.priority <= *least)
+                && limits.take(lane)
+        })
+        .map(|found| found.job)
+        .collect()
+}
+
+/// Deals jobs out like cards to the claims of one group.
+fn deal(
+    jobs: Vec<Job>,
+    places: &[usize],
+    claims: &[Claim],
+    now: Time,
+    answers: &mut [Vec<ClaimedJob>],
+) {
+    for (turn, job) in jobs.into_iter().enumerate() {
+        let hand = (0..places.len())
+            .map(|step| places[(turn + step) % places.len()])
+            .find(|place| answers[*place].len() < claims[*place].limit as usize);
+        // The answer was limited to what all claims together asked for.
+        let Some(place) = hand else { break };
+        let claim = &claims[place];
+        answers[place].push(ClaimedJob {
+            job: Job {
+                status: Status::Running,
+                attempts: job.attempts + 1,
+                locked_at: Some(now),
+                locked_by: Some(claim.worker.to_string()),
+                started_at: Some(now),
+                updated_at: now,
+                ..job
+            },
+            lease_token: ids::new_secret(""),
+            lease_expires_at: now.plus(claim.lease),
+        });
+    }
+}
+
+/// How many more jobs of limited queues may run.
+struct Limits {
+    limits: HashMap<Arc<str>, u32>,
+    room: HashMap<(Arc<str>, Arc<str>), u64>,
+}
+
+impl Limits {
+    fn new(settings: &JobSettings) -> Self {
+        let limits = settings.queue_limits.iter();
+        Limits {
+            limits: limits
+                .map(|(queue, limit)| (queue.as_str().into(), *limit))
+                .collect(),
+            room: HashMap::new(),
+        }
+    }
+
+    async fn count_running(
+        &mut self,
+        store: &Store,
+        tx: &mut Tx,
+        lanes: &[Candidate],
+    ) -> Result<()> {
+        let asked: BTreeSet<_> = lanes
+            .iter()
+            .map(|candidate| {
+                (
+                    Arc::clone(&candidate.lane.tenant),
+                    Arc::clone(&candidate.lane.queue),
+                )
+            })
+            .filter(|pair| self.limits.contains_key(&pair.1) && !self.room.contains_key(pair))
+            .collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<_> = asked.into_iter().collect();
+        let running = store.running(tx, &asked).await?;
+        for (pair, running) in asked.into_iter().zip(running) {
+            let limit = self.limits.get(&pair.1).copied().unwrap_or(u32::MAX);
+            self.room
+                .insert(pair, u64::from(limit).saturating_sub(running));
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, lane: &LaneKey) -> bool {
+        self.limits.is_empty() || self.left(lane).is_none_or(|left| *left > 0)
+    }
+
+    fn take(&mut self, lane: &LaneKey) -> bool {
+        if self.limits.is_empty() {
+            return true;
+        }
+        match self
+            .room
+            .get_mut(&(Arc::clone(&lane.tenant), Arc::clone(&lane.queue)))
+        {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    fn left(&self, lane: &LaneKey) -> Option<&u64> {
+        self.room
+            .get(&(Arc::clone(&lane.tenant), Arc::clone(&lane.queue)))
+    }
+}
+
+/// What a claim learned about the lanes, for the board.
+struct Settled {
+    full: HashSet<LaneKey>,
+    next: Vec<(Candidate, Option<Time>)>,
+}
+
+impl Settled {
+    fn tell(&self, board: &Board) {
+        for lane in &self.full {
+            board.fill(&lane.tenant, &lane.queue);
+        }
+        for (candidate, next) in &self.next {
+            board.settle(candidate, *next);
+        }
+    }
+}

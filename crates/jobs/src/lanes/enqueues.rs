@@ -1,0 +1,67 @@
+//! Taking in new jobs.
+
+use std::sync::Arc;
+
+use tidewire_db::{Batch, Result, Tx};
+
+use super::{Hints, Room};
+use crate::{
+    board::LaneKey,
+    metrics,
+    model::{Enqueued, NewJob},
+};
+
+/// One job to be enqueued. It has been checked.
+#[derive(Debug)]
+pub(crate) struct New {
+    pub tenant: Arc<str>,
+    pub job: NewJob,
+}
+
+pub(crate) struct Enqueues(pub Room);
+
+impl Batch for Enqueues {
+    type In = New;
+    type Out = Enqueued;
+
+    const NAME: &'static str = "job_enqueues";
+    const RANK: u8 = 40;
+    const ROUND: usize = 1000;
+
+    fn weight(&self, new: &New) -> usize {
+        1 + new.job.payload.get().len() / 8192
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, new: &'a [New]) -> Result<Vec<Enqueued>> {
+        let jobs: Vec<_> = new.iter().map(|new| (&new.tenant, &new.job)).collect();
+        enqueue(&self.0, tx, &jobs).await
+    }
+}
+
+/// Stores new jobs and, once they are durable, tells the board.
+pub(crate) async fn enqueue(
+    room: &Room,
+    tx: &mut Tx,
+    jobs: &[(&Arc<str>, &NewJob)],
+) -> Result<Vec<Enqueued>> {
+    let answers = room.store.enqueue(tx, jobs).await?;
+    let mut hints = Hints::default();
+    let mut created = 0;
+    for answer in answers.iter().filter(|answer| answer.created) {
+        let job = &answer.job;
+        let lane = LaneKey::new(
+            Arc::clone(&job.tenant),
+            job.queue.as_str(),
+            job.kind.as_str(),
+            job.priority,
+        );
+        hints.add(&lane, job.run_at);
+        created += 1;
+    }
+    let (board, now) = (Arc::clone(&room.board), room.clock.now());
+    tx.on_commit(move || {
+        metrics::enqueued(created);
+        hints.tell(&board, now);
+    });
+    Ok(answers)
+}

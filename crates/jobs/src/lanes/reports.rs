@@ -1,0 +1,204 @@
+//! What workers say of the jobs that they hold.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde_json::value::RawValue;
+use tidewire_core::clock;
+use tidewire_db::{Batch, Result, Tx};
+
+use super::{Room, write};
+use crate::{
+    model::Job,
+    state::{Change, Failed, Lost, State},
+};
+
+/// What a worker says of a job that it holds.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    pub token: String,
+    pub says: Says,
+    /// Whether the answer should carry the job as it is afterwards.
+    pub wants_job: bool,
+    /// The job as the worker claimed it. While the token holds it is so still, and need not be read
+    /// again.
+    pub claimed: Option<Arc<State>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    Complete(Option<Box<RawValue>>),
+    Fail {
+        error: String,
+        retry_in: Option<Duration>,
+        permanent: bool,
+    },
+    Release,
+    Extend(Duration),
+}
+
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Unknown,
+    Lost(Lost),
+}
+
+/// The job, if it was wanted.
+pub(crate) type Reported = Result<Option<Box<Job>>, Refused>;
+
+pub(crate) struct Reports(pub Room);
+
+impl Batch for Reports {
+    type In = Report;
+    type Out = Reported;
+
+    const NAME: &'static str = "job_reports";
+    const RANK: u8 = 20;
+    const ROUND: usize = 1000;
+
+    fn weight(&self, report: &Report) -> usize {
+        match &report.says {
+            Says::Complete(Some(output)) => 1 + output.get().len() / 8192,
+            _ => 1,
+        }
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, reports: &'a [Report]) -> Result<Vec<Reported>> {
+        let room = &self.0;
+        let now = room.clock.now();
+        let found = self.states(tx, reports).await?;
+        let backoff = room.settings.borrow().backoff;
+        let mut changes = Changes::default();
+        let mut answers = Vec::with_capacity(reports.len());
+        for (report, found) in reports.iter().zip(found) {
+            answers.push(match found {
+                None => Err(Refused::Unknown),
+                Some(state) => changes.step(&state, |state| {
+                    state.check_held(&report.token)?;
+                    Ok(match &report.says {
+                        Says::Complete(output) => state.complete(output.clone(), now),
+                        Says::Fail {
+                            error,
+                            retry_in,
+                            permanent,
+                        } => {
+                            let failed = Failed {
+                                error,
+                                retry_in: *retry_in,
+                                permanent: *permanent,
+                                backoff,
+                                jitter: clock::random_fraction(),
+                            };
+                            state.fail(&failed, now)
+                        }
+                        Says::Release => state.release(),
+                        Says::Extend(lease) => state.extend(*lease, now)?,
+                    })
+                }),
+            });
+        }
+        let changes = changes.into_vec();
+        write(room, tx, changes, now).await?;
+        self.jobs(tx, reports, answers).await
+    }
+}
+
+impl Reports {
+    /// The jobs as they are now. Those that workers of this process hold, the many, are only asked
+    /// whether they are held still.
+    async fn states(&self, tx: &mut Tx, reports: &[Report]) -> Result<Vec<Option<Arc<State>>>> {
+        let store = &self.0.store;
+        let known = |report: &Report| match report.says {
+            // How many attempts a job had at first is not in the claim.
+            Says::Fail { .. } => None,
+            _ => report.claimed.clone(),
+        };
+        let mut states: Vec<_> = reports.iter().map(known).collect();
+        let held: Vec<_> = reports
+            .iter()
+            .zip(&states)
+            .filter(|(_, known)| known.is_some())
+            .map(|(report, _)| (&*report.tenant, &*report.id, report.token.as_str()))
+            .collect();
+        if !held.is_empty() && store.held(tx, &held).await? < held.len() as u64 {
+            // Some were lost: look at all.
+            states.iter_mut().for_each(|known| *known = None);
+        }
+        let unknown: Vec<_> = (0..reports.len())
+            .filter(|place| states[*place].is_none())
+            .collect();
+        if !unknown.is_empty() {
+            let key = |place: &usize| (&*reports[*place].tenant, &*reports[*place].id);
+            let keys: Vec<_> = unknown.iter().map(key).collect();
+            let found = store.states(tx, &keys).await?;
+            for (place, state) in unknown.into_iter().zip(found) {
+                states[place] = state.map(Arc::new);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Adds the jobs to the answers that want them.
+    async fn jobs(
+        &self,
+        tx: &mut Tx,
+        reports: &[Report],
+        answers: Vec<Result<(), Refused>>,
+    ) -> Result<Vec<Reported>> {
+        let wanted: Vec<_> = reports
+            .iter()
+            .zip(&answers)
+            .filter(|(report, answer)| report.wants_job && answer.is_ok())
+            .map(|(report, _)| (&*report.tenant, &*report.id))
+            .collect();
+        let mut jobs = Vec::new();
+        if !wanted.is_empty() {
+            jobs = self.0.store.jobs(tx, &wanted).await?;
+        }
+        let mut jobs = jobs.into_iter();
+        let mut out = Vec::with_capacity(reports.len());
+        for (report, answer) in reports.iter().zip(answers) {
+            out.push(match answer {
+                Ok(()) if report.wants_job => Ok(jobs.next().flatten().map(Box::new)),
+                Ok(()) => Ok(None),
+                Err(refused) => Err(refused),
+            });
+        }
+        Ok(out)
+    }
+}
+
+/// Steps of one batch, at most one for each job: a later step of a job starts where the earlier
+/// one ended.
+#[derive(Default)]
+struct Changes {
+    all: Vec<Change>,
+    places: HashMap<(Arc<str>, Arc<str>), usize>,
+}
+
+impl Changes {
+    fn step(
+        &mut self,
+        state: &State,
+        rule: impl FnOnce(&State) -> Result<Change, Lost>,
+    ) -> Result<(), Refused> {
+        let key = (Arc::clone(&state.lane.tenant), Arc::clone(&state.id));
+        match self.places.get(&key) {
+            Some(place) => {
+                let first = &self.all[*place];
+                let second = rule(&first.now).map_err(Refused::Lost)?;
+                self.all[*place] = second.after(first.clone());
+            }
+            None => {
+                self.all.push(rule(state).map_err(Refused::Lost)?);
+                self.places.insert(key, self.all.len() - 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_vec(self) -> Vec<Change> {
+        self.all
+    }
+}
