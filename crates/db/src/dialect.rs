@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::{DbBackend, QueryResult, Value};
+use sea_orm::{DbBackend, Value};
 use tidewire_core::Time;
 
 use crate::{Error, Result};
@@ -191,9 +191,10 @@ impl Dialect {
         time.to_string()
     }
 
-    pub(crate) fn read_time(&self, row: &QueryResult, column: usize) -> Result<Option<Time>> {
-        let text: Option<String> = row.try_get_by_index(column)?;
-        text.map(|text| text.parse().map_err(Error::Broken))
+    /// A time as a row holds it.
+    pub(crate) fn read_time(&self, stored: Option<String>) -> Result<Option<Time>> {
+        stored
+            .map(|text| text.parse().map_err(Error::Broken))
             .transpose()
     }
 }
