@@ -29,7 +29,7 @@ Example:
 
 #[derive(clap::Args)]
 struct Range {
-    /// The first day (UTC); 30 days ago if it is missing
+    /// The first day (UTC); 29 days before the last one if it is missing
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
     from: Option<NaiveDate>,
     /// The last day (UTC), inclusive; today if it is missing
