@@ -1,7 +1,7 @@
 //! What keeps the queue going in the background, and loses nothing by being late: the truth is in
 //! the store, and whoever runs next catches up.
 
-use std::{fmt::Display, time::Duration};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,8 +11,10 @@ use crate::{Error, Jobs, metrics};
 const EXPIRY_EVERY: Duration = Duration::from_secs(1);
 /// How often deltas are folded and gauges are written.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
-/// Counting the queue may take this share of a core; a long queue is counted less often.
+/// Counting the queue takes a hundredth of the time at most: a long queue is counted less often.
 const GAUGE_SHARE: u32 = 100;
+/// Reading all lanes takes a twentieth at most, should there be tens of thousands.
+const REBUILD_SHARE: u32 = 20;
 const SWEEP_AT_MOST: Duration = Duration::from_mins(1);
 const SWEEP_AT_LEAST: Duration = Duration::from_secs(1);
 
@@ -20,14 +22,12 @@ impl Jobs {
     /// Hands expired leases on, rebuilds the board, folds counts and writes gauges. Runs wherever
     /// jobs are claimed: with the API and with workers.
     pub async fn keep(&self, stop: CancellationToken) {
-        let expiry = every(
-            &stop,
-            || self.settings().poll_interval.min(EXPIRY_EVERY),
-            || self.hand_on(),
-        );
-        let rebuild = every(&stop, || self.settings().poll_interval, || self.rebuild());
-        let fold = every(&stop, || FOLD_EVERY, || self.fold());
-        tokio::join!(expiry, rebuild, fold, self.keep_gauges(&stop));
+        let poll = || self.settings().poll_interval;
+        let expiry = every(&stop, || poll().min(EXPIRY_EVERY), 0, || self.hand_on());
+        let rebuild = every(&stop, poll, REBUILD_SHARE, || self.rebuild());
+        let fold = every(&stop, || FOLD_EVERY, 0, || self.fold());
+        let gauges = every(&stop, || FOLD_EVERY, GAUGE_SHARE, || self.gauge());
+        tokio::join!(expiry, rebuild, fold, gauges);
     }
 
     /// Prunes finished jobs; see the `keep_…` settings.
@@ -48,7 +48,7 @@ impl Jobs {
             }
             Ok(())
         };
-        every(&stop, pause, sweep).await;
+        every(&stop, pause, 0, sweep).await;
     }
 
     async fn hand_on(&self) -> Result<(), Error> {
@@ -61,47 +61,26 @@ impl Jobs {
         }
         Ok(())
     }
-
-    async fn keep_gauges(&self, stop: &CancellationToken) {
-        loop {
-            let cost = match self.gauge().await {
-                Ok(cost) => cost,
-                Err(error) => {
-                    warn(&error);
-                    Duration::ZERO
-                }
-            };
-            let pause = FOLD_EVERY.max(cost * GAUGE_SHARE);
-            if stop
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
-                return;
-            }
-        }
-    }
 }
 
-/// Does `work` now and again after each `pause`. A failure is logged and waits for the next time.
-async fn every<F>(stop: &CancellationToken, pause: impl Fn() -> Duration, work: impl Fn() -> F)
-where
+/// Does `work` now and again after each `pause`, or after `share` times what it took, whichever is
+/// longer. A failure is logged and waits for the next time.
+async fn every<F>(
+    stop: &CancellationToken,
+    pause: impl Fn() -> Duration,
+    share: u32,
+    work: impl Fn() -> F,
+) where
     F: Future<Output = Result<(), Error>>,
 {
     loop {
+        let started = Instant::now();
         if let Err(error) = work().await {
-            warn(&error);
+            tracing::warn!(%error, "the queue's upkeep failed, it will be tried again");
         }
-        if stop
-            .run_until_cancelled(tokio::time::sleep(pause()))
-            .await
-            .is_none()
-        {
+        let pause = tokio::time::sleep(pause().max(started.elapsed() * share));
+        if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }
     }
-}
-
-fn warn(error: &impl Display) {
-    tracing::warn!(%error, "the queue's upkeep failed, it will be tried again");
 }

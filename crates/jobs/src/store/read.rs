@@ -17,7 +17,7 @@ pub(super) struct Statements {
     given_up: Sql,
     given_up_upwards: Sql,
     running: Sql,
-    next_lane: Sql,
+    lanes: Sql,
     depth: Sql,
     leases: Sql,
 }
@@ -62,17 +62,45 @@ impl Statements {
                  AND j.tenant = l.tenant AND j.id = l.id AND j.type = coalesce(?, j.type)
                  ORDER BY l.id DESC LIMIT ?",
             ),
-            next_lane: dialect.sql(
-                "SELECT tenant, queue, type, priority, run_at FROM job_queue
-                 WHERE (tenant, queue, type, priority) > (?, ?, ?, ?)
-                 ORDER BY tenant, queue, type, priority, run_at LIMIT 1",
-            ),
+            lanes: lanes(dialect),
             depth: dialect.sql(
                 "SELECT count(*), coalesce(sum(CASE WHEN run_at <= ? THEN 1 ELSE 0 END), 0), min(run_at) FROM job_queue",
             ),
             leases: dialect.sql("SELECT count(*) FROM job_leases"),
         }
     }
+}
+
+const LANE_COLUMNS: [&str; 5] = ["tenant", "queue", "type", "priority", "run_at"];
+
+/// The first entry of the queue, and from each entry the first one behind its lane.
+fn lanes(dialect: &Dialect) -> Sql {
+    let columns = LANE_COLUMNS.join(", ");
+    // The plus signs take the columns' types from them: SQLite seeks by a whole row value only if
+    // it need not convert a part of it. And it seeks to the first row that is not less, even for
+    // `>`, so the bound is one behind every entry of the lane.
+    let next = LANE_COLUMNS.map(|column| {
+        format!(
+            "(SELECT q.{column} FROM job_queue q
+              WHERE (q.tenant, q.queue, q.type, q.priority, q.run_at, q.id)
+                >= (+l.tenant, +l.queue, +l.type, +l.priority, ?, '{END}')
+              ORDER BY q.tenant, q.queue, q.type, q.priority, q.run_at, q.id LIMIT 1)"
+        )
+    });
+    dialect.sql(&format!(
+        "WITH RECURSIVE lanes (tenant, queue, type, priority, run_at) AS (
+            SELECT {columns} FROM (SELECT {columns} FROM job_queue
+                ORDER BY tenant, queue, type, priority, run_at LIMIT 1) first_lane
+            UNION ALL SELECT {} FROM lanes l WHERE l.tenant IS NOT NULL)
+         SELECT {columns} FROM lanes WHERE tenant IS NOT NULL",
+        next.join(", ")
+    ))
+}
+
+/// No job is due later.
+fn end_of_time() -> Time {
+    const YEAR_10000: i64 = 253_402_300_800_000_000;
+    Time::from_micros(YEAR_10000 - 1)
 }
 
 /// How much waits and runs.
@@ -208,26 +236,18 @@ impl Store {
         ids(&query.rows(&self.read.running, args).await?)
     }
 
-    /// Every lane and when its next job is due. One question a lane, each a seek: the entries in
-    /// between are not walked.
+    /// Every lane and when its next job is due: a few seeks a lane, the entries between are not
+    /// walked.
     pub(crate) async fn lanes(&self, query: &mut impl Query) -> Result<Vec<(LaneKey, Time)>> {
-        let mut lanes: Vec<(LaneKey, Time)> = Vec::new();
-        loop {
-            let args = match lanes.last() {
-                None => vec!["".into(), "".into(), "".into(), Arg::Int(i64::MIN)],
-                Some((lane, _)) => vec![
-                    (&lane.tenant).into(),
-                    (&lane.queue).into(),
-                    (&lane.kind).into(),
-                    i64::from(lane.priority).into(),
-                ],
-            };
-            let Some(row) = query.row(&self.read.next_lane, args).await? else {
-                return Ok(lanes);
-            };
-            let lane = LaneKey::new(row.text(0)?, row.text(1)?, row.text(2)?, priority(&row, 3)?);
-            lanes.push((lane, row.time(4)?));
-        }
+        let end = vec![Arg::Time(end_of_time()); LANE_COLUMNS.len()];
+        let rows = query.rows(&self.read.lanes, end).await?;
+        rows.iter()
+            .map(|row| {
+                let lane =
+                    LaneKey::new(row.text(0)?, row.text(1)?, row.text(2)?, priority(row, 3)?);
+                Ok((lane, row.time(4)?))
+            })
+            .collect()
     }
 
     /// Counts what waits and runs, by walking it.

@@ -226,8 +226,10 @@ async fn who_hangs_up_leaves_nothing_behind() {
         let mut claim = Box::pin(queue.jobs.claim(request.clone()));
         assert!(futures_util::poll!(claim.as_mut()).is_pending());
         drop(claim);
-        // Behind the claim, so that it has been written.
-        queue.store.db.ping_writer().await.unwrap();
+        // Behind the dropped one in its lane: when it is answered, that one has been written.
+        let (other, worker) = (Arc::new(types(["other"])), "w".into());
+        let barrier = queue.jobs.claim_now(&other, &worker, 1, MINUTE).await;
+        assert!(barrier.unwrap().take().is_empty());
         eventually("the job is back", || async {
             let job = queue.jobs.get("default", &job.id).await.unwrap().job;
             (job.status == Status::Pending && job.attempts == 0).then_some(())
