@@ -12,6 +12,12 @@ pub enum Error {
     },
     #[error("there is no event `{0}`")]
     NoSuchEvent(String),
+    /// Whoever waited there would be sent nothing and then miss what comes before it.
+    #[error(
+        "is position {pos}, and the log ends at {end}: it is another log's, or this one was restored from an older \
+         copy; start again with an event's id from this log, or with 0"
+    )]
+    BeyondEnd { pos: u64, end: u64 },
     #[error(transparent)]
     Invalid(#[from] Problem),
     #[error(transparent)]
@@ -25,6 +31,7 @@ impl From<Error> for Problem {
                 Problem::conflict(format!("{error}: read the stream again and decide anew"))
             }
             Error::NoSuchEvent(id) => Problem::not_found("event", &id),
+            Error::BeyondEnd { .. } => Problem::invalid("after", error.to_string()),
             Error::Invalid(problem) => problem,
             Error::Store(error) => error.into(),
         }

@@ -14,7 +14,7 @@ use tidewire_http::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Appended, Event, Events, Filter, MAX_BATCH, NewEvent,
+    Appended, Error, Event, Events, Filter, MAX_BATCH, NewEvent,
     cloudevents::{self, CloudEvent},
     model::EventIn,
     service::position,
@@ -249,7 +249,7 @@ struct TailQuery {
     /// Only events of this stream.
     stream: Option<String>,
     /// Start behind this event's id or frame's id; `0` is the start of the log. From now on if it
-    /// is missing. `Last-Event-ID` goes before it.
+    /// is missing. `Last-Event-ID` goes before it. What is beyond the log's end is refused.
     after: Option<String>,
 }
 
@@ -269,16 +269,23 @@ async fn tail(
     Query(query): Query<TailQuery>,
 ) -> Result<Response, ApiError> {
     principal.require(Scope::Read)?;
-    let from = match (&last, &query.after) {
-        (Some(id), _) => tail::From::After(position("Last-Event-ID", id)?),
-        (None, Some(after)) => tail::From::After(position("after", after)?),
-        (None, None) => tail::From::Now,
+    let (name, start) = match &last {
+        Some(id) => ("Last-Event-ID", Some(id)),
+        None => ("after", query.after.as_ref()),
+    };
+    let from = match start {
+        Some(start) => tail::From::After(position(name, start)?),
+        None => tail::From::Now,
     };
     let filter = Filter {
         kind: query.kind,
         stream: query.stream,
         ..Filter::default()
     };
-    let stream = events.tail(principal.tenant, filter, from).await?;
+    let stream = events.tail(principal.tenant, filter, from).await;
+    let stream = stream.map_err(|error| match error {
+        Error::BeyondEnd { .. } => Problem::invalid(name, error.to_string()),
+        error => error.into(),
+    })?;
     Ok(sse::response(stream, events.shutdown()))
 }

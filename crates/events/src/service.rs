@@ -273,7 +273,7 @@ impl Events {
         filter: Filter,
         from: tail::From,
     ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Error> {
-        Ok(tail::follow(Arc::clone(&self.inner), tenant, filter, from).await?)
+        tail::follow(Arc::clone(&self.inner), tenant, filter, from).await
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {

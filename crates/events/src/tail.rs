@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::{
-    Filter,
+    Error, Filter,
     feed::{Follower, Next, frames},
     service::Inner,
 };
@@ -38,14 +38,16 @@ pub(crate) async fn follow(
     tenant: Arc<str>,
     filter: Filter,
     from: From,
-) -> tidewire_db::Result<impl Stream<Item = Bytes> + Send + 'static> {
+) -> Result<impl Stream<Item = Bytes> + Send + 'static, Error> {
     // The feed first, the table after it: what commits in between is known to the feed.
     let follower = log.feeds.follow(&tenant);
     let head = log.store.head(&mut log.db.read(), &tenant).await?;
     follower.feed.committed(head);
+    let end = follower.feed.head();
     let pos = match from {
+        From::After(pos) if pos > end => return Err(Error::BeyondEnd { pos, end }),
         From::After(pos) => pos,
-        From::Now => follower.feed.head(),
+        From::Now => end,
     };
     let tail = Tail {
         log,

@@ -688,6 +688,24 @@ async fn a_tail_resumes_behind_what_was_seen() {
 }
 
 #[tokio::test]
+async fn a_tail_does_not_wait_beyond_the_end_of_the_log() {
+    let house = house().await;
+    house.append(json!([{"type": "a"}, {"type": "b"}])).await;
+    // As a follower would ask whose log was restored from a copy that is older than it is.
+    let ahead = house.app.get("/v1/events/tail?after=3").await.expect(400);
+    assert_eq!(ahead.json()["errors"][0]["pointer"], "after");
+    let resumed = house.app.request(reqwest::Method::GET, "/v1/events/tail");
+    let resumed = TestApp::send(resumed.header("Last-Event-ID", "3")).await;
+    assert_eq!(
+        resumed.expect(400).json()["errors"][0]["pointer"],
+        "Last-Event-ID"
+    );
+    let mut tail = Tail::open(&house, "?after=2", None).await;
+    house.append(json!({"type": "c", "payload": 2})).await;
+    assert_eq!(tail.numbers(1).await, [2]);
+}
+
+#[tokio::test]
 async fn a_tail_ends_when_the_server_stops() {
     let house = house().await;
     let tail = Tail::open(&house, "", None).await;
