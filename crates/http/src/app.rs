@@ -28,7 +28,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Config {
     pub clock: Clock,
-    /// The open mode: no keys, so only requests to a loopback host are answered.
+    /// The open mode: no keys, so only requests to a loopback host are answered, and of web pages
+    /// only those of this machine and of `cors_origins`.
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API; none by default.
     pub cors_origins: Vec<Origin>,
@@ -51,6 +52,12 @@ impl Default for Config {
 /// `scheme://host[:port]`, or `*` for every page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
+
+impl Origin {
+    pub(crate) fn covers(&self, origin: &HeaderValue) -> bool {
+        self.0 == "*" || self.0 == origin
+    }
+}
 
 impl FromStr for Origin {
     type Err = String;
@@ -155,6 +162,7 @@ impl App {
             clock: config.clock,
             spans: config.spans,
             loopback_hosts_only: config.loopback_hosts_only,
+            origins: config.cors_origins,
         };
         Ok(AppService {
             router: router.layer(Outer(Arc::new(settings))),

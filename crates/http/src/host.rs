@@ -1,14 +1,45 @@
-//! In open mode nothing but the address protects the server, and a web page can point a name of
-//! its own at 127.0.0.1 (DNS rebinding). The browser then sends that name as host, and is refused.
+//! In open mode nothing but the address protects the server, and a web page can reach it through a
+//! browser on this machine in two ways. It can point a name of its own at 127.0.0.1 (DNS
+//! rebinding): the browser then sends that name as host. Or it can send what needs no leave of CORS,
+//! such as a POST without a body: the browser then names the page's origin. Both are refused.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::extract::Request;
-use http::{header, uri::Authority};
+use http::{HeaderValue, header, uri::Authority};
 use tidewire_core::{Kind, Problem, problem::clip};
 
-/// The host that the request names must be this machine's loopback.
-pub(crate) fn check(request: &Request) -> Result<(), Problem> {
+use crate::Origin;
+
+/// The host that the request names must be this machine's loopback, and so must the page that sends
+/// it, unless `origins` allow it.
+pub(crate) fn check(request: &Request, origins: &[Origin]) -> Result<(), Problem> {
+    check_host(request)?;
+    match request.headers().get(header::ORIGIN) {
+        Some(origin) => check_origin(origin, origins),
+        None => Ok(()),
+    }
+}
+
+fn check_origin(origin: &HeaderValue, origins: &[Origin]) -> Result<(), Problem> {
+    let text = origin.to_str().unwrap_or_default();
+    let local = text
+        .split_once("://")
+        .is_some_and(|(_, host)| is_loopback(host));
+    if local || origins.iter().any(|allowed| allowed.covers(origin)) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::Forbidden,
+        format!(
+            "the request comes from a web page of `{}`, and a server without keys answers only pages of this machine: \
+             name the page in --cors-origins, or set an admin key",
+            clip(text)
+        ),
+    ))
+}
+
+fn check_host(request: &Request) -> Result<(), Problem> {
     let authority = request.uri().authority().map(Authority::as_str);
     let mut headers = request.headers().get_all(header::HOST).iter();
     let header = headers

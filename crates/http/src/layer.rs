@@ -26,7 +26,7 @@ use tidewire_core::{Clock, Kind, Problem};
 use tower::{Layer, Service};
 use tracing::{Level, Span};
 
-use crate::{ApiError, host, metrics::Endpoint, problem, request_id::RequestId};
+use crate::{ApiError, Origin, host, metrics::Endpoint, problem, request_id::RequestId};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ACCESS: &str = "tidewire::access";
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub clock: Clock,
     pub spans: bool,
     pub loopback_hosts_only: bool,
+    /// Web pages that may call the API.
+    pub origins: Vec<Origin>,
 }
 
 #[derive(Clone)]
@@ -108,7 +110,7 @@ where
             span,
         };
         if self.settings.loopback_hosts_only
-            && let Err(problem) = host::check(&request)
+            && let Err(problem) = host::check(&request, &self.settings.origins)
         {
             running.early = Some(problem);
             return running;

@@ -280,6 +280,43 @@ async fn in_open_mode_only_loopback_hosts_are_answered() {
 }
 
 #[tokio::test]
+async fn in_open_mode_foreign_pages_cannot_send_what_needs_no_leave() {
+    let service = app(Config {
+        loopback_hosts_only: true,
+        cors_origins: vec!["https://app.example".parse().unwrap()],
+        ..Config::default()
+    })
+    .build()
+    .unwrap();
+    let from = |origin: &'static str| {
+        let builder = request(Method::GET, "/v1/events").header("host", "localhost:8080");
+        send(
+            &service,
+            builder
+                .header("origin", origin)
+                .body(Body::empty())
+                .unwrap(),
+        )
+    };
+    for origin in [
+        "http://localhost:8080",
+        "http://127.0.0.1",
+        "https://app.example",
+    ] {
+        assert_eq!(from(origin).await.status, 200, "{origin}");
+    }
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://localhost.evil.example",
+    ] {
+        let (status, _, detail) = from(origin).await.problem();
+        assert_eq!(status, 403, "{origin}");
+        assert!(detail.contains("--cors-origins"), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn pages_from_listed_origins_may_call_and_others_may_not() {
     let origins = vec!["https://app.example".parse().unwrap()];
     let service = app(Config {
