@@ -24,6 +24,10 @@ const READER_CACHE: &str = "-8192";
 /// The WAL file is cut back to this after a checkpoint that a burst made large.
 const WAL_KEPT_BYTES: &str = "67108864";
 
+/// Rows that the driver's thread hands over before it waits for them to be taken: a batch of jobs
+/// at once instead of in ten pieces, each of which costs two switches of threads.
+const ROW_BUFFER: usize = 1000;
+
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -33,6 +37,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(false)
         .statement_cache_capacity(256)
+        .row_buffer_size(ROW_BUFFER)
         .pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
         .pragma("journal_size_limit", WAL_KEPT_BYTES)
         .pragma("temp_store", "memory")
