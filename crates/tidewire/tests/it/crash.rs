@@ -16,7 +16,7 @@ use std::{
 use reqwest::Method;
 use serde_json::{Value, json};
 use tidewire_client::{Client, NewEvent, Retry, TailQuery};
-use tidewire_testkit::{Answer, eventually};
+use tidewire_testkit::{Answer, TestApp, eventually};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::support::{House, Server, assert_gapless, full, lasting_address};
@@ -25,6 +25,7 @@ const STREAMS: u64 = 4;
 const STATUSES: [&str; 5] = ["pending", "running", "done", "failed", "cancelled"];
 /// The type of job that only a client works on.
 const BY_HAND: &str = "crash.by-hand";
+const REQUEST_KEY: &str = "idempotency-key";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9() {
@@ -171,9 +172,8 @@ impl Notes {
         (marker, body)
     }
 
-    fn job(&self) -> (u64, Value) {
+    fn job(&self) -> (u64, Value, Option<String>) {
         let marker = self.next.fetch_add(1, Ordering::Relaxed);
-        let keyed = !marker.is_multiple_of(3);
         let kind = if marker.is_multiple_of(2) {
             "echo"
         } else {
@@ -181,11 +181,22 @@ impl Notes {
         };
         // Each crash may cost a running job an attempt.
         let mut body = json!({"type": kind, "payload": {"marker": marker}, "max_attempts": 100});
-        if keyed {
-            body["idempotency_key"] = json!(format!("job-{marker}"));
-        }
-        self.intend(|book| &mut book.jobs, marker, &body, keyed);
-        (marker, body)
+        // One such job, one such request, or neither.
+        let request_key = match marker % 3 {
+            1 => {
+                body["idempotency_key"] = json!(format!("job-{marker}"));
+                None
+            }
+            2 => Some(request_key(marker)),
+            _ => None,
+        };
+        self.intend(
+            |book| &mut book.jobs,
+            marker,
+            &body,
+            !marker.is_multiple_of(3),
+        );
+        (marker, body, request_key)
     }
 
     fn intend(
@@ -244,7 +255,11 @@ impl Notes {
             self.told_event(marker, &answer.json());
         }
         for (marker, body) in jobs {
-            let answer = server.post("/v1/jobs", &body).await;
+            let mut request = server.request(Method::POST, "/v1/jobs").json(&body);
+            if body["idempotency_key"].is_null() {
+                request = request.header(REQUEST_KEY, request_key(marker));
+            }
+            let answer = TestApp::send(request).await;
             assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
             self.told_job(marker, &answer.json());
         }
@@ -363,6 +378,10 @@ fn by_marker<'v>(
     found
 }
 
+fn request_key(marker: u64) -> String {
+    format!("request-{marker}")
+}
+
 /// Clients that go on until their server is gone.
 struct Load {
     notes: Arc<Notes>,
@@ -424,9 +443,16 @@ impl Line {
 
     /// The answer, or `None` if none came whole.
     async fn post(&self, path: &str, body: &Value) -> Option<Answer> {
-        let request = self
+        self.post_with(path, body, None).await
+    }
+
+    async fn post_with(&self, path: &str, body: &Value, key: Option<String>) -> Option<Answer> {
+        let mut request = self
             .client
             .request(Method::POST, format!("{}{path}", self.url));
+        if let Some(key) = key {
+            request = request.header(REQUEST_KEY, key);
+        }
         let response = request.json(body).send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.ok()?;
@@ -464,8 +490,8 @@ async fn append_batches(line: Line, notes: Arc<Notes>, most: u64) {
 
 async fn enqueue(line: Line, notes: Arc<Notes>) {
     loop {
-        let (marker, body) = notes.job();
-        let Some(answer) = line.post("/v1/jobs", &body).await else {
+        let (marker, body, key) = notes.job();
+        let Some(answer) = line.post_with("/v1/jobs", &body, key).await else {
             return;
         };
         notes.told_job(marker, &answer.expect(201).json());

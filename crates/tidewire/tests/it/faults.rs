@@ -68,6 +68,11 @@ async fn survives(house: &House, mut begin: impl FnMut(&Server), end: impl FnOnc
     }
     let job = json!({"type": "echo", "payload": "before"});
     let job = server.post("/v1/jobs", &job).await.expect(201).json();
+    // Its end is to fall into the fault.
+    let caught = json!({"type": "sleep", "payload": {"ms": 500}});
+    let caught = server.post("/v1/jobs", &caught).await.expect(201).json();
+    let caught = format!("/v1/jobs/{}", caught["id"].as_str().expect("an id"));
+    job_that_is(&server, &caught, "running").await;
 
     begin(&server);
     // The first writes may still find room in what the store had to itself already.
@@ -106,6 +111,12 @@ async fn survives(house: &House, mut begin: impl FnMut(&Server), end: impl FnOnc
     server.get("/v1/analytics/summary").await.expect(200);
     let health = server.get("/health").await;
     assert!(matches!(health.status, 200 | 503), "{}", health.text);
+    let failures = || server.log().matches("writes failed").count();
+    let before = failures();
+    eventually("the worker cannot say that its job has ended", || async {
+        (failures() > before).then_some(())
+    })
+    .await;
 
     end(&server);
     let recovered = eventually("writes are taken again", || async {
@@ -133,12 +144,19 @@ async fn survives(house: &House, mut begin: impl FnMut(&Server), end: impl FnOnc
     let job = json!({"type": "echo", "payload": "after"});
     let job = server.post("/v1/jobs", &job).await.expect(201).json();
     let path = format!("/v1/jobs/{}", job["id"].as_str().expect("an id"));
-    eventually("a job is done", || async {
-        let job = server.get(&path).await.expect(200).json();
-        (job["status"] == "done").then_some(())
-    })
-    .await;
+    job_that_is(&server, &path, "done").await;
+    // Long before its lease would have run out.
+    let caught = job_that_is(&server, &caught, "done").await;
+    assert_eq!(caught["attempts"], 1, "{caught}");
     server.stop().await;
+}
+
+async fn job_that_is(server: &Server, path: &str, status: &str) -> Value {
+    eventually(status, || async {
+        let job = server.get(path).await.expect(200).json();
+        (job["status"] == status).then_some(job)
+    })
+    .await
 }
 
 async fn append(server: &Server, n: u64) -> Answer {
