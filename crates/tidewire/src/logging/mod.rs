@@ -89,9 +89,12 @@ fn exporter() -> Result<Option<SdkTracerProvider>, String> {
         .map_err(|error| {
             format!("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent there: {error}")
         })?;
-    let resource = opentelemetry_sdk::Resource::builder()
-        .with_service_name("tidewire")
-        .build();
+    let mut resource = opentelemetry_sdk::Resource::builder();
+    // The builder reads the variable too, and a name that is set here would win over it.
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none_or(|name| name.is_empty()) {
+        resource = resource.with_service_name("tidewire");
+    }
+    let resource = resource.build();
     Ok(Some(
         SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
