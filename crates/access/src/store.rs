@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_core::{Scopes, Time};
-use tidewire_db::{Column, Dialect, Error, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
     model::{ApiKey, Tenant},
@@ -267,11 +267,7 @@ impl Store {
             .iter()
             .map(|((tenant, key), at)| (&**tenant, &**key, dialect.json_time(*at)))
             .collect();
-        let rows =
-            serde_json::to_string(&rows).map_err(|error| Error::Broken(error.to_string()))?;
-        tx.execute(&self.sql.used, vec![rows.into()])
-            .await
-            .map(drop)
+        tx.push(&self.sql.used, vec![Arg::json(&rows)?]).await
     }
 
     pub(crate) async fn request(

@@ -1,9 +1,10 @@
 //! Arguments of a statement, in words that every engine has.
 
 use sea_orm::Value;
+use serde::Serialize;
 use tidewire_core::Time;
 
-use crate::Dialect;
+use crate::{Dialect, Error, Result};
 
 /// One argument. Built by `From`, so a statement's arguments are `vec![tenant.into(), 5.into()]`.
 #[derive(Clone, Debug)]
@@ -16,6 +17,13 @@ pub enum Arg {
 }
 
 impl Arg {
+    /// The argument of a row set ([`crate::Dialect::json_rows`]): an array of arrays, as JSON text.
+    pub fn json(rows: &(impl Serialize + ?Sized)) -> Result<Self> {
+        serde_json::to_string(rows)
+            .map(Arg::Text)
+            .map_err(|error| Error::Broken(format!("a row set cannot be written as JSON: {error}")))
+    }
+
     pub(crate) fn value(self, dialect: &Dialect) -> Value {
         match self {
             Arg::Null => Value::String(None),

@@ -151,7 +151,7 @@ impl Store {
         }
         if !tenants.is_empty() {
             let asked: Vec<[&str; 1]> = tenants.iter().map(|tenant| [&***tenant]).collect();
-            for row in tx.rows(&self.heads, vec![json(&asked)?]).await? {
+            for row in tx.rows(&self.heads, vec![Arg::json(&asked)?]).await? {
                 let head = Head {
                     pos: count(&row, 1)?,
                     created_at: row.opt_time(2)?,
@@ -165,7 +165,7 @@ impl Store {
                 .keys()
                 .map(|(tenant, stream)| (&***tenant, *stream))
                 .collect();
-            for row in tx.rows(&self.streams, vec![json(&asked)?]).await? {
+            for row in tx.rows(&self.streams, vec![Arg::json(&asked)?]).await? {
                 ends.set_seq(&row.text(0)?.into(), &row.text(1)?, count(&row, 2)?);
             }
         }
@@ -191,7 +191,7 @@ impl Store {
         if asked.is_empty() {
             return Ok(known);
         }
-        for row in tx.rows(&self.known, vec![json(&asked)?]).await? {
+        for row in tx.rows(&self.known, vec![Arg::json(&asked)?]).await? {
             let (tenant, bytes) = (row.text(0)?, row.bytes(1)?);
             let hash = KeyHash::try_from(bytes.as_slice())
                 .map_err(|_| Error::Broken(format!("event_keys.hash has {} bytes", bytes.len())))?;
@@ -236,7 +236,8 @@ impl Store {
                 )
             })
             .collect();
-        tx.push(&self.insert_events, vec![json(&rows)?]).await?;
+        tx.push(&self.insert_events, vec![Arg::json(&rows)?])
+            .await?;
         let keys: Vec<_> = plan
             .events
             .iter()
@@ -253,7 +254,7 @@ impl Store {
             })
             .collect();
         if !keys.is_empty() {
-            tx.push(&self.insert_keys, vec![json(&keys)?]).await?;
+            tx.push(&self.insert_keys, vec![Arg::json(&keys)?]).await?;
         }
         if !plan.days.is_empty() {
             let days: Vec<_> = plan
@@ -261,7 +262,7 @@ impl Store {
                 .iter()
                 .map(|(tenant, day, pos)| (*tenant, day.to_string(), *pos))
                 .collect();
-            tx.push(&self.insert_days, vec![json(&days)?]).await?;
+            tx.push(&self.insert_days, vec![Arg::json(&days)?]).await?;
         }
         Ok(())
     }
@@ -430,10 +431,4 @@ fn hex(bytes: &[u8]) -> String {
             ]
         })
         .collect()
-}
-
-fn json(rows: &impl serde::Serialize) -> Result<Arg> {
-    serde_json::to_string(rows)
-        .map(Arg::Text)
-        .map_err(|error| Error::Broken(format!("a batch is no JSON: {error}")))
 }

@@ -23,9 +23,8 @@ mod sweep;
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Arg, Column, Dialect, Error, JsonRows, Result, Row};
+use tidewire_db::{Column, Dialect, Error, JsonRows, Result, Row};
 
 use crate::{
     board::LaneKey,
@@ -102,12 +101,6 @@ const QUEUE_KEY: [&str; 6] = ["tenant", "queue", "type", "priority", "run_at", "
 
 /// An entry of `job_queue` as it travels.
 type QueueRow<'r> = (&'r str, &'r str, &'r str, i32, String, &'r str);
-
-fn json(rows: &impl Serialize) -> Result<Arg> {
-    let text = serde_json::to_string(rows)
-        .map_err(|error| Error::Broken(format!("a row set cannot be written as JSON: {error}")))?;
-    Ok(Arg::Text(text))
-}
 
 fn small(row: &Row, column: usize) -> Result<u32> {
     let n = row.int(column)?;

@@ -1,10 +1,10 @@
 //! Writing the steps of jobs' lives, all kinds of them with the same few statements.
 
 use tidewire_core::Time;
-use tidewire_db::{Column, Dialect, JsonRows, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, JsonRows, Query, Result, Sql, Tx};
 
 use super::{
-    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job, json,
+    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job,
     queue_rows, state,
 };
 use crate::{
@@ -230,7 +230,7 @@ fn update(dialect: &Dialect) -> Sql {
 impl Store {
     /// How many of these (tenant, id, token) run under their token.
     pub(crate) async fn held(&self, tx: &mut Tx, held: &[(&str, &str, &str)]) -> Result<u64> {
-        let row = tx.row(&self.change.held, vec![json(&held)?]).await?;
+        let row = tx.row(&self.change.held, vec![Arg::json(&held)?]).await?;
         row.map_or(Ok(0), |row| row.count(0))
     }
 
@@ -299,7 +299,7 @@ impl Store {
             })
             .collect();
         if !stopped.is_empty() {
-            tx.push(&self.change.delete_leases, vec![json(&stopped)?])
+            tx.push(&self.change.delete_leases, vec![Arg::json(&stopped)?])
                 .await?;
         }
         let unqueued: Vec<_> = changes
@@ -308,7 +308,7 @@ impl Store {
             .map(|change| self.entry(&change.now, change.was_due))
             .collect();
         if !unqueued.is_empty() {
-            tx.push(&self.change.delete_queue, vec![json(&unqueued)?])
+            tx.push(&self.change.delete_queue, vec![Arg::json(&unqueued)?])
                 .await?;
         }
         Ok(())
@@ -322,7 +322,7 @@ impl Store {
             .map(|change| self.entry(&change.now, change.now.run_at))
             .collect();
         if !queued.is_empty() {
-            tx.push(&self.change.insert_queue, vec![json(&queued)?])
+            tx.push(&self.change.insert_queue, vec![Arg::json(&queued)?])
                 .await?;
         }
         for (was_running, sql) in [
@@ -343,7 +343,7 @@ impl Store {
                 })
                 .collect();
             if !leased.is_empty() {
-                tx.push(sql, vec![json(&leased)?]).await?;
+                tx.push(sql, vec![Arg::json(&leased)?]).await?;
             }
         }
         Ok(())
@@ -356,7 +356,7 @@ impl Store {
             .map(|change| (&*change.now.lane.tenant, &*change.now.id))
             .collect();
         if !forgotten.is_empty() {
-            tx.push(&self.change.delete_attempts, vec![json(&forgotten)?])
+            tx.push(&self.change.delete_attempts, vec![Arg::json(&forgotten)?])
                 .await?;
         }
         let logged: Vec<_> = changes
@@ -376,7 +376,7 @@ impl Store {
             })
             .collect();
         if !logged.is_empty() {
-            tx.push(&self.change.insert_attempts, vec![json(&logged)?])
+            tx.push(&self.change.insert_attempts, vec![Arg::json(&logged)?])
                 .await?;
         }
         let results: Vec<_> = changes
@@ -393,7 +393,7 @@ impl Store {
             })
             .collect();
         if !results.is_empty() {
-            tx.push(&self.change.insert_results, vec![json(&results)?])
+            tx.push(&self.change.insert_results, vec![Arg::json(&results)?])
                 .await?;
         }
         Ok(())
@@ -409,7 +409,7 @@ impl Store {
             .map(|change| (&*change.now.lane.tenant, &*change.now.id, &at))
             .collect();
         if !done.is_empty() {
-            tx.push(&self.change.finish, vec![json(&done)?]).await?;
+            tx.push(&self.change.finish, vec![Arg::json(&done)?]).await?;
         }
         let others: Vec<_> = changes
             .iter()
@@ -435,7 +435,7 @@ impl Store {
             })
             .collect();
         if !others.is_empty() {
-            tx.push(&self.change.update, vec![json(&others)?]).await?;
+            tx.push(&self.change.update, vec![Arg::json(&others)?]).await?;
         }
         Ok(())
     }
@@ -459,5 +459,5 @@ fn numbered(jobs: &[(&str, &str)]) -> Result<tidewire_db::Arg> {
         .enumerate()
         .map(|(n, (tenant, id))| (n, *tenant, *id))
         .collect();
-    json(&rows)
+    Arg::json(&rows)
 }

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tidewire_core::Time;
-use tidewire_db::{Column, Dialect, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{END, JOB, QUEUE_KEY, QueueRow, Store, job, json, queue_rows};
+use super::{END, JOB, QUEUE_KEY, QueueRow, Store, job, queue_rows};
 use crate::{board::LaneKey, model::Job};
 
 pub(super) struct Statements {
@@ -171,7 +171,7 @@ impl Store {
             .map(|(n, (tenant, queue))| (n, &**tenant, &**queue))
             .collect();
         let mut counts = vec![0; queues.len()];
-        for row in tx.rows(&self.claim.running, vec![json(&rows)?]).await? {
+        for row in tx.rows(&self.claim.running, vec![Arg::json(&rows)?]).await? {
             let at = place(&row, queues.len())?;
             counts[at] = row.count(1)?;
         }
@@ -192,7 +192,7 @@ impl Store {
         if share < limit {
             let offset = share.saturating_sub(1);
             let mut args = vec![now.into(), offset.into(), now.into(), offset.into()];
-            args.push(json(&lane_rows(lanes))?);
+            args.push(Arg::json(&lane_rows(lanes))?);
             for row in tx.rows(&self.claim.shares, args).await? {
                 if let (Some(run_at), Some(id)) = (row.opt_time(1)?, row.opt_text(2)?) {
                     ends[place(&row, lanes.len())?] = (self.time(run_at), id);
@@ -207,7 +207,7 @@ impl Store {
             })
             .collect();
         let rows = tx
-            .rows(&self.claim.due, vec![json(&rows)?, limit.into()])
+            .rows(&self.claim.due, vec![Arg::json(&rows)?, limit.into()])
             .await?;
         let read = |row| {
             Ok(Claimable {
@@ -237,7 +237,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.push(&self.claim.delete_queue, vec![json(&entries)?])
+        tx.push(&self.claim.delete_queue, vec![Arg::json(&entries)?])
             .await?;
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Store {
         lanes: &[&LaneKey],
     ) -> Result<HashMap<usize, Option<Time>>> {
         let rows = tx
-            .rows(&self.claim.next, vec![json(&lane_rows(lanes))?])
+            .rows(&self.claim.next, vec![Arg::json(&lane_rows(lanes))?])
             .await?;
         rows.iter()
             .map(|row| Ok((place(row, lanes.len())?, row.opt_time(1)?)))
@@ -268,7 +268,7 @@ impl Store {
                 )
             })
             .collect();
-        let rows = json(&rows)?;
+        let rows = Arg::json(&rows)?;
         tx.push(&self.claim.insert_leases, vec![rows.clone()])
             .await?;
         tx.push(&self.claim.start, vec![rows]).await?;

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use tidewire_core::{Time, ids};
-use tidewire_db::{Column, Dialect, Error, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
-use super::{Store, json};
+use super::{Store};
 use crate::{
     model::{DayCounts, Status},
     state::State,
@@ -126,7 +126,7 @@ impl Store {
             })
             .collect();
         if !rows.is_empty() {
-            tx.push(&self.counts.insert, vec![json(&rows)?]).await?;
+            tx.push(&self.counts.insert, vec![Arg::json(&rows)?]).await?;
         }
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Store {
         }
         let asked: Vec<_> = days.keys().collect();
         let mut known = Vec::new();
-        for row in tx.rows(&self.counts.days, vec![json(&asked)?]).await? {
+        for row in tx.rows(&self.counts.days, vec![Arg::json(&asked)?]).await? {
             known.push((row.text(0)?, row.text(1)?));
         }
         let (old, new): (Vec<_>, Vec<_>) = days
@@ -185,10 +185,10 @@ impl Store {
             (&self.counts.insert_days, new),
         ] {
             if !rows.is_empty() {
-                tx.push(sql, vec![json(&rows)?]).await?;
+                tx.push(sql, vec![Arg::json(&rows)?]).await?;
             }
         }
-        tx.push(&self.counts.delete, vec![json(&gone)?]).await?;
+        tx.push(&self.counts.delete, vec![Arg::json(&gone)?]).await?;
         Ok(rows.len())
     }
 }

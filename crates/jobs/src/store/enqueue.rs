@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tidewire_core::ids;
-use tidewire_db::{Column, Dialect, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{JOB, JOB_COLUMNS, QueueRow, Store, job, json, queue_rows};
+use super::{JOB, JOB_COLUMNS, QueueRow, Store, job, queue_rows};
 use crate::model::{Enqueued, Job, NewJob, Status};
 
 pub(super) struct Statements {
@@ -158,7 +158,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.push(&self.enqueue.insert_jobs, vec![json(&jobs)?])
+        tx.push(&self.enqueue.insert_jobs, vec![Arg::json(&jobs)?])
             .await?;
         let entries: Vec<QueueRow<'_>> = new()
             .map(|job| {
@@ -173,7 +173,7 @@ impl Store {
                 )
             })
             .collect();
-        tx.push(&self.enqueue.insert_queue, vec![json(&entries)?])
+        tx.push(&self.enqueue.insert_queue, vec![Arg::json(&entries)?])
             .await?;
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(known);
         }
-        for row in tx.rows(&self.enqueue.known, vec![json(&keys)?]).await? {
+        for row in tx.rows(&self.enqueue.known, vec![Arg::json(&keys)?]).await? {
             let mut job = job(&row, 0)?;
             job.output = row.opt_json(JOB_COLUMNS)?;
             if let Some(key) = &job.idempotency_key {

@@ -1,9 +1,9 @@
 //! Pruning what finished long ago.
 
 use tidewire_core::Time;
-use tidewire_db::{Column, Dialect, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{Store, json, status};
+use super::{Store, status};
 use crate::model::Status;
 
 pub(super) struct Statements {
@@ -79,7 +79,7 @@ impl Store {
     /// Deletes jobs with their attempts and results.
     pub(crate) async fn prune(&self, tx: &mut Tx, tenant: &str, ids: &[String]) -> Result<()> {
         let gone: Vec<_> = ids.iter().map(|id| (tenant, id)).collect();
-        let gone = json(&gone)?;
+        let gone = Arg::json(&gone)?;
         for sql in &self.sweep.delete {
             tx.push(sql, vec![gone.clone()]).await?;
         }
