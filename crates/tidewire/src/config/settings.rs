@@ -165,13 +165,13 @@ pub const SETTINGS: &[Setting] = &[
         "How long one attempt may run where the job does not say; 1s to 24h",
     ),
     setting(
-        "retry-base",
+        "job-retry-base",
         "DURATION",
         "2s",
         "What a job waits after its first failed attempt; it doubles with each, ±20 %",
     ),
     setting(
-        "retry-cap",
+        "job-retry-cap",
         "DURATION",
         "1h",
         "What a job waits at most between attempts",

@@ -178,8 +178,8 @@ impl Config {
                 lease: span("lease", S, 3600 * S)?,
                 timeout: span("job-timeout", S, DAY)?,
                 backoff: Backoff {
-                    base: span("retry-base", MS, DAY)?,
-                    cap: span("retry-cap", MS, 30 * DAY)?,
+                    base: span("job-retry-base", MS, DAY)?,
+                    cap: span("job-retry-cap", MS, 30 * DAY)?,
                 },
                 queue_limits: values
                     .read("queue-limits", |text| each(text, queue_limit))?

@@ -273,7 +273,7 @@ fn a_closed_pipe_ends_a_command_quietly() {
 
 #[test]
 fn jobs_are_enqueued_and_looked_after() {
-    let server = House::new().with(&["--retry-base", "10ms"]).start();
+    let server = House::new().with(&["--job-retry-base", "10ms"]).start();
     let done = server.ask(&[
         "jobs",
         "enqueue",

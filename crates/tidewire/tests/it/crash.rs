@@ -34,7 +34,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         "1s",
         "--poll-interval",
         "50ms",
-        "--retry-base",
+        "--job-retry-base",
         "10ms",
     ]);
     let notes = Arc::new(Notes::default());

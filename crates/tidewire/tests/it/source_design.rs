@@ -10,7 +10,7 @@ use tidewire_testkit::{TestApp, eventually};
 use crate::support::{House, Server, assert_problem};
 
 fn start() -> Server {
-    House::new().with(&["--retry-base", "50ms"]).start()
+    House::new().with(&["--job-retry-base", "50ms"]).start()
 }
 
 async fn final_job(server: &Server, id: &str) -> Value {
