@@ -51,9 +51,10 @@ pub(super) fn serve(args: &Serve, printer: Printer) -> Result<(), Fault> {
         .enable_all()
         .build()
         .map_err(|error| Fault::Failed(format!("cannot start threads: {error}")))?;
-    let served = runtime.block_on(server::run(config, server::signalled(), |address| {
-        welcome.say(address, printer)
-    }));
+    let served = runtime.block_on(async {
+        let stop = server::signalled();
+        server::run(config, stop, |address| welcome.say(address, printer)).await
+    });
     served.map_err(Fault::Failed)
 }
 

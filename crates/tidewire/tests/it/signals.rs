@@ -268,3 +268,11 @@ async fn a_second_signal_does_not_wait() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().await.code(), None, "a signal ended it");
 }
+
+#[tokio::test]
+async fn a_server_that_listens_hears_signals() {
+    let house = House::new();
+    for _ in 0..10 {
+        house.start().stop().await;
+    }
+}
