@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) use claims::{Claim, Claimed, Claims};
 pub(crate) use enqueues::{Enqueues, New, enqueue};
-pub(crate) use reports::{Refused, Report, Reports, Says};
+pub(crate) use reports::{Refused, Report, Reported, Reports, Says};
 
 /// What the lanes share.
 #[derive(Clone)]

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     board::{Board, Filter, Waiter},
-    lanes::{self, Claim, Claimed, Claims, Enqueues, New, Refused, Report, Reports, Room, Says},
+    lanes::{
+        self, Claim, Claimed, Claims, Enqueues, New, Refused, Report, Reported, Reports, Room, Says,
+    },
     model::{
         ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, Status,
         document, error_text,
@@ -461,21 +463,20 @@ impl Jobs {
             wants_job: true,
             claimed: None,
         };
-        let job = self.report(report).await?;
-        job.map(|job| *job)
-            .ok_or_else(|| Error::NoSuchJob(id.to_owned()))
+        let reported = self.report(vec![report]).await?.pop();
+        match reported {
+            Some(Ok(Some(job))) => Ok(*job),
+            Some(Err(Refused::Lost(why))) => Err(Error::LeaseLost {
+                id: id.to_owned(),
+                why,
+            }),
+            Some(Ok(None) | Err(Refused::Unknown)) | None => Err(Error::NoSuchJob(id.to_owned())),
+        }
     }
 
-    pub(crate) async fn report(&self, report: Report) -> Result<Option<Box<Job>>, Error> {
-        let id = Arc::clone(&report.id);
-        let reported = self.inner.reports.submit(report).await?;
-        reported.map_err(|refused| match refused {
-            Refused::Unknown => Error::NoSuchJob(id.to_string()),
-            Refused::Lost(why) => Error::LeaseLost {
-                id: id.to_string(),
-                why,
-            },
-        })
+    /// Hands reports in together; each is answered in its place.
+    pub(crate) async fn report(&self, reports: Vec<Report>) -> Result<Vec<Reported>, Error> {
+        Ok(self.inner.reports.submit(reports).await?)
     }
 
     /// Jobs that are cancelled while they run, by their ids.

@@ -1,48 +1,46 @@
 //! The role that runs jobs in this process.
 //!
-//! One loop claims as many jobs as it can soon start; each job is a task that waits for a slot,
-//! runs its processor and reports. A report does not hold the slot, so reports and the next claim
-//! meet in one round of the writer. Memory decides nothing: whatever is held here when the process
-//! dies runs again when its lease has run out.
+//! One loop claims as many jobs as it can soon start; each waits for a slot, runs its processor and
+//! is reported. A report does not hold the slot, so reports and the next claim meet in one round of
+//! the writer. Memory decides nothing: whatever is held here when the process dies runs again when
+//! its lease has run out.
 
+mod attempt;
 mod held;
+mod pace;
 mod processor;
 mod processors;
 
 use std::{
-    any::Any,
     collections::BTreeSet,
-    panic::AssertUnwindSafe,
-    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures_util::{FutureExt as _, future::join_all, poll};
-use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument as _;
 
 pub use processor::{Failure, JobContext, Output, Processor};
 pub use processors::Processors;
 
 use crate::{
     Error, Filter, Jobs,
-    lanes::{Report, Says},
-    model::{ClaimedJob, MAX_CLAIM, document, error_text},
+    lanes::Says,
+    model::{ClaimedJob, MAX_CLAIM},
 };
+use attempt::{GRACE, log_refused};
 use held::{Held, Holding};
+use pace::Pace;
 
-/// Work of this much time is claimed ahead of the free slots; more would only keep it from others.
-const AHEAD: Duration = Duration::from_millis(20);
-/// Jobs in hand, those included that wait for their report to be written.
-const MOST_IN_HAND: usize = 5_000;
-/// How long a processor may take to notice that its job was taken from it.
-const GRACE: Duration = Duration::from_secs(5);
+/// Jobs held at most, those included that wait for their report to be written.
+const MOST_HELD: usize = 5_000;
+/// Heartbeats handed in together.
+const BEATS: usize = 500;
+/// Fewer jobs than this are not shared out among tasks.
+const FEW: usize = 16;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
@@ -81,11 +79,15 @@ struct Core {
     filter: Arc<Filter>,
     name: Arc<str>,
     concurrency: usize,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     held: Held,
     tasks: TaskTracker,
-    /// Claimed and not ended; without those that only wait for their report.
+    /// Tasks that begin the jobs of one claim.
+    beginners: usize,
+    /// Jobs that were claimed and have not ended.
     in_hand: AtomicUsize,
+    /// Those, and the ones that only wait for their report to be written.
+    in_custody: AtomicUsize,
     /// Something ended, and more may be claimed.
     ended: Notify,
     pace: Pace,
@@ -110,10 +112,12 @@ impl Worker {
             filter: Arc::new(filter),
             name: options.name.into(),
             concurrency,
-            slots: Semaphore::new(concurrency),
+            slots: Arc::new(Semaphore::new(concurrency)),
             held: Held::default(),
             tasks: TaskTracker::new(),
+            beginners: std::thread::available_parallelism().map_or(1, usize::from),
             in_hand: AtomicUsize::new(0),
+            in_custody: AtomicUsize::new(0),
             ended: Notify::new(),
             pace: Pace::default(),
             stop: CancellationToken::new(),
@@ -138,7 +142,7 @@ impl Worker {
                 .is_err()
             {
                 tracing::info!(
-                    jobs = core.tasks.len(),
+                    jobs = core.custody(),
                     "the drain is over, running jobs go back"
                 );
                 core.hard_stop.cancel();
@@ -146,7 +150,7 @@ impl Worker {
                     .await
                     .is_err()
                 {
-                    tracing::warn!(jobs = core.tasks.len(), "jobs were left to their leases");
+                    tracing::warn!(jobs = core.custody(), "jobs were left to their leases");
                 }
             }
             over.cancel();
@@ -165,7 +169,7 @@ impl Core {
                 claimed = self.claim() => claimed,
             };
             match claimed {
-                Ok(jobs) => jobs.into_iter().for_each(|job| self.begin(job)),
+                Ok(jobs) => self.take(jobs),
                 Err(error) => {
                     tracing::warn!(%error, "no jobs could be claimed, it will be tried again");
                     let pause = tokio::time::sleep(RETRY_FIRST * 5);
@@ -198,157 +202,73 @@ impl Core {
             let ahead = self.pace.ahead(self.concurrency);
             let room =
                 (self.concurrency + ahead).saturating_sub(self.in_hand.load(Ordering::Relaxed));
-            if room > ahead / 2 && self.tasks.len() < MOST_IN_HAND {
+            if room > ahead / 2 && self.custody() < MOST_HELD {
                 return u32::try_from(room).unwrap_or(MAX_CLAIM).min(MAX_CLAIM);
             }
             self.ended.notified().await;
         }
     }
 
-    fn begin(self: &Arc<Self>, claimed: ClaimedJob) {
-        self.in_hand.fetch_add(1, Ordering::Relaxed);
-        let holding = self.held.add(&claimed);
-        let core = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let says = core.attempt(claimed, &holding).await;
-            core.in_hand.fetch_sub(1, Ordering::Relaxed);
-            core.ended.notify_one();
-            if let Some(says) = says {
-                core.report(&holding, says).await;
-            }
-            core.held.remove(&holding);
-        });
-    }
-
-    /// Runs a job; what is to be reported, or nothing if it was lost.
-    async fn attempt(&self, claimed: ClaimedJob, holding: &Holding) -> Option<Says> {
-        let slot = match self.slots.try_acquire() {
-            Ok(slot) => slot,
-            Err(_) => tokio::select! {
-                biased;
-                () = holding.lost.cancelled() => return None,
-                () = self.stop.cancelled() => return Some(Says::Release),
-                slot = self.slots.acquire() => slot.expect("the slots are never closed"),
-            },
-        };
-        if self.stop.is_cancelled() {
-            return Some(Says::Release);
-        }
-        let job = &claimed.job;
-        let span = tracing::info_span!(
-            "job",
-            job_id = job.id,
-            job_type = job.kind,
-            attempt = job.attempts
-        );
-        let started = Instant::now();
-        let says = self.process(claimed, holding).instrument(span).await;
-        self.pace.ran(started.elapsed());
-        drop(slot);
-        says
-    }
-
-    async fn process(&self, claimed: ClaimedJob, holding: &Holding) -> Option<Says> {
-        let job = claimed.job;
-        let Some(processor) = self.processors.get(&job.kind) else {
-            // Only types that have one are claimed.
-            return Some(Says::Release);
-        };
-        let timeout = match job.timeout_seconds {
-            Some(seconds) => Duration::from_secs(seconds.into()),
-            None => self.jobs.settings().timeout,
-        };
-        let context = JobContext::new(job, Arc::clone(&self.name), holding.lost.clone());
-        // In a block, so that a panic before the first await is caught too.
-        let running = AssertUnwindSafe(async { processor.process(context).await }).catch_unwind();
-        let mut running = pin!(running);
-        // Most of the cost of a job that does nothing would be setting up the waiting below.
-        if let std::task::Poll::Ready(result) = poll!(&mut running) {
-            return Some(says(result));
-        }
-        tokio::select! {
-            biased;
-            result = &mut running => Some(says(result)),
-            () = holding.lost.cancelled() => {
-                let _ = tokio::time::timeout(GRACE, running).await;
-                None
-            }
-            () = self.hard_stop.cancelled() => Some(Says::Release),
-            () = tokio::time::sleep(timeout) => Some(says(Ok(Err(timed_out(timeout))))),
+    /// Shares claimed jobs out among the tasks that begin them.
+    fn take(self: &Arc<Self>, claimed: Vec<ClaimedJob>) {
+        let count = claimed.len();
+        self.in_hand.fetch_add(count, Ordering::Relaxed);
+        self.in_custody.fetch_add(count, Ordering::Relaxed);
+        let holdings = self.held.add(&claimed);
+        let mut jobs = claimed.into_iter().zip(holdings).peekable();
+        let share = count.div_ceil(self.beginners).max(FEW);
+        while jobs.peek().is_some() {
+            let some = jobs.by_ref().take(share).collect();
+            self.tasks.spawn(Arc::clone(self).begin(some));
         }
     }
 
-    /// Writes how an attempt ended; tries again as long as the store cannot take it, since nobody
-    /// else can take the job over meanwhile.
-    async fn report(&self, holding: &Holding, says: Says) {
-        let (mut pause, mut last) = (RETRY_FIRST, false);
-        loop {
-            let report = Report {
-                tenant: Arc::clone(&holding.tenant),
-                id: Arc::clone(&holding.id),
-                token: holding.token.clone(),
-                says: says.clone(),
-                wants_job: false,
-                claimed: Some(Arc::clone(&holding.claimed)),
-            };
-            match self.jobs.report(report).await {
-                Ok(_) => return,
-                Err(Error::Store(error)) if error.is_unavailable() || error.is_transient() => {
-                    tracing::warn!(%error, job_id = &*holding.id, "a report was not written, it will be tried again");
-                }
-                Err(error) => {
-                    tracing::warn!(%error, job_id = &*holding.id, "a report was refused");
-                    return;
-                }
-            }
-            if last {
-                return;
-            }
-            let pause_over = self
-                .hard_stop
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await;
-            last = pause_over.is_none();
-            pause = (pause * 2).min(RETRY_MOST);
-        }
+    /// So many jobs have ended.
+    fn left(&self, count: usize) {
+        self.in_hand.fetch_sub(count, Ordering::Relaxed);
+        self.ended.notify_one();
     }
 
-    /// Sends heartbeats for everything that has been held for a while, in one batch.
+    /// These jobs are not this worker's business any more.
+    fn forget<'h>(&self, holdings: impl IntoIterator<Item = &'h Arc<Holding>>) {
+        let gone = self.held.remove(holdings);
+        self.in_custody.fetch_sub(gone, Ordering::Relaxed);
+        self.ended.notify_one();
+    }
+
+    fn custody(&self) -> usize {
+        self.in_custody.load(Ordering::Relaxed)
+    }
+
+    /// Sends heartbeats for everything that has been held for a while.
     async fn beat(&self, over: &CancellationToken) {
         loop {
-            let third = self.jobs.settings().lease / 3;
-            if over
-                .run_until_cancelled(tokio::time::sleep(third))
-                .await
-                .is_none()
-            {
+            let lease = self.jobs.settings().lease;
+            let pause = tokio::time::sleep(lease / 3);
+            if over.run_until_cancelled(pause).await.is_none() {
                 return;
             }
-            let lease = self.jobs.settings().lease;
-            let beats = self.held.since(third / 2).into_iter().map(|holding| async move {
-                let report = Report {
-                    tenant: Arc::clone(&holding.tenant),
-                    id: Arc::clone(&holding.id),
-                    token: holding.token.clone(),
-                    says: Says::Extend(lease),
-                    wants_job: false,
-                claimed: Some(Arc::clone(&holding.claimed)),
-                };
-                match self.jobs.report(report).await {
-                    Ok(_) => {}
-                    Err(error @ (Error::LeaseLost { .. } | Error::NoSuchJob(_))) => {
-                        // One that reported meanwhile has nothing to lose any more.
-                        if self.held.contains(&holding) {
-                            tracing::info!(%error, job_id = &*holding.id, "a job was lost");
-                            holding.lost.cancel();
-                        }
-                    }
+            for holdings in self.held.since(lease / 6).chunks(BEATS) {
+                let beats = holdings
+                    .iter()
+                    .map(|holding| holding.report(Says::Extend(lease)));
+                let answers = match self.jobs.report(beats.collect()).await {
+                    Ok(answers) => answers,
                     Err(error) => {
-                        tracing::warn!(%error, job_id = &*holding.id, "a heartbeat was not written");
+                        tracing::warn!(%error, jobs = holdings.len(), "heartbeats were not written");
+                        continue;
+                    }
+                };
+                for (holding, answer) in holdings.iter().zip(answers) {
+                    // One that was reported meanwhile has nothing to lose any more.
+                    if let Err(refused) = answer
+                        && self.held.contains(holding)
+                    {
+                        log_refused(holding, &refused);
+                        holding.lost.cancel();
                     }
                 }
-            });
-            join_all(beats).await;
+            }
         }
     }
 
@@ -362,115 +282,5 @@ impl Core {
                 Some(Err(RecvError::Closed)) | None => return,
             }
         }
-    }
-}
-
-type Ran = Result<Result<Output, Failure>, Box<dyn Any + Send>>;
-
-/// What is to be said of an attempt that ran.
-fn says(ran: Ran) -> Says {
-    let failure = match ran {
-        Ok(Ok(Output(None))) => return Says::Complete(None),
-        Ok(Ok(Output(Some(output)))) => match check(output) {
-            Ok(output) => return Says::Complete(output),
-            Err(failure) => failure,
-        },
-        Ok(Err(failure)) => failure,
-        Err(panic) => Failure::new(format!("the processor panicked: {}", panic_text(&*panic))),
-    };
-    tracing::info!(
-        error = failure.error,
-        permanent = failure.permanent,
-        "an attempt failed"
-    );
-    Says::Fail {
-        error: error_text(&failure.error),
-        retry_in: failure.retry_in,
-        permanent: failure.permanent,
-    }
-}
-
-fn check(output: Box<RawValue>) -> Result<Option<Box<RawValue>>, Failure> {
-    if output.get() == "null" {
-        return Ok(None);
-    }
-    match document("/output", &output) {
-        Ok(()) => Ok(Some(output)),
-        // It would be as wrong the next time.
-        Err(problem) => Err(Failure::new(problem.detail).permanent()),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
-}
-
-fn timed_out(after: Duration) -> Failure {
-    let after = tidewire_core::duration::format(after);
-    Failure::new(format!(
-        "timed out: the attempt ran longer than its {after}"
-    ))
-}
-
-/// How long attempts take, smoothed, to claim just enough ahead.
-#[derive(Default)]
-struct Pace {
-    /// Zero before the first.
-    micros: AtomicU64,
-}
-
-impl Pace {
-    fn ran(&self, took: Duration) {
-        let took = u64::try_from(took.as_micros())
-            .unwrap_or(u64::MAX / 8)
-            .max(1);
-        let before = self.micros.load(Ordering::Relaxed);
-        // Two that end at once may lose one figure of many.
-        let smoothed = if before == 0 {
-            took
-        } else {
-            (before * 7).saturating_add(took) / 8
-        };
-        self.micros.store(smoothed.max(1), Ordering::Relaxed);
-    }
-
-    /// Jobs to hold besides those that run.
-    fn ahead(&self, concurrency: usize) -> usize {
-        let most = MAX_CLAIM as usize;
-        match self.micros.load(Ordering::Relaxed) {
-            0 => concurrency.min(most),
-            micros => {
-                let ahead = u64::try_from(AHEAD.as_micros()).unwrap_or(u64::MAX);
-                let jobs = (concurrency as u64).saturating_mul(ahead) / micros;
-                usize::try_from(jobs).unwrap_or(most).min(most)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn little_is_claimed_ahead_of_slow_jobs() {
-        let pace = Pace::default();
-        assert_eq!(pace.ahead(64), 64);
-        pace.ran(Duration::from_micros(5));
-        assert_eq!(pace.ahead(64), 500);
-        for _ in 0..100 {
-            pace.ran(Duration::from_secs(10));
-        }
-        assert_eq!(pace.ahead(64), 0);
-    }
-
-    #[test]
-    fn a_panic_tells_its_text() {
-        let caught = std::panic::catch_unwind(|| panic!("no {}", "luck")).unwrap_err();
-        assert_eq!(panic_text(&*caught), "no luck");
     }
 }

@@ -47,20 +47,21 @@ impl Drop for Claimed {
         let (Some(lane), Ok(runtime)) = (&self.back, tokio::runtime::Handle::try_current()) else {
             return;
         };
-        for job in jobs {
-            let lane = lane.clone();
-            // If this fails too, the lease runs out.
-            runtime.spawn(async move {
-                let id = job.job.id.clone();
-                if let Err(error) = lane.submit(release(job)).await {
-                    tracing::debug!(%error, job_id = id, "an unwanted job was not given back");
-                }
-            });
+        if jobs.is_empty() {
+            return;
         }
+        let lane = lane.clone();
+        // If this fails too, their leases run out.
+        runtime.spawn(async move {
+            let count = jobs.len();
+            if let Err(error) = lane.submit(jobs.into_iter().map(release).collect()).await {
+                tracing::warn!(%error, jobs = count, "jobs that nobody took were not given back");
+            }
+        });
     }
 }
 
-pub(crate) fn release(job: ClaimedJob) -> Report {
+fn release(job: ClaimedJob) -> Report {
     Report {
         tenant: job.job.tenant,
         id: job.job.id.into(),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a worker says of a job that it holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub tenant: Arc<str>,
     pub id: Arc<str>,
@@ -50,21 +50,36 @@ pub(crate) type Reported = Result<Option<Box<Job>>, Refused>;
 pub(crate) struct Reports(pub Room);
 
 impl Batch for Reports {
-    type In = Report;
-    type Out = Reported;
+    /// What one worker has to say at once; each report stands for itself.
+    type In = Vec<Report>;
+    type Out = Vec<Reported>;
 
     const NAME: &'static str = "job_reports";
     const RANK: u8 = 20;
     const ROUND: usize = 1000;
 
-    fn weight(&self, report: &Report) -> usize {
-        match &report.says {
+    fn weight(&self, reports: &Vec<Report>) -> usize {
+        let weight = |report: &Report| match &report.says {
             Says::Complete(Some(output)) => 1 + output.get().len() / 8192,
             _ => 1,
-        }
+        };
+        reports.iter().map(weight).sum()
     }
 
-    async fn apply<'a>(&'a self, tx: &'a mut Tx, reports: &'a [Report]) -> Result<Vec<Reported>> {
+    async fn apply<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        groups: &'a [Vec<Report>],
+    ) -> Result<Vec<Vec<Reported>>> {
+        let reports: Vec<_> = groups.iter().flatten().collect();
+        let mut answers = self.answer(tx, &reports).await?.into_iter();
+        let of_group = |group: &Vec<Report>| answers.by_ref().take(group.len()).collect();
+        Ok(groups.iter().map(of_group).collect())
+    }
+}
+
+impl Reports {
+    async fn answer(&self, tx: &mut Tx, reports: &[&Report]) -> Result<Vec<Reported>> {
         let room = &self.0;
         let now = room.clock.now();
         let found = self.states(tx, reports).await?;
@@ -102,14 +117,12 @@ impl Batch for Reports {
         write(room, tx, changes, now).await?;
         self.jobs(tx, reports, answers).await
     }
-}
 
-impl Reports {
     /// The jobs as they are now. Those that workers of this process hold, the many, are only asked
     /// whether they are held still.
-    async fn states(&self, tx: &mut Tx, reports: &[Report]) -> Result<Vec<Option<Arc<State>>>> {
+    async fn states(&self, tx: &mut Tx, reports: &[&Report]) -> Result<Vec<Option<Arc<State>>>> {
         let store = &self.0.store;
-        let known = |report: &Report| match report.says {
+        let known = |report: &&Report| match report.says {
             // How many attempts a job had at first is not in the claim.
             Says::Fail { .. } => None,
             _ => report.claimed.clone(),
@@ -143,7 +156,7 @@ impl Reports {
     async fn jobs(
         &self,
         tx: &mut Tx,
-        reports: &[Report],
+        reports: &[&Report],
         answers: Vec<Result<(), Refused>>,
     ) -> Result<Vec<Reported>> {
         let wanted: Vec<_> = reports

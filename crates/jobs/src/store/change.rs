@@ -4,8 +4,8 @@ use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, JsonRows, Query, Result, Sql, Tx};
 
 use super::{
-    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job,
-    queue_rows, state,
+    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job, queue_rows,
+    state,
 };
 use crate::{
     model::{Job, Status},
@@ -409,7 +409,8 @@ impl Store {
             .map(|change| (&*change.now.lane.tenant, &*change.now.id, &at))
             .collect();
         if !done.is_empty() {
-            tx.push(&self.change.finish, vec![Arg::json(&done)?]).await?;
+            tx.push(&self.change.finish, vec![Arg::json(&done)?])
+                .await?;
         }
         let others: Vec<_> = changes
             .iter()
@@ -435,7 +436,8 @@ impl Store {
             })
             .collect();
         if !others.is_empty() {
-            tx.push(&self.change.update, vec![Arg::json(&others)?]).await?;
+            tx.push(&self.change.update, vec![Arg::json(&others)?])
+                .await?;
         }
         Ok(())
     }

@@ -171,7 +171,10 @@ impl Store {
             .map(|(n, (tenant, queue))| (n, &**tenant, &**queue))
             .collect();
         let mut counts = vec![0; queues.len()];
-        for row in tx.rows(&self.claim.running, vec![Arg::json(&rows)?]).await? {
+        for row in tx
+            .rows(&self.claim.running, vec![Arg::json(&rows)?])
+            .await?
+        {
             let at = place(&row, queues.len())?;
             counts[at] = row.count(1)?;
         }

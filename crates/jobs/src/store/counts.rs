@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use tidewire_core::{Time, ids};
 use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
-use super::{Store};
+use super::Store;
 use crate::{
     model::{DayCounts, Status},
     state::State,
@@ -126,7 +126,8 @@ impl Store {
             })
             .collect();
         if !rows.is_empty() {
-            tx.push(&self.counts.insert, vec![Arg::json(&rows)?]).await?;
+            tx.push(&self.counts.insert, vec![Arg::json(&rows)?])
+                .await?;
         }
         Ok(())
     }
@@ -188,7 +189,8 @@ impl Store {
                 tx.push(sql, vec![Arg::json(&rows)?]).await?;
             }
         }
-        tx.push(&self.counts.delete, vec![Arg::json(&gone)?]).await?;
+        tx.push(&self.counts.delete, vec![Arg::json(&gone)?])
+            .await?;
         Ok(rows.len())
     }
 }

@@ -192,7 +192,10 @@ impl Store {
         if keys.is_empty() {
             return Ok(known);
         }
-        for row in tx.rows(&self.enqueue.known, vec![Arg::json(&keys)?]).await? {
+        for row in tx
+            .rows(&self.enqueue.known, vec![Arg::json(&keys)?])
+            .await?
+        {
             let mut job = job(&row, 0)?;
             job.output = row.opt_json(JOB_COLUMNS)?;
             if let Some(key) = &job.idempotency_key {

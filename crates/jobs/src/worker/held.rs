@@ -8,7 +8,12 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{board::LaneKey, model::ClaimedJob, state::State};
+use crate::{
+    board::LaneKey,
+    lanes::{Report, Says},
+    model::ClaimedJob,
+    state::State,
+};
 
 /// A job in this worker's hands.
 pub(super) struct Holding {
@@ -29,36 +34,39 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn add(&self, claimed: &ClaimedJob) -> Arc<Holding> {
-        let state = Arc::new(state(claimed));
-        let holding = Arc::new(Holding {
-            tenant: Arc::clone(&state.lane.tenant),
-            id: Arc::clone(&state.id),
-            token: claimed.lease_token.clone(),
-            claimed: state,
-            lost: CancellationToken::new(),
-            since: Instant::now(),
-        });
-        // One that expired here, unnoticed, and came back is another holding of the same job.
-        self.lock()
-            .insert(Arc::clone(&holding.id), Arc::clone(&holding));
-        holding
-    }
-
-    pub(super) fn remove(&self, holding: &Holding) {
+    pub(super) fn add(&self, claimed: &[ClaimedJob]) -> Vec<Arc<Holding>> {
+        let holdings: Vec<_> = claimed
+            .iter()
+            .map(|job| Arc::new(Holding::new(job)))
+            .collect();
         let mut jobs = self.lock();
-        if jobs
-            .get(&holding.id)
-            .is_some_and(|held| held.token == holding.token)
-        {
-            jobs.remove(&holding.id);
+        for holding in &holdings {
+            // One that expired here, unnoticed, and came back is another holding of the same job.
+            jobs.insert(Arc::clone(&holding.id), Arc::clone(holding));
         }
+        holdings
     }
 
-    pub(super) fn contains(&self, holding: &Holding) -> bool {
+    /// Forgets these; how many they are.
+    pub(super) fn remove<'h>(&self, holdings: impl IntoIterator<Item = &'h Arc<Holding>>) -> usize {
+        let mut jobs = self.lock();
+        let mut count = 0;
+        for holding in holdings {
+            count += 1;
+            if jobs
+                .get(&holding.id)
+                .is_some_and(|held| Arc::ptr_eq(held, holding))
+            {
+                jobs.remove(&holding.id);
+            }
+        }
+        count
+    }
+
+    pub(super) fn contains(&self, holding: &Arc<Holding>) -> bool {
         self.lock()
             .get(&holding.id)
-            .is_some_and(|held| held.token == holding.token)
+            .is_some_and(|held| Arc::ptr_eq(held, holding))
     }
 
     pub(super) fn lose(&self, id: &str) {
@@ -78,6 +86,31 @@ impl Held {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Holding>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holding {
+    fn new(claimed: &ClaimedJob) -> Self {
+        let state = Arc::new(state(claimed));
+        Holding {
+            tenant: Arc::clone(&state.lane.tenant),
+            id: Arc::clone(&state.id),
+            token: claimed.lease_token.clone(),
+            claimed: state,
+            lost: CancellationToken::new(),
+            since: Instant::now(),
+        }
+    }
+
+    pub(super) fn report(&self, says: Says) -> Report {
+        Report {
+            tenant: Arc::clone(&self.tenant),
+            id: Arc::clone(&self.id),
+            token: self.token.clone(),
+            says,
+            wants_job: false,
+            claimed: Some(Arc::clone(&self.claimed)),
+        }
     }
 }
 

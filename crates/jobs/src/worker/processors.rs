@@ -38,8 +38,8 @@ impl Processors {
         self
     }
 
-    pub(super) fn get(&self, kind: &str) -> Option<&dyn Processor> {
-        self.by_type.get(kind).map(|processor| &**processor)
+    pub(super) fn get(&self, kind: &str) -> Option<Arc<dyn Processor>> {
+        self.by_type.get(kind).cloned()
     }
 
     #[must_use]
