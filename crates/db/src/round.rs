@@ -44,6 +44,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Wake {
     notify: Notify,
     closed: AtomicBool,
+    /// The store did not take the last write.
+    failing: AtomicBool,
 }
 
 impl Wake {
@@ -56,10 +58,26 @@ impl Wake {
         self.notify.notify_one();
     }
 
+    /// Whether the store refused the last write that it was given.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, result: &Result<()>) {
+        match result {
+            Ok(()) => self.failing.store(false, Ordering::SeqCst),
+            Err(error) if error.is_unavailable() => self.failing.store(true, Ordering::SeqCst),
+            Err(_) => {}
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 }
+
+/// The label of the closure that writes to see whether writing works again.
+pub(crate) const PROBE: &str = "probe";
 
 /// The lanes, in the order in which a round applies them.
 pub(crate) type Sources = Arc<Mutex<Vec<Arc<dyn Source>>>>;
@@ -80,13 +98,13 @@ pub(crate) async fn run(
         };
         let idle = batches.is_empty();
         if !idle {
-            round(&mut connection, batches).await;
+            round(&mut connection, &wake, batches).await;
         }
         let mut ran = 0;
         while ran < CLOSURES_A_ROUND
             && let Ok(closure) = closures.try_recv()
         {
-            closure_in_tx(&mut connection, closure).await;
+            closure_in_tx(&mut connection, &wake, closure).await;
             ran += 1;
         }
         if idle && ran == 0 {
@@ -96,7 +114,7 @@ pub(crate) async fn run(
             tokio::select! {
                 () = wake.notify.notified() => {}
                 closure = closures.recv() => match closure {
-                    Some(closure) => closure_in_tx(&mut connection, closure).await,
+                    Some(closure) => closure_in_tx(&mut connection, &wake, closure).await,
                     // Every handle to the store is gone.
                     None => break,
                 },
@@ -120,8 +138,10 @@ pub(crate) async fn run(
 
 /// One transaction for all batches; if it fails, one for each; if that fails, one for each
 /// operation, so that what is bad fails alone.
-async fn round(connection: &mut WriteConnection, mut batches: Vec<Box<dyn Pending>>) {
-    match together(connection, &mut batches).await {
+async fn round(connection: &mut WriteConnection, wake: &Wake, mut batches: Vec<Box<dyn Pending>>) {
+    let written = together(connection, &mut batches).await;
+    wake.note(&written);
+    match written {
         Ok(()) => batches.into_iter().for_each(Pending::done),
         Err(error) if error.is_unavailable() => {
             tracing::warn!(%error, "a round of writes failed");
@@ -142,7 +162,7 @@ async fn round(connection: &mut WriteConnection, mut batches: Vec<Box<dyn Pendin
                 batches
             };
             for part in parts {
-                Box::pin(round(connection, vec![part])).await;
+                Box::pin(round(connection, wake, vec![part])).await;
             }
         }
     }
@@ -162,12 +182,20 @@ async fn together(
         .await
 }
 
-async fn closure_in_tx(connection: &mut WriteConnection, mut closure: Box<dyn Closure>) {
+async fn closure_in_tx(
+    connection: &mut WriteConnection,
+    wake: &Wake,
+    mut closure: Box<dyn Closure>,
+) {
     let label = closure.label();
-    match connection
+    let ran = connection
         .transaction(DEADLINE, label, async |tx| closure.run(tx).await)
-        .await
-    {
+        .await;
+    // Many closures commit without having written anything; only the probe surely has.
+    if ran.is_err() || label == PROBE {
+        wake.note(&ran);
+    }
+    match ran {
         Ok(()) => closure.done(),
         Err(error) => closure.fail(error),
     }

@@ -33,9 +33,6 @@ pub struct Config {
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API; none by default.
     pub cors_origins: Vec<Origin>,
-    /// A span around each request, which puts its id into every log line and trace; about a
-    /// microsecond each.
-    pub spans: bool,
 }
 
 impl Default for Config {
@@ -44,7 +41,6 @@ impl Default for Config {
             clock: Clock::system(),
             loopback_hosts_only: false,
             cors_origins: Vec::new(),
-            spans: true,
         }
     }
 }
@@ -160,7 +156,6 @@ impl App {
         }
         let settings = Settings {
             clock: config.clock,
-            spans: config.spans,
             loopback_hosts_only: config.loopback_hosts_only,
             origins: config.cors_origins,
         };

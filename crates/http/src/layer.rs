@@ -37,7 +37,6 @@ const CLIENT_CLOSED: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub clock: Clock,
-    pub spans: bool,
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API.
     pub origins: Vec<Origin>,
@@ -89,12 +88,9 @@ where
         } else {
             tracing::enabled!(target: ACCESS, Level::INFO)
         };
-        let span = if self.settings.spans {
-            // At the level of errors, so that no filter that lets a line through hides its id.
-            tracing::error_span!("request", request_id = id.as_str())
-        } else {
-            Span::none()
-        };
+        // It puts the id into every line that the request causes. At the level of errors, so that no
+        // filter that lets a line through hides its id.
+        let span = tracing::error_span!("request", request_id = id.as_str());
         let exchange = Exchange {
             started,
             endpoint: Arc::clone(&self.endpoint),

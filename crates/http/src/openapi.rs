@@ -57,6 +57,13 @@ pub(crate) fn assemble(mut secured: OpenApi, public: OpenApi, open: bool) -> Ope
     let mut api = secured;
     api.merge(public);
     for (path, operation) in operations(&mut api) {
+        if open {
+            declare(
+                operation,
+                Kind::Forbidden,
+                "named by a foreign host, or called by a foreign web page",
+            );
+        }
         let in_path = path.contains('{');
         if in_path || operation.parameters.is_some() || operation.request_body.is_some() {
             declare(

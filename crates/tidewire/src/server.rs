@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Role, Values},
-    logging,
     supervisor::{Supervisor, Task},
 };
 
@@ -135,7 +134,6 @@ impl House {
             clock: self.clock.clone(),
             loopback_hosts_only: config.access.open,
             cors_origins: config.cors_origins.clone(),
-            spans: logging::traces_are_on(),
         };
         let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
         if config.roles.has(Role::Api) {

@@ -66,9 +66,8 @@ impl Drop for Logging {
     }
 }
 
-/// Whether spans are wanted at all: they cost a microsecond a request.
-#[must_use]
-pub fn traces_are_on() -> bool {
+/// Whether a collector is named.
+fn traces_are_on() -> bool {
     [
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
