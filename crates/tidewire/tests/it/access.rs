@@ -368,6 +368,38 @@ async fn an_open_server_answers_only_to_names_of_its_own_machine() {
     server.stop().await;
 }
 
+/// A page that a person has open in a browser must not write to a server on their machine.
+#[tokio::test]
+async fn an_open_server_does_nothing_for_foreign_web_pages() {
+    let house = House::new();
+    let server = house.start();
+    let event = json!({"type": "from.a.page"});
+    let from = |server: &Server, origin: &str| {
+        let request = server.request(Method::POST, "/v1/events");
+        TestApp::send(request.header("origin", origin).json(&event))
+    };
+    for origin in [
+        "https://evil.example",
+        "http://localhost.evil.example",
+        "null",
+    ] {
+        assert_problem(&from(&server, origin).await.expect(403));
+    }
+    assert!(server.list("/v1/events", "events").await.is_empty());
+    from(&server, "http://localhost:3000").await.expect(201);
+    server.stop().await;
+    let server = house
+        .with(&["--cors-origins", "https://app.example"])
+        .start();
+    let answer = from(&server, "https://app.example").await.expect(201);
+    assert_eq!(
+        answer.headers["access-control-allow-origin"],
+        "https://app.example"
+    );
+    assert_problem(&from(&server, "https://evil.example").await.expect(403));
+    server.stop().await;
+}
+
 #[test]
 fn without_a_key_the_server_does_not_listen_to_the_world() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
