@@ -23,7 +23,7 @@ use crate::{
     store::Store,
 };
 
-pub(crate) use claims::{Claim, Claimed, Claims};
+pub(crate) use claims::{Claim, Claimed, Claims, Grant};
 pub(crate) use enqueues::{Enqueues, New, enqueue};
 pub(crate) use reports::{Refused, Report, Reported, Reports, Says};
 

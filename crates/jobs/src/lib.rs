@@ -10,6 +10,7 @@ mod error;
 mod http;
 mod keeper;
 mod lanes;
+mod lease;
 mod metrics;
 mod migrations;
 mod model;

@@ -23,7 +23,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             event_id {id},
             locked_at {time},
             locked_by {id},
-            lease_token {id},
+            lease_secret {id},
             created_at {time} NOT NULL,
             updated_at {time} NOT NULL,
             started_at {time},

@@ -18,8 +18,10 @@ use crate::{
     Error,
     board::{Board, Filter, Waiter},
     lanes::{
-        self, Claim, Claimed, Claims, Enqueues, New, Refused, Report, Reported, Reports, Room, Says,
+        self, Claim, Claimed, Claims, Enqueues, Grant, New, Refused, Report, Reported, Reports,
+        Room, Says,
     },
+    lease::Proof,
     model::{
         ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, Status,
         document, error_text,
@@ -365,12 +367,12 @@ impl Jobs {
             if !due {
                 return Ok(Vec::new());
             }
-            let claimed = self
+            let granted = self
                 .claim_now(&filter, &worker, request.limit, lease)
                 .await?
                 .take();
-            if !claimed.is_empty() || Instant::now() >= end {
-                return Ok(claimed);
+            if !granted.is_empty() || Instant::now() >= end {
+                return Ok(granted.into_iter().map(Grant::into_claimed).collect());
             }
         }
     }
@@ -458,7 +460,7 @@ impl Jobs {
         let report = Report {
             tenant: Arc::clone(tenant),
             id: id.into(),
-            token,
+            proof: Proof::Token(token),
             says,
             wants_job: true,
             claimed: None,

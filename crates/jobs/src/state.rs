@@ -10,9 +10,9 @@
 //!         cancelled
 //! ```
 //!
-//! The lease token is what proves a claim. A lease that runs out leaves the token in place, so a
-//! late worker is still believed as long as nobody has taken the job over; whatever else ends a
-//! claim voids the token.
+//! The claim's secret is what proves it (see [`crate::lease`]). A lease that runs out leaves the
+//! secret in place, so a late worker is still believed as long as nobody has taken the job over;
+//! whatever else ends a claim clears it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +21,7 @@ use tidewire_core::{Time, backoff::Backoff};
 
 use crate::{
     board::LaneKey,
+    lease::Proof,
     model::{Attempt, Outcome, Status},
 };
 
@@ -36,8 +37,9 @@ pub(crate) struct State {
     /// The attempts that it had at first, which a retry by hand adds again.
     pub budget: u32,
     pub timeout: Option<Duration>,
-    pub token: Option<String>,
-    /// Who claimed it last and when: kept while the token or the log of attempts needs it.
+    /// Of the claim that holds it.
+    pub secret: Option<Arc<str>>,
+    /// Who claimed it last and when: kept while the secret or the log of attempts needs it.
     pub locked_at: Option<Time>,
     pub locked_by: Option<String>,
     pub started_at: Option<Time>,
@@ -93,10 +95,15 @@ impl Change {
 }
 
 impl State {
-    /// Whether `token` still holds this job: it runs, or its lease ran out and nobody took it over.
-    pub(crate) fn check_held(&self, token: &str) -> Result<(), Lost> {
+    /// Whether this proves that the caller holds the job: it runs, or its lease ran out and nobody
+    /// took it over.
+    pub(crate) fn check_held(&self, proof: &Proof) -> Result<(), Lost> {
+        let holds = self
+            .secret
+            .as_deref()
+            .is_some_and(|secret| proof.holds(secret, &self.id));
         match self.status {
-            Status::Running | Status::Pending if self.token.as_deref() == Some(token) => Ok(()),
+            Status::Running | Status::Pending if holds => Ok(()),
             Status::Running => Err("another worker has it"),
             Status::Pending => Err("it has gone back to its queue"),
             Status::Cancelled => Err("it was cancelled"),
@@ -156,13 +163,13 @@ impl State {
         }
         let mut change = self.step(|now| {
             now.status = Status::Running;
-            now.token.clone_from(&self.token);
+            now.secret.clone_from(&self.secret);
         });
         change.leased_until = Some(at.plus(lease));
         Ok(change)
     }
 
-    /// The lease ran out: the attempt is consumed, the token stays good until somebody takes over.
+    /// The lease ran out: the attempt is consumed, the claim stays good until somebody takes over.
     pub(crate) fn expire(&self, at: Time) -> Change {
         let last = self.attempts >= self.max_attempts;
         let error = format!(
@@ -176,7 +183,7 @@ impl State {
         if last {
             now.status = Status::Failed;
             now.finished_at = Some(at);
-            now.token = None;
+            now.secret = None;
         } else {
             now.status = Status::Pending;
             now.run_at = at;
@@ -193,7 +200,7 @@ impl State {
                 let mut now = self.clone();
                 now.status = Status::Cancelled;
                 now.finished_at = Some(at);
-                now.token = None;
+                now.secret = None;
                 Ok(Some(Change::of(self, now)))
             }
             Status::Cancelled => Ok(None),
@@ -225,12 +232,12 @@ impl State {
         Ok(change)
     }
 
-    /// A step that its holder takes: it voids the token, and if the lease had run out meanwhile,
+    /// A step that its holder takes: it ends the claim, and if the lease had run out meanwhile,
     /// the expiry is forgotten.
     fn step(&self, edit: impl FnOnce(&mut State)) -> Change {
         let late = self.status == Status::Pending;
         let mut now = self.clone();
-        now.token = None;
+        now.secret = None;
         if late {
             now.last_error = None;
         }
@@ -241,7 +248,7 @@ impl State {
     }
 
     fn unlock(&mut self) {
-        self.token = None;
+        self.secret = None;
         self.locked_at = None;
         self.locked_by = None;
     }
@@ -271,6 +278,7 @@ pub(crate) struct Failed<'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease;
 
     const NOW: i64 = 1_000_000;
 
@@ -284,7 +292,7 @@ mod tests {
             max_attempts: 3,
             budget: 3,
             timeout: None,
-            token: Some("token".to_owned()),
+            secret: Some("secret".into()),
             locked_at: Some(Time::from_millis(NOW - 1)),
             locked_by: Some("w".to_owned()),
             started_at: Some(Time::from_millis(NOW - 1)),
@@ -313,18 +321,20 @@ mod tests {
     #[test]
     fn only_the_current_token_holds() {
         let state = running();
-        assert!(state.check_held("token").is_ok());
-        assert!(state.check_held("other").is_err());
+        let proof = Proof::Token(lease::token("secret", "1"));
+        let other = Proof::Token(lease::token("other", "1"));
+        assert!(state.check_held(&proof).is_ok());
+        assert!(state.check_held(&other).is_err());
         let expired = state.expire(now()).now;
         assert_eq!(expired.status, Status::Pending);
-        assert!(expired.check_held("token").is_ok(), "nobody took it over");
+        assert!(expired.check_held(&proof).is_ok(), "nobody took it over");
         for ended in [
             state.complete(None, now()).now,
             state.release().now,
             state.fail(&failed("x"), now()).now,
             state.cancel(now()).unwrap().unwrap().now,
         ] {
-            assert!(ended.check_held("token").is_err(), "{ended:?}");
+            assert!(ended.check_held(&proof).is_err(), "{ended:?}");
         }
     }
 
@@ -410,7 +420,7 @@ mod tests {
         let expired = running().expire(now()).now;
         let change = expired.extend(Duration::from_secs(60), now()).unwrap();
         assert_eq!(change.now.status, Status::Running);
-        assert_eq!(change.now.token.as_deref(), Some("token"));
+        assert_eq!(change.now.secret.as_deref(), Some("secret"));
         let slow = State {
             timeout: Some(Duration::from_millis(1)),
             ..running()

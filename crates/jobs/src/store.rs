@@ -79,7 +79,7 @@ const JOB_COLUMNS: usize = 20;
 
 /// The columns of a [`State`].
 const STATE: &str = "j.tenant, j.id, j.queue, j.type, j.priority, j.status, j.run_at, j.attempts,
-    j.max_attempts, j.budget, j.timeout_seconds, j.lease_token, j.locked_at, j.locked_by,
+    j.max_attempts, j.budget, j.timeout_seconds, j.lease_secret, j.locked_at, j.locked_by,
     j.started_at, j.finished_at, j.last_error";
 
 /// The columns of an entry of `job_queue`.
@@ -169,7 +169,7 @@ fn state(row: &Row, at: usize) -> Result<State> {
         max_attempts: small(row, at + 8)?,
         budget: small(row, at + 9)?,
         timeout: opt_small(row, at + 10)?.map(|seconds| Duration::from_secs(seconds.into())),
-        token: row.opt_text(at + 11)?,
+        secret: row.opt_text(at + 11)?.map(Arc::from),
         locked_at: row.opt_time(at + 12)?,
         locked_by: row.opt_text(at + 13)?,
         started_at: row.opt_time(at + 14)?,

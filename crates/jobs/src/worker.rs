@@ -28,8 +28,8 @@ pub use processors::Processors;
 
 use crate::{
     Error, Filter, Jobs,
-    lanes::Says,
-    model::{ClaimedJob, MAX_CLAIM},
+    lanes::{Grant, Says},
+    model::MAX_CLAIM,
 };
 use attempt::{GRACE, log_refused};
 use held::{Held, Holding};
@@ -181,7 +181,7 @@ impl Core {
         }
     }
 
-    async fn claim(&self) -> Result<Vec<ClaimedJob>, Error> {
+    async fn claim(&self) -> Result<Vec<Grant>, Error> {
         let limit = self.demand().await;
         let settings = self.jobs.settings();
         // Waits only while it has room: a wake-up is for somebody who can use it.
@@ -210,7 +210,7 @@ impl Core {
     }
 
     /// Shares claimed jobs out among the tasks that begin them.
-    fn take(self: &Arc<Self>, claimed: Vec<ClaimedJob>) {
+    fn take(self: &Arc<Self>, claimed: Vec<Grant>) {
         let count = claimed.len();
         self.in_hand.fetch_add(count, Ordering::Relaxed);
         self.in_custody.fetch_add(count, Ordering::Relaxed);

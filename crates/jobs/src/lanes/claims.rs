@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use tidewire_core::{Time, ids};
+use tidewire_core::Time;
 use tidewire_db::{Batch, Lane, Result, Tx};
 
 use super::{Report, Reports, Room, Says};
 use crate::{
     board::{Board, Candidate, Filter, LaneKey},
+    lease::{self, Proof},
     metrics,
     model::{ClaimedJob, Job, Status},
     settings::JobSettings,
@@ -27,48 +28,68 @@ pub(crate) struct Claim {
     pub lease: Duration,
 }
 
+/// A job that was handed to a worker.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub job: Job,
+    /// Of the claim; see [`crate::lease`].
+    pub secret: Arc<str>,
+    pub expires_at: Time,
+}
+
+impl Grant {
+    pub(crate) fn into_claimed(self) -> ClaimedJob {
+        ClaimedJob {
+            lease_token: lease::token(&self.secret, &self.job.id),
+            lease_expires_at: self.expires_at,
+            job: self.job,
+        }
+    }
+
+    fn release(self) -> Report {
+        Report {
+            tenant: self.job.tenant,
+            id: self.job.id.into(),
+            proof: Proof::Secret(self.secret),
+            says: Says::Release,
+            wants_job: false,
+            claimed: None,
+        }
+    }
+}
+
 /// Jobs that were claimed. Until they are taken, dropping them gives them back: that happens when
 /// the one who asked has gone away before the answer was there.
 #[derive(Default)]
 pub(crate) struct Claimed {
-    jobs: Vec<ClaimedJob>,
+    grants: Vec<Grant>,
     back: Option<Lane<Reports>>,
 }
 
 impl Claimed {
-    pub(crate) fn take(mut self) -> Vec<ClaimedJob> {
-        std::mem::take(&mut self.jobs)
+    pub(crate) fn take(mut self) -> Vec<Grant> {
+        std::mem::take(&mut self.grants)
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        let jobs = std::mem::take(&mut self.jobs);
+        let grants = std::mem::take(&mut self.grants);
         let (Some(lane), Ok(runtime)) = (&self.back, tokio::runtime::Handle::try_current()) else {
             return;
         };
-        if jobs.is_empty() {
+        if grants.is_empty() {
             return;
         }
         let lane = lane.clone();
         // If this fails too, their leases run out.
         runtime.spawn(async move {
-            let count = jobs.len();
-            if let Err(error) = lane.submit(jobs.into_iter().map(release).collect()).await {
+            let count = grants.len();
+            let back = grants.into_iter().map(Grant::release).collect();
+            if let Err(error) = lane.submit(back).await {
                 tracing::warn!(%error, jobs = count, "jobs that nobody took were not given back");
             }
         });
-    }
-}
-
-fn release(job: ClaimedJob) -> Report {
-    Report {
-        tenant: job.job.tenant,
-        id: job.job.id.into(),
-        token: job.lease_token,
-        says: Says::Release,
-        wants_job: false,
-        claimed: None,
     }
 }
 
@@ -103,41 +124,42 @@ impl Batch for Claims {
             }
         }
         let mut limits = Limits::new(&self.room.settings.borrow());
-        let mut answers: Vec<Vec<ClaimedJob>> = claims.iter().map(|_| Vec::new()).collect();
+        let mut hands: Vec<Vec<Job>> = claims.iter().map(|_| Vec::new()).collect();
         for (filter, places) in groups {
             let wanted: Vec<_> = places.iter().map(|place| &claims[*place]).collect();
             let limit = wanted.iter().map(|claim| claim.limit).sum();
             let jobs = self.select(tx, filter, limit, now, &mut limits).await?;
-            deal(jobs, &places, claims, now, &mut answers);
+            deal(jobs, &places, claims, &mut hands);
         }
+        let secrets: Vec<_> = claims.iter().map(|_| lease::new_secret()).collect();
         let taken: Vec<_> = claims
             .iter()
-            .zip(&answers)
-            .flat_map(|(claim, jobs)| {
-                jobs.iter().map(|job| Taken {
-                    tenant: &job.job.tenant,
-                    queue: &job.job.queue,
-                    id: &job.job.id,
-                    worker: &claim.worker,
-                    token: &job.lease_token,
-                    expires_at: job.lease_expires_at,
-                })
+            .zip(&hands)
+            .zip(&secrets)
+            .filter(|((_, jobs), _)| !jobs.is_empty())
+            .map(|((claim, jobs), secret)| Taken {
+                jobs,
+                worker: &claim.worker,
+                secret,
+                expires_at: now.plus(claim.lease),
             })
             .collect();
         if !taken.is_empty() {
             self.room.store.lease(tx, &taken, now).await?;
         }
-        let waits: Vec<_> = answers
-            .iter()
-            .flatten()
-            .map(|job| now.since(job.job.run_at))
-            .collect();
+        let due = hands.iter().flatten();
+        let waits: Vec<_> = due.map(|job| now.since(job.run_at)).collect();
         tx.on_commit(move || metrics::claimed(&waits));
-        let hand_over = |jobs| Claimed {
-            jobs,
-            back: Some(self.reports.clone()),
-        };
-        Ok(answers.into_iter().map(hand_over).collect())
+        let answers = hands.into_iter().zip(claims).zip(secrets);
+        Ok(answers
+            .map(|((jobs, claim), secret)| Claimed {
+                grants: jobs
+                    .into_iter()
+                    .map(|job| grant(job, claim, &secret, now))
+                    .collect(),
+                back: Some(self.reports.clone()),
+            })
+            .collect())
     }
 }
 
@@ -169,7 +191,7 @@ impl Claims {
             let read = Read::of(&due, open.len(), pick.share, limit);
             jobs = choose(due, &open, &read, limits);
             if !jobs.is_empty() {
-                store.unqueue(tx, jobs.iter()).await?;
+                store.unqueue(tx, &jobs).await?;
             }
             let filled = lanes.into_iter().filter(|lane| !limits.has_room(lane));
             settled.full.extend(filled.cloned());
@@ -269,33 +291,32 @@ fn choose(due: Vec<Claimable>, lanes: &[Candidate], read: &Read, limits: &mut Li
 }
 
 /// Deals jobs out like cards to the claims of one group.
-fn deal(
-    jobs: Vec<Job>,
-    places: &[usize],
-    claims: &[Claim],
-    now: Time,
-    answers: &mut [Vec<ClaimedJob>],
-) {
+fn deal(jobs: Vec<Job>, places: &[usize], claims: &[Claim], hands: &mut [Vec<Job>]) {
     for (turn, job) in jobs.into_iter().enumerate() {
-        let hand = (0..places.len())
+        let place = (0..places.len())
             .map(|step| places[(turn + step) % places.len()])
-            .find(|place| answers[*place].len() < claims[*place].limit as usize);
-        // The answer was limited to what all claims together asked for.
-        let Some(place) = hand else { break };
-        let claim = &claims[place];
-        answers[place].push(ClaimedJob {
-            job: Job {
-                status: Status::Running,
-                attempts: job.attempts + 1,
-                locked_at: Some(now),
-                locked_by: Some(claim.worker.to_string()),
-                started_at: Some(now),
-                updated_at: now,
-                ..job
-            },
-            lease_token: ids::new_secret(""),
-            lease_expires_at: now.plus(claim.lease),
-        });
+            .find(|place| hands[*place].len() < claims[*place].limit as usize);
+        // There is one: the answer was limited to what all claims together asked for.
+        if let Some(place) = place {
+            hands[place].push(job);
+        }
+    }
+}
+
+/// A job as its worker gets it.
+fn grant(job: Job, claim: &Claim, secret: &Arc<str>, now: Time) -> Grant {
+    Grant {
+        job: Job {
+            status: Status::Running,
+            attempts: job.attempts + 1,
+            locked_at: Some(now),
+            locked_by: Some(claim.worker.to_string()),
+            started_at: Some(now),
+            updated_at: now,
+            ..job
+        },
+        secret: Arc::clone(secret),
+        expires_at: now.plus(claim.lease),
     }
 }
 

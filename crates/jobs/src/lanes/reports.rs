@@ -8,6 +8,7 @@ use tidewire_db::{Batch, Result, Tx};
 
 use super::{Room, write};
 use crate::{
+    lease::Proof,
     model::Job,
     state::{Change, Failed, Lost, State},
 };
@@ -17,12 +18,12 @@ use crate::{
 pub(crate) struct Report {
     pub tenant: Arc<str>,
     pub id: Arc<str>,
-    pub token: String,
+    pub proof: Proof,
     pub says: Says,
     /// Whether the answer should carry the job as it is afterwards.
     pub wants_job: bool,
-    /// The job as the worker claimed it. While the token holds it is so still, and need not be read
-    /// again.
+    /// The job as a worker of this process claimed it. While the claim holds it is so still, and need
+    /// not be read again.
     pub claimed: Option<Arc<State>>,
 }
 
@@ -90,7 +91,7 @@ impl Reports {
             answers.push(match found {
                 None => Err(Refused::Unknown),
                 Some(state) => changes.step(&state, |state| {
-                    state.check_held(&report.token)?;
+                    state.check_held(&report.proof)?;
                     Ok(match &report.says {
                         Says::Complete(output) => state.complete(output.clone(), now),
                         Says::Fail {
@@ -131,8 +132,10 @@ impl Reports {
         let held: Vec<_> = reports
             .iter()
             .zip(&states)
-            .filter(|(_, known)| known.is_some())
-            .map(|(report, _)| (&*report.tenant, &*report.id, report.token.as_str()))
+            .filter_map(|(report, known)| {
+                let secret = known.as_ref()?.secret.as_deref()?;
+                Some((&*report.tenant, &*report.id, secret))
+            })
             .collect();
         if !held.is_empty() && store.held(tx, &held).await? < held.len() as u64 {
             // Some were lost: look at all.

@@ -28,9 +28,9 @@ const RULES: [(&str, &str); 8] = [
             WHERE coalesce(j.status, '') <> 'running'",
     ),
     (
-        "a job that has ended has no token and an end",
+        "a job that has ended has no claim and has an end",
         "SELECT id FROM jobs WHERE status IN ('done', 'failed', 'cancelled')
-            AND (lease_token IS NOT NULL OR finished_at IS NULL)",
+            AND (lease_secret IS NOT NULL OR finished_at IS NULL)",
     ),
     (
         "a job that has not ended has no end",

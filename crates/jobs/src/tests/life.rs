@@ -60,6 +60,20 @@ async fn a_job_is_enqueued_claimed_and_done() {
 }
 
 #[tokio::test]
+async fn a_token_is_good_for_its_own_job_alone() {
+    let queue = Queue::open().await;
+    queue.add_many(2, &NewJob::new("t")).await;
+    let claimed = queue.claim(2).await;
+    let (a, b) = (&claimed[0], &claimed[1]);
+    let crossed = queue
+        .jobs
+        .complete(&queue.tenant, &a.job.id, b.lease_token.clone(), None);
+    lost(crossed.await);
+    queue.complete(a).await.unwrap();
+    queue.complete(b).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_failed_attempt_is_logged_and_tried_again_later_until_the_last() {
     let queue = Queue::open().await;
     let job = queue.add(NewJob::new("t").max_attempts(2)).await;

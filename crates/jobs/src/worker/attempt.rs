@@ -20,8 +20,8 @@ use tracing::Instrument as _;
 use super::{Core, Failure, JobContext, Output, RETRY_FIRST, RETRY_MOST, held::Holding};
 use crate::{
     Error,
-    lanes::{Refused, Says},
-    model::{ClaimedJob, Job, document, error_text},
+    lanes::{Grant, Refused, Says},
+    model::{Job, document, error_text},
 };
 
 /// How long a processor may take to notice that its job was taken from it.
@@ -39,7 +39,7 @@ struct Attempt {
 
 impl Core {
     /// Begins jobs one after the other.
-    pub(super) async fn begin(self: Arc<Self>, jobs: Vec<(ClaimedJob, Arc<Holding>)>) {
+    pub(super) async fn begin(self: Arc<Self>, jobs: Vec<(Grant, Arc<Holding>)>) {
         let default_timeout = self.jobs.settings().timeout;
         let mut over = Vec::new();
         let mut turn = Instant::now();
@@ -63,7 +63,7 @@ impl Core {
     /// What to report if that was all there was to it.
     fn first_step(
         self: &Arc<Self>,
-        claimed: ClaimedJob,
+        claimed: Grant,
         holding: &Arc<Holding>,
         default_timeout: Duration,
     ) -> Option<Says> {

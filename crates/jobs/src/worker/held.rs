@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     board::LaneKey,
-    lanes::{Report, Says},
-    model::ClaimedJob,
+    lanes::{Grant, Report, Says},
+    lease::Proof,
     state::State,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Holding {
     pub tenant: Arc<str>,
     pub id: Arc<str>,
-    pub token: String,
+    secret: Arc<str>,
     /// The job as it was claimed.
     pub claimed: Arc<State>,
     /// Fired when the job is not this worker's any more.
@@ -34,10 +34,10 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn add(&self, claimed: &[ClaimedJob]) -> Vec<Arc<Holding>> {
-        let holdings: Vec<_> = claimed
+    pub(super) fn add(&self, granted: &[Grant]) -> Vec<Arc<Holding>> {
+        let holdings: Vec<_> = granted
             .iter()
-            .map(|job| Arc::new(Holding::new(job)))
+            .map(|grant| Arc::new(Holding::new(grant)))
             .collect();
         let mut jobs = self.lock();
         for holding in &holdings {
@@ -90,12 +90,12 @@ impl Held {
 }
 
 impl Holding {
-    fn new(claimed: &ClaimedJob) -> Self {
-        let state = Arc::new(state(claimed));
+    fn new(grant: &Grant) -> Self {
+        let state = Arc::new(state(grant));
         Holding {
             tenant: Arc::clone(&state.lane.tenant),
             id: Arc::clone(&state.id),
-            token: claimed.lease_token.clone(),
+            secret: Arc::clone(&grant.secret),
             claimed: state,
             lost: CancellationToken::new(),
             since: Instant::now(),
@@ -106,7 +106,7 @@ impl Holding {
         Report {
             tenant: Arc::clone(&self.tenant),
             id: Arc::clone(&self.id),
-            token: self.token.clone(),
+            proof: Proof::Secret(Arc::clone(&self.secret)),
             says,
             wants_job: false,
             claimed: Some(Arc::clone(&self.claimed)),
@@ -114,8 +114,8 @@ impl Holding {
     }
 }
 
-fn state(claimed: &ClaimedJob) -> State {
-    let job = &claimed.job;
+fn state(grant: &Grant) -> State {
+    let job = &grant.job;
     State {
         id: job.id.as_str().into(),
         lane: LaneKey::new(
@@ -133,7 +133,7 @@ fn state(claimed: &ClaimedJob) -> State {
         timeout: job
             .timeout_seconds
             .map(|seconds| Duration::from_secs(seconds.into())),
-        token: Some(claimed.lease_token.clone()),
+        secret: Some(Arc::clone(&grant.secret)),
         locked_at: job.locked_at,
         locked_by: job.locked_by.clone(),
         started_at: job.started_at,
