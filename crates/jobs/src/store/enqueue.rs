@@ -35,20 +35,19 @@ impl Statements {
                 Column::Int("priority"),
                 Column::Time("run_at"),
                 Column::Int("max_attempts"),
-                Column::Int("budget"),
                 Column::Int("timeout_seconds"),
                 Column::Text("idempotency_key"),
                 Column::Text("event_id"),
-                Column::Time("created_at"),
-                Column::Time("updated_at"),
                 Column::Json("payload"),
             ],
         );
         let insert_jobs = format!(
-            "INSERT INTO jobs (tenant, id, type, queue, priority, run_at, max_attempts, budget, timeout_seconds,
-                idempotency_key, event_id, created_at, updated_at, payload, status, attempts)
-             SELECT {}, 'pending', 0 FROM {}",
-            jobs.columns, jobs.from
+            "INSERT INTO jobs (tenant, id, type, queue, priority, run_at, max_attempts, timeout_seconds,
+                idempotency_key, event_id, payload, budget, created_at, updated_at, status, attempts)
+             SELECT {}, {}, ?, ?, 'pending', 0 FROM {}",
+            jobs.columns,
+            jobs.col("max_attempts"),
+            jobs.from
         );
         Statements {
             known: dialect.sql(&known),
@@ -134,12 +133,11 @@ impl Store {
                 .filter(|answer| answer.created)
                 .map(|answer| &answer.job)
         };
-        if new().next().is_none() {
+        let Some(now) = new().next().map(|job| job.created_at) else {
             return Ok(());
-        }
+        };
         let jobs: Vec<_> = new()
             .map(|job| {
-                let created = self.time(job.created_at);
                 (
                     &*job.tenant,
                     &job.id,
@@ -148,18 +146,15 @@ impl Store {
                     job.priority,
                     self.time(job.run_at),
                     job.max_attempts,
-                    job.max_attempts,
                     job.timeout_seconds,
                     &job.idempotency_key,
                     &job.event_id,
-                    created.clone(),
-                    created,
                     job.payload.get(),
                 )
             })
             .collect();
-        tx.push(&self.enqueue.insert_jobs, vec![Arg::json(&jobs)?])
-            .await?;
+        let args = vec![now.into(), now.into(), Arg::json(&jobs)?];
+        tx.push(&self.enqueue.insert_jobs, args).await?;
         let entries: Vec<QueueRow<'_>> = new()
             .map(|job| {
                 let due = self.time(job.run_at);
