@@ -15,6 +15,8 @@ const FOLD_EVERY: Duration = Duration::from_secs(5);
 const GAUGE_SHARE: u32 = 100;
 /// Reading all lanes takes a twentieth at most, should there be tens of thousands.
 const REBUILD_SHARE: u32 = 20;
+/// The least pause, whatever the settings say.
+const BREATH: Duration = Duration::from_millis(10);
 const SWEEP_AT_MOST: Duration = Duration::from_mins(1);
 const SWEEP_AT_LEAST: Duration = Duration::from_secs(1);
 
@@ -78,7 +80,8 @@ async fn every<F>(
         if let Err(error) = work().await {
             tracing::warn!(%error, "the queue's upkeep failed, it will be tried again");
         }
-        let pause = tokio::time::sleep(pause().max(started.elapsed() * share));
+        let pause = pause().max(started.elapsed() * share).max(BREATH);
+        let pause = tokio::time::sleep(pause);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }

@@ -244,7 +244,7 @@ impl Core {
     async fn beat(&self, over: &CancellationToken) {
         loop {
             let lease = self.jobs.settings().lease;
-            let pause = tokio::time::sleep(lease / 3);
+            let pause = tokio::time::sleep((lease / 3).max(RETRY_FIRST));
             if over.run_until_cancelled(pause).await.is_none() {
                 return;
             }

@@ -70,6 +70,11 @@ impl Core {
         if self.stop.is_cancelled() {
             return Some(Says::Release);
         }
+        if holding.lost.is_cancelled() {
+            self.left(1);
+            self.forget([holding]);
+            return None;
+        }
         let core = Arc::clone(self);
         let holding = Arc::clone(holding);
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
