@@ -152,7 +152,7 @@ impl RunArgs {
             jobs: 20_000,
             latency_jobs: 300,
             sse_subscribers: 1_000,
-            sse_burst: 2_000,
+            sse_burst: 5_000,
             sse_paced: second * 4,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),

@@ -66,7 +66,7 @@ fn run(args: &RunArgs) -> Result<()> {
         chart::write(&docs.join("benchmarks.svg"), &record)?;
         eprintln!("wrote {}/benchmarks.md, .svg and .json", docs.display());
     } else {
-        eprintln!("nothing written: a quick run, or --no-write");
+        eprintln!("nothing written: --no-write, a quick run, or fewer than 3 rounds");
     }
     bench.verdict()
 }

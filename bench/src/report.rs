@@ -29,9 +29,9 @@ synced, by everybody in this table.
 What is compared with what:
 
 - **limit**: for single appends and SSE, axum in front of a group commit into Tidewire's tables and indexes, without
-  validation, tenants, dedupe answers or logs; for batches and jobs, SQLite alone in one thread, without HTTP. An event
-  carries about 200 bytes of JSON. Over HTTP the group commit may put several batches into one transaction, which the
-  bare limit does not do.
+  validation, tenants, dedupe answers or logs, its subscribers sharing the bytes of a whole commit; for batches and
+  jobs, SQLite alone in one thread, without HTTP. An event carries about 200 bytes of JSON. Over HTTP the group commit
+  may put several batches into one transaction, which the bare limit does not do.
 - **durable-streams** (Electric's server, `--durability wal`, its default): an append is answered after the group
   commit of its write-ahead log was synced. It keeps bytes: no ids, no types, no queries or indexes, no dedupe by key
   (producers number their requests instead), so it has no rows where dedupe keys count. Its subscribers may get several

@@ -88,7 +88,7 @@ impl Api {
             if moved.elapsed() > patience {
                 bail!("{seen} of {jobs} jobs were done, then none for {patience:?}");
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -93,7 +93,7 @@ impl Rounds {
 
     fn round(&mut self, taken: &mut Vec<Write>) -> Result<()> {
         let now: Arc<str> = timestamp().into();
-        let (mut answers, mut frames) = (Vec::with_capacity(taken.len()), Vec::new());
+        let (mut answers, mut frames) = (Vec::with_capacity(taken.len()), String::new());
         let followed = self.feed.receiver_count() > 0;
         self.store.begin()?;
         for write in taken.drain(..) {
@@ -104,7 +104,7 @@ impl Rounds {
                         let pos = self.store.append(event, &now)?;
                         first = if first == 0 { pos } else { first };
                         if followed {
-                            frames.push(frame(event, pos, &now));
+                            write_frame(&mut frames, event, pos, &now);
                         }
                     }
                     answers.push((first, answer));
@@ -131,8 +131,8 @@ impl Rounds {
                 at: Arc::clone(&now),
             });
         }
-        for frame in frames {
-            let _ = self.feed.send(frame);
+        if !frames.is_empty() {
+            let _ = self.feed.send(Bytes::from(frames));
         }
         Ok(())
     }
@@ -147,14 +147,12 @@ impl Write {
     }
 }
 
-/// The bytes that all subscribers share.
-fn frame(event: &NewEvent, pos: i64, now: &str) -> Bytes {
-    let mut text = String::with_capacity(event.payload.len() + 256);
+/// Into the bytes of the round, which are built once and shared by all subscribers.
+fn write_frame(frames: &mut String, event: &NewEvent, pos: i64, now: &str) {
     let _ = write!(
-        text,
+        frames,
         "id: {pos}\nevent: {}\ndata: {{\"id\":\"{}\",\"stream\":\"{}\",\"seq\":{pos},\"type\":\"{}\",\
          \"payload\":{},\"created_at\":\"{now}\"}}\n\n",
         event.kind, event.id, event.stream, event.kind, event.payload
     );
-    Bytes::from(text)
 }

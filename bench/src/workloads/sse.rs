@@ -1,5 +1,6 @@
 //! Many SSE subscribers of one log: a burst for throughput, then events at an easy pace for the time from append to
-//! subscriber. The limit commits as durably as everybody else and then hands out bytes that were built once.
+//! subscriber. The limit commits as durably as everybody else and then hands out the bytes of a whole commit,
+//! built once.
 
 use std::time::{Duration, Instant};
 
