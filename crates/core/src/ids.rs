@@ -53,12 +53,6 @@ pub fn tenant_salt(tenant: &str) -> u32 {
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
-/// The smallest id that could have been made at `at`: a bound for scans in id order.
-#[must_use]
-pub fn first_id_at(at: Time) -> String {
-    Ulid::from_parts(millis(at), 0).to_string()
-}
-
 /// Whether the text is an id as this service writes them.
 #[must_use]
 pub fn is_id(text: &str) -> bool {

@@ -43,21 +43,10 @@ impl Time {
         self.0.timestamp_millis()
     }
 
-    #[must_use]
-    pub fn utc(self) -> DateTime<Utc> {
-        self.0
-    }
-
     /// The UTC day this time falls on.
     #[must_use]
     pub fn day(self) -> NaiveDate {
         self.0.date_naive()
-    }
-
-    /// Midnight UTC at which `day` starts.
-    #[must_use]
-    pub fn start_of(day: NaiveDate) -> Self {
-        Time(day.and_time(chrono::NaiveTime::MIN).and_utc())
     }
 
     #[must_use]

@@ -88,6 +88,10 @@ pub(crate) async fn run(
     wake: Arc<Wake>,
     mut closures: mpsc::Receiver<Box<dyn Closure>>,
 ) {
+    let ending = Ending {
+        sources: Arc::clone(&sources),
+        wake: Arc::clone(&wake),
+    };
     loop {
         let batches: Vec<_> = {
             let sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,19 +125,28 @@ pub(crate) async fn run(
             }
         }
     }
-    // What was handed in after the last look has no writer any more.
-    closures.close();
-    while let Ok(closure) = closures.try_recv() {
-        closure.fail(stopped());
-    }
-    wake.close();
-    let sources = std::mem::take(&mut *sources.lock().unwrap_or_else(PoisonError::into_inner));
-    for source in sources {
-        while let Some(late) = Arc::clone(&source).take() {
-            late.fail(&stopped());
+    drop(ending);
+    connection.close().await;
+}
+
+/// Refuses what was handed in after the writer's last look, however the writer ended: by order or
+/// by a defect that panicked. Nobody may wait for ever; health then says that writing has stopped.
+struct Ending {
+    sources: Sources,
+    wake: Arc<Wake>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.wake.close();
+        let sources =
+            std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner));
+        for source in sources {
+            while let Some(late) = Arc::clone(&source).take() {
+                late.fail(&stopped());
+            }
         }
     }
-    connection.close().await;
 }
 
 /// One transaction for all batches; if it fails, one for each; if that fails, one for each

@@ -213,3 +213,37 @@ async fn closing_finishes_what_waits() {
     assert!(lane.submit((99, "late".to_owned())).await.is_err());
     assert_eq!(notes(&open(&folder).await).await.len(), 50);
 }
+
+/// Panics: a defect in a capability.
+struct Defect;
+
+impl Batch for Defect {
+    type In = ();
+    type Out = ();
+    const NAME: &'static str = "defect";
+    const ROUND: usize = 1;
+
+    fn weight(&self, (): &()) -> usize {
+        1
+    }
+
+    async fn apply<'a>(&'a self, _: &'a mut Tx, _: &'a [()]) -> Result<Vec<()>> {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_of_a_defect_leaves_nobody_waiting() {
+    let folder = TempDir::new().unwrap();
+    let db = open(&folder).await;
+    let (notes, defect) = (db.lane(Notes::default()), db.lane(Defect));
+    assert!(defect.submit(()).await.is_err());
+    assert!(
+        notes
+            .submit((1, "late".to_owned()))
+            .await
+            .unwrap_err()
+            .is_unavailable()
+    );
+    assert!(db.ping_writer().await.is_err());
+}

@@ -132,53 +132,37 @@ impl Appends {
     /// Hands the events to those who follow their tenants, once they are committed.
     fn announce(&self, tx: &mut Tx, plan: &number::Plan<'_>) {
         let (stored, duplicates) = (plan.events.len() as u64, plan.duplicates as u64);
-        let mut chunks = Vec::new();
         // A round has few tenants, and nearly always one.
-        let mut seen: Vec<&str> = Vec::new();
+        let mut ends: Vec<(&str, u64)> = Vec::new();
         for event in &plan.events {
-            if seen.contains(&event.tenant) {
-                continue;
-            }
-            seen.push(event.tenant);
-            if let Some(feed) = self.feeds.get(event.tenant)
-                && let Some(chunk) = Chunk::of(
-                    plan.events
-                        .iter()
-                        .filter(|other| other.tenant == event.tenant),
-                )
-            {
-                chunks.push((feed, chunk));
+            match ends.iter_mut().find(|(tenant, _)| *tenant == event.tenant) {
+                Some((_, last)) => *last = event.pos,
+                None => ends.push((event.tenant, event.pos)),
             }
         }
-        // Who begins to follow between here and the commit has no chunk but needs the wake-up.
-        let heads: Vec<(Arc<str>, u64)> = seen
-            .iter()
-            .filter(|tenant| {
-                !chunks.iter().any(|(feed, _)| {
-                    self.feeds
-                        .get(tenant)
-                        .is_some_and(|f| Arc::ptr_eq(&f, feed))
-                })
-            })
-            .filter_map(|tenant| {
-                let last = plan
-                    .events
-                    .iter()
-                    .rev()
-                    .find(|event| event.tenant == *tenant)?;
-                Some((Arc::from(*tenant), last.pos))
+        let told: Vec<_> = ends
+            .into_iter()
+            .map(|(tenant, last)| {
+                let events = plan.events.iter().filter(|event| event.tenant == tenant);
+                let live = self
+                    .feeds
+                    .get(tenant)
+                    .and_then(|feed| Some((feed, Chunk::of(events)?)));
+                (Arc::<str>::from(tenant), last, live)
             })
             .collect();
         let feeds = Arc::clone(&self.feeds);
         tx.on_commit(move || {
             metrics::counter!("tidewire_events_appended_total").increment(stored);
             metrics::counter!("tidewire_events_duplicated_total").increment(duplicates);
-            for (feed, chunk) in chunks {
-                feed.publish(chunk);
-            }
-            for (tenant, pos) in heads {
+            for (tenant, last, live) in told {
+                if let Some((feed, chunk)) = live {
+                    feed.publish(chunk);
+                }
+                // Who began to follow between here and the commit has no chunk, but needs the
+                // wake-up.
                 if let Some(feed) = feeds.get(&tenant) {
-                    feed.committed(pos);
+                    feed.committed(last);
                 }
             }
         });
