@@ -1,0 +1,149 @@
+//! Which servers' programs this machine has.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Engine, Error, Result};
+
+/// An installed server.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What answers: for [`Engine::MySql`] that may be MariaDB.
+    pub product: &'static str,
+    pub version: String,
+    pub program: PathBuf,
+}
+
+impl Found {
+    fn at(program: PathBuf, product: &'static str) -> Option<Found> {
+        let version = version_of(&program)?;
+        Some(Found {
+            product,
+            version,
+            program,
+        })
+    }
+
+    /// The number before the first point.
+    pub(crate) fn major(&self) -> u32 {
+        let digits = self.version.split('.').next().unwrap_or_default();
+        digits.parse().unwrap_or(0)
+    }
+
+    /// A program that is installed beside it.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.program.with_file_name(name)
+    }
+}
+
+/// The oldest PostgreSQL that Tidewire runs on.
+const POSTGRES: u32 = 15;
+
+/// What this machine has of an engine.
+pub fn find(engine: Engine) -> Result<Found> {
+    match engine {
+        Engine::Sqlite => Err(Error::new(
+            "SQLite is a library: there is no server to find",
+        )),
+        Engine::Postgres => find_postgres(),
+        Engine::MySql => find_mysql(),
+    }
+}
+
+pub fn find_pgbouncer() -> Result<Found> {
+    which("pgbouncer")
+        .and_then(|program| Found::at(program, "PgBouncer"))
+        .ok_or_else(|| Error::new("pgbouncer is not installed (Debian: apt-get install pgbouncer)"))
+}
+
+fn find_postgres() -> Result<Found> {
+    // Debian keeps them apart by version, and off the path.
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut folders: Vec<PathBuf> = versions
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .collect();
+    folders.extend(path());
+    let newest = folders
+        .iter()
+        .filter(|folder| folder.join("initdb").is_file())
+        .filter_map(|folder| Found::at(folder.join("postgres"), "PostgreSQL"))
+        .max_by_key(Found::major);
+    match newest {
+        Some(found) if found.major() >= POSTGRES => Ok(found),
+        Some(found) => Err(Error::new(format!(
+            "PostgreSQL {} is installed, and {POSTGRES} is the oldest that is supported",
+            found.version
+        ))),
+        None => Err(Error::new(
+            "PostgreSQL is not installed (Debian: apt-get install postgresql)",
+        )),
+    }
+}
+
+fn find_mysql() -> Result<Found> {
+    let mariadb = which("mariadbd").filter(|_| which("mariadb-install-db").is_some());
+    let found = match mariadb {
+        Some(program) => Found::at(program, "MariaDB"),
+        None => which("mysqld").and_then(|program| Found::at(program, "MySQL")),
+    };
+    found.ok_or_else(|| {
+        Error::new(
+            "neither MariaDB nor MySQL is installed (Debian: apt-get install mariadb-server)",
+        )
+    })
+}
+
+/// Where programs are, with the folders of servers, which are not on everybody's path.
+fn path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin", "/usr/bin"].map(PathBuf::from));
+    folders
+}
+
+pub fn which(name: &str) -> Option<PathBuf> {
+    path()
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+/// From `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.19-MariaDB-… for …`,
+/// `PgBouncer 1.18.0`.
+fn version_of(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    version_in(&text).map(str::to_owned)
+}
+
+fn version_in(text: &str) -> Option<&str> {
+    text.split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
+        .and_then(|word| word.split('-').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_what_each_server_says() {
+        for (said, version) in [
+            (
+                "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
+                "15.18",
+            ),
+            (
+                "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64",
+                "10.11.19",
+            ),
+            ("PgBouncer 1.18.0\nlibevent 2.1.12-stable", "1.18.0"),
+        ] {
+            assert_eq!(version_in(said), Some(version), "{said}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One private database server: started, stopped, killed, started again.
+
+use std::{
+    fs,
+    hash::{BuildHasher as _, RandomState},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Context as _, Engine, Error, Found, Result,
+    account::Account,
+    find,
+    folder::Folder,
+    guard::{Guard, Guarded, tail_of},
+    mysql::MYSQL,
+    postgres::POSTGRES,
+};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerOptions {
+    /// What is committed survives the machine, as it does in production. Off, a server skips
+    /// `fsync` and is several times as fast; `kill -9` of its process is survived either way.
+    pub durable: bool,
+}
+
+/// The user that owns everything in a private server.
+pub const USER: &str = "tidewire";
+
+/// More than a start takes on a machine that has much else to do.
+const START_WITHIN: Duration = Duration::from_secs(90);
+/// How long a server that was killed may refuse to start.
+const AGAIN_WITHIN: Duration = Duration::from_secs(30);
+/// The guard kills what has not ended before this.
+const END_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What differs between the products.
+pub struct Product {
+    /// Whom it runs as when we are root; the first that there is.
+    pub accounts: &'static [&'static str],
+    /// Short, for the folder.
+    pub name: &'static str,
+    /// Makes an empty server in the folder.
+    pub prepare: fn(&Site) -> Result<()>,
+    pub arguments: fn(&Site) -> Vec<String>,
+    /// Whether a server with this process id, which writes this log, takes connections.
+    pub is_ready: fn(&Site, &str, &Path) -> bool,
+    /// Ends it cleanly without waiting for its clients.
+    pub stop: &'static str,
+    /// Ends it at once, and leaves nothing in the system.
+    pub last: &'static str,
+    pub url: fn(&Site) -> String,
+}
+
+/// What a server is made of, however often it is started.
+pub struct Site {
+    pub found: Found,
+    pub folder: PathBuf,
+    pub account: Account,
+    pub port: u16,
+    pub password: String,
+    pub durable: bool,
+}
+
+impl Site {
+    pub fn data(&self) -> String {
+        self.folder.join("data").display().to_string()
+    }
+}
+
+/// A server of one's own. It ends, and its data go, when this is dropped or this process ends.
+pub struct Server {
+    // In this order: the guard ends the server before its folder goes.
+    guard: Option<Guard>,
+    folder: Folder,
+    site: Site,
+    engine: Engine,
+    product: &'static Product,
+    starts: u32,
+}
+
+impl Server {
+    /// Makes an empty server on a free port of the loopback, and waits until it takes connections.
+    pub fn start(engine: Engine, options: ServerOptions) -> Result<Server> {
+        let found = find(engine)?;
+        let product = match engine {
+            Engine::MySql => &MYSQL,
+            Engine::Postgres | Engine::Sqlite => &POSTGRES,
+        };
+        let folder = Folder::new(product.name)?;
+        let site = Site {
+            found,
+            folder: folder.path().to_owned(),
+            account: Account::to_own(folder.path(), product.accounts)?,
+            port: free_port()?,
+            password: secret(),
+            durable: options.durable,
+        };
+        (product.prepare)(&site)?;
+        let mut server = Server {
+            guard: None,
+            folder,
+            site,
+            engine,
+            product,
+            starts: 0,
+        };
+        // Somebody else may have taken the port in the meantime.
+        for _ in 0..2 {
+            if server.launch().is_ok() {
+                return Ok(server);
+            }
+            server.site.port = free_port()?;
+        }
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// Starts a server that was stopped or killed, on its old port and folder.
+    pub fn start_again(&mut self) -> Result<()> {
+        if let Some(guard) = &mut self.guard
+            && guard.ended(Duration::ZERO).is_none()
+        {
+            return Err(Error::new(format!("{} runs already", self.engine)));
+        }
+        // What a killed server left running may need a moment to notice.
+        let deadline = Instant::now() + AGAIN_WITHIN;
+        loop {
+            match self.launch() {
+                Err(_) if Instant::now() < deadline => thread::sleep(5 * LOOK_EVERY),
+                result => return result,
+            }
+        }
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_WITHIN;
+        if let Some(guard) = self.guard.take() {
+            guard.release()?;
+        }
+        self.starts += 1;
+        let log = self.folder.path().join(format!("log.{}", self.starts));
+        let mut guard = Guard::start(&Guarded {
+            program: &self.site.found.program,
+            arguments: (self.product.arguments)(&self.site),
+            account: self.site.account,
+            folder: self.folder.path(),
+            log: log.clone(),
+            last_signal: self.product.last,
+        })?;
+        let outcome = loop {
+            if let Some(status) = guard.ended(LOOK_EVERY) {
+                break Err(format!("ended with status {status}"));
+            }
+            if (self.product.is_ready)(&self.site, guard.server(), &log) {
+                break Ok(());
+            }
+            if Instant::now() > deadline {
+                guard.signal("KILL")?;
+                guard.ended(END_WITHIN);
+                break Err(format!("took no connections within {START_WITHIN:?}"));
+            }
+        };
+        self.guard = Some(guard);
+        outcome.map_err(|why| {
+            Error::new(format!(
+                "{} {} {why}:\n{}",
+                self.site.found.product,
+                self.site.found.version,
+                tail_of(&log)
+            ))
+        })
+    }
+
+    /// Ends it cleanly, as an operator would; open connections are cut.
+    pub fn stop(&mut self) -> Result<()> {
+        self.end(self.product.stop)
+    }
+
+    /// Ends it with -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.end("KILL")
+    }
+
+    fn end(&mut self, signal: &str) -> Result<()> {
+        let Some(guard) = &mut self.guard else {
+            return Ok(());
+        };
+        if guard.ended(Duration::ZERO).is_some() {
+            return Ok(());
+        }
+        guard.signal(signal)?;
+        match guard.ended(END_WITHIN) {
+            Some(_) => Ok(()),
+            None => Err(Error::new(format!(
+                "{} did not end within {END_WITHIN:?} of SIG{signal}",
+                self.engine
+            ))),
+        }
+    }
+
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.site.found
+    }
+
+    /// Where its data and its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its owner's URL, with a database that is always there.
+    #[must_use]
+    pub fn url(&self) -> String {
+        (self.product.url)(&self.site)
+    }
+}
+
+/// A port that nobody has at this moment.
+pub fn free_port() -> Result<u16> {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    Ok(address
+        .context(|| "no free port on 127.0.0.1".to_owned())?
+        .port())
+}
+
+/// A password for the life of one server, so that nobody else on this machine gets in. The standard
+/// library's maps are seeded by the system, which is the only randomness that it has to offer.
+fn secret() -> String {
+    let part = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", part(), part())
+}
+
+/// Whether a log says this.
+pub fn says(log: &Path, text: &str) -> bool {
+    fs::read(log).is_ok_and(|said| String::from_utf8_lossy(&said).contains(text))
+}
