@@ -16,13 +16,17 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The name is short: a MariaDB's socket lies inside, and such a path has about 100 bytes.
     pub fn new(of: &str) -> Result<Folder> {
+        Folder::under(&std::env::temp_dir(), of)
+    }
+
+    /// The name is short: a MariaDB's socket lies inside, and such a path has about 100 bytes.
+    pub fn under(parent: &Path, of: &str) -> Result<Folder> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!("tidewire-{of}-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
+            let path = parent.join(name);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Folder { path }),
                 // Left behind by a machine that went down.

@@ -99,5 +99,6 @@ fn arguments(site: &Site) -> Vec<String> {
             .map(str::to_owned),
         );
     }
+    arguments.extend(site.settings.iter().map(|setting| format!("--{setting}")));
     arguments
 }

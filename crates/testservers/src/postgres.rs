@@ -69,6 +69,7 @@ fn arguments(site: &Site) -> Vec<String> {
     if !site.durable {
         settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
     }
+    settings.extend_from_slice(&site.settings);
     let mut arguments = vec!["-D".to_owned(), site.data()];
     for setting in settings {
         arguments.extend(["-c".to_owned(), setting]);

@@ -63,6 +63,8 @@ pub struct Site {
     pub port: u16,
     pub password: String,
     pub durable: bool,
+    /// `name=value`; they win over those of the tests.
+    pub settings: Vec<String>,
 }
 
 impl Site {
@@ -85,12 +87,23 @@ pub struct Server {
 impl Server {
     /// Makes an empty server on a free port of the loopback, and waits until it takes connections.
     pub fn start(engine: Engine, options: ServerOptions) -> Result<Server> {
+        Server::start_tuned(engine, options, &std::env::temp_dir(), &[])
+    }
+
+    /// As `start`, for benches: its folder is made under `parent`, which may lie on another disk than the
+    /// temporary folder does, and `settings` (`name=value`) win over those of the tests.
+    pub fn start_tuned(
+        engine: Engine,
+        options: ServerOptions,
+        parent: &Path,
+        settings: &[&str],
+    ) -> Result<Server> {
         let found = find(engine)?;
         let product = match engine {
             Engine::MySql => &MYSQL,
             Engine::Postgres | Engine::Sqlite => &POSTGRES,
         };
-        let folder = Folder::new(product.name)?;
+        let folder = Folder::under(parent, product.name)?;
         let site = Site {
             found,
             folder: folder.path().to_owned(),
@@ -98,6 +111,7 @@ impl Server {
             port: free_port()?,
             password: secret(),
             durable: options.durable,
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
         };
         (product.prepare)(&site)?;
         let mut server = Server {
