@@ -43,6 +43,12 @@ impl Time {
         self.0.timestamp_millis()
     }
 
+    /// For drivers that store times natively.
+    #[must_use]
+    pub fn utc(self) -> DateTime<Utc> {
+        self.0
+    }
+
     /// The UTC day this time falls on.
     #[must_use]
     pub fn day(self) -> NaiveDate {

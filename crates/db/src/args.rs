@@ -1,10 +1,9 @@
 //! Arguments of a statement, in words that every engine has.
 
-use sea_orm::Value;
 use serde::Serialize;
 use tidewire_core::Time;
 
-use crate::{Dialect, Error, Result};
+use crate::{Error, Result};
 
 /// One argument. Built by `From`, so a statement's arguments are `vec![tenant.into(), 5.into()]`.
 #[derive(Clone, Debug)]
@@ -22,16 +21,6 @@ impl Arg {
         serde_json::to_string(rows)
             .map(Arg::Text)
             .map_err(|error| Error::Broken(format!("a row set cannot be written as JSON: {error}")))
-    }
-
-    pub(crate) fn value(self, dialect: &Dialect) -> Value {
-        match self {
-            Arg::Null => Value::String(None),
-            Arg::Int(n) => Value::BigInt(Some(n)),
-            Arg::Text(text) => Value::String(Some(text)),
-            Arg::Time(time) => dialect.time(time),
-            Arg::Bytes(bytes) => Value::Bytes(Some(bytes)),
-        }
     }
 }
 

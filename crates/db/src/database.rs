@@ -1,36 +1,50 @@
 //! The handle to a store.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use sea_orm::DatabaseConnection;
+use sqlx::SqlitePool;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
 use crate::{
-    Batch, Dialect, Error, Lane, Query, Reader, Result, StoreUrl, Tx,
-    dialect::SQLITE,
+    Batch, Dialect, Error, Hints, Lane, Query, Reach, Reader, Result, StoreUrl, Tx,
+    dialect::{MYSQL, POSTGRES, SQLITE},
+    hints,
     lane::stopped,
-    round::{self, Closure, Outcome, Sources, Wake},
+    round::{self, Closure, DEADLINE, Health, Sources, Wake},
+    server::{Server, Target},
     sqlite::{self, WriteConnection},
+    tx::Source,
+    writer::{Verdict, Writer},
 };
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub url: StoreUrl,
-    /// Connections for reads.
+    /// Connections for reads, on SQLite.
     pub readers: u32,
+    /// Connections for everything, on a server; one more listens for other processes.
+    pub connections: u32,
+    /// Where PostgreSQL is reached without a pooler in between, to listen there.
+    pub listen_url: Option<StoreUrl>,
 }
 
 impl Options {
     #[must_use]
     pub fn new(url: StoreUrl) -> Self {
-        Options { url, readers: 4 }
+        Options {
+            url,
+            readers: 4,
+            connections: 10,
+            listen_url: None,
+        }
     }
 }
 
@@ -39,11 +53,45 @@ impl Options {
 #[derive(Clone)]
 pub struct Db {
     dialect: &'static Dialect,
-    readers: DatabaseConnection,
+    way: Way,
+    health: Arc<Health>,
+    hints: Hints,
+}
+
+/// How the engine is reached.
+#[derive(Clone)]
+enum Way {
+    Sqlite {
+        readers: SqlitePool,
+        group: Group,
+        writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    },
+    Server {
+        server: Arc<Server>,
+        /// By the names of their writers.
+        groups: Arc<Mutex<HashMap<&'static str, Group>>>,
+    },
+}
+
+/// Lanes that share a writer.
+#[derive(Clone)]
+struct Group {
     sources: Sources,
     wake: Arc<Wake>,
+    /// While it is there the writer's loop runs.
     closures: mpsc::Sender<Box<dyn Closure>>,
-    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Group {
+    fn new(health: &Arc<Health>) -> (Self, mpsc::Receiver<Box<dyn Closure>>) {
+        let (closures, received) = mpsc::channel(CLOSURE_QUEUE);
+        let group = Group {
+            sources: Arc::default(),
+            wake: Arc::new(Wake::new(Arc::clone(health))),
+            closures,
+        };
+        (group, received)
+    }
 }
 
 /// Closures that may wait; a caller past them waits for a place.
@@ -53,28 +101,67 @@ const CLOSURE_QUEUE: usize = 1024;
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Db {
-    /// Opens the store and starts its writer. Nothing is migrated yet.
+    /// Opens the store and starts its writers. Nothing is migrated yet.
     pub async fn open(options: Options) -> Result<Self> {
-        let StoreUrl::Sqlite(path) = options.url;
-        let connection = WriteConnection::open(path.clone()).await?;
-        let readers = sqlite::readers(&path, options.readers).await?;
-        let sources: Sources = Arc::default();
-        let wake = Arc::new(Wake::default());
-        let (closures, received) = mpsc::channel(CLOSURE_QUEUE);
-        let writer = tokio::spawn(round::run(
-            connection,
-            Arc::clone(&sources),
-            Arc::clone(&wake),
-            received,
-        ));
-        Ok(Db {
-            dialect: &SQLITE,
-            readers,
-            sources,
-            wake,
-            closures,
-            writer: Arc::new(Mutex::new(Some(writer))),
-        })
+        match options.url {
+            StoreUrl::Sqlite(path) => {
+                let connection = WriteConnection::open(path.clone()).await?;
+                let readers = sqlite::readers(&path, options.readers).await?;
+                let health = Arc::default();
+                let (group, received) = Group::new(&health);
+                let writer = tokio::spawn(round::run(
+                    Writer::Sqlite(connection),
+                    Arc::clone(&group.sources),
+                    Arc::clone(&group.wake),
+                    received,
+                ));
+                Ok(Db {
+                    dialect: &SQLITE,
+                    way: Way::Sqlite {
+                        readers,
+                        group,
+                        writer: Arc::new(Mutex::new(Some(writer))),
+                    },
+                    health,
+                    hints: Hints::new(Reach::Alone, false),
+                })
+            }
+            StoreUrl::Postgres(url) => {
+                let listen = match &options.listen_url {
+                    Some(StoreUrl::Postgres(direct)) if !direct.is_pooled() => Some(direct),
+                    Some(other) => {
+                        return Err(Error::Setup(format!(
+                            "`{other}` cannot be listened on: it must be a postgres:// URL without pgbouncer=true, of the same database"
+                        )));
+                    }
+                    None => Some(&url).filter(|url| !url.is_pooled()),
+                };
+                let listen = listen.map(|url| url.postgres()).transpose();
+                let listen = listen.map_err(Error::Setup)?;
+                let target = Target::postgres(url.postgres().map_err(Error::Setup)?, url.is_pooled());
+                let server = Server::open(target, &POSTGRES, options.connections).await?;
+                let hints = Hints::new(Reach::Polled, true);
+                hints::start(&hints, &server, listen);
+                Ok(Self::on_server(server, hints))
+            }
+            StoreUrl::MySql(url) => {
+                let target = Target::mysql(url.mysql().map_err(Error::Setup)?);
+                let server = Server::open(target, &MYSQL, options.connections).await?;
+                Ok(Self::on_server(server, Hints::new(Reach::Polled, false)))
+            }
+        }
+    }
+
+    fn on_server(server: Arc<Server>, hints: Hints) -> Self {
+        Db {
+            dialect: server.dialect,
+            health: Arc::clone(&server.health),
+            way: Way::Server {
+                server,
+                groups: Arc::default(),
+            },
+            hints,
+        }
     }
 
     #[must_use]
@@ -82,16 +169,46 @@ impl Db {
         self.dialect
     }
 
+    /// Wake-ups between the processes that share this store.
+    #[must_use]
+    pub fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
     /// Reads; each statement sees what was committed when it began.
     #[must_use]
     pub fn read(&self) -> Reader {
-        Reader::new(self.readers.clone(), self.dialect)
+        let source = match &self.way {
+            Way::Sqlite { readers, .. } => Source::Sqlite(readers.clone()),
+            Way::Server { server, .. } => Source::Server(Arc::clone(server)),
+        };
+        Reader::new(source, self.dialect)
     }
 
-    /// Adds a lane; [`Batch::RANK`] says where in a round it is applied.
+    /// Adds a lane; [`Batch::WRITER`] says with which others it shares a round, and [`Batch::RANK`]
+    /// where in it the lane is applied.
     pub fn lane<B: Batch>(&self, batch: B) -> Lane<B> {
-        let (lane, source) = Lane::new(batch, Arc::clone(&self.wake));
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = match &self.way {
+            Way::Sqlite { group, .. } => group.clone(),
+            Way::Server { server, groups } => {
+                let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
+                groups
+                    .entry(B::WRITER)
+                    .or_insert_with(|| {
+                        let (group, received) = Group::new(&self.health);
+                        server.tasks.spawn(round::run(
+                            Writer::Server(Arc::clone(server)),
+                            Arc::clone(&group.sources),
+                            Arc::clone(&group.wake),
+                            received,
+                        ));
+                        group
+                    })
+                    .clone()
+            }
+        };
+        let (lane, source) = Lane::new(batch, Arc::clone(&group.wake));
+        let mut sources = group.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.push(source);
         sources.sort_by_key(|source| source.rank());
         drop(sources);
@@ -107,15 +224,43 @@ impl Db {
         E: From<Error> + Send + 'static,
         F: for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
+        self.transact_within(DEADLINE, label, work).await
+    }
+
+    pub(crate) async fn transact_within<T, E, F>(
+        &self,
+        deadline: Duration,
+        label: &'static str,
+        work: F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let closure = Box::new(Transact {
+        let closure: Box<dyn Closure> = Box::new(Transact {
             label,
+            deadline,
             work,
             answer,
             result: None,
         });
         let stopped = || E::from(stopped());
-        self.closures.send(closure).await.map_err(|_| stopped())?;
+        match &self.way {
+            Way::Sqlite { group, .. } => {
+                let sent = group.closures.send(closure).await;
+                sent.map_err(|_| stopped())?;
+            }
+            // In a task: a caller that hangs up must not leave a commit halfway.
+            Way::Server { server, .. } if !server.is_closed() => {
+                let inner = Arc::clone(server);
+                server
+                    .tasks
+                    .spawn(async move { inner.run_closure(closure).await });
+            }
+            Way::Server { .. } => return Err(stopped()),
+        }
         answered.await.map_err(|_| stopped())?
     }
 
@@ -128,7 +273,10 @@ impl Db {
     /// Whether the store takes writes. While they succeed this only asks whether the writer still
     /// answers; after one was refused it writes, so that health comes back without traffic.
     pub async fn ping_writer(&self) -> Result<()> {
-        if !self.wake.is_failing() {
+        if self.health.closed.load(Ordering::SeqCst) {
+            return Err(stopped());
+        }
+        if !self.health.is_failing() {
             return self.transact("ping", |_| Box::pin(async { Ok(()) })).await;
         }
         let sql = self
@@ -143,26 +291,42 @@ impl Db {
 
     /// Finishes what waits, closes the connections and releases the file.
     pub async fn close(self) {
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        self.wake.close();
-        if let Some(mut writer) = writer
-            && tokio::time::timeout(CLOSE_WITHIN, &mut writer)
-                .await
-                .is_err()
-        {
-            tracing::warn!("the writer did not finish in time, what waits is refused");
-            writer.abort();
+        match self.way {
+            Way::Sqlite {
+                readers,
+                group,
+                writer,
+            } => {
+                let writer = writer
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                group.wake.close();
+                if let Some(mut writer) = writer
+                    && tokio::time::timeout(CLOSE_WITHIN, &mut writer)
+                        .await
+                        .is_err()
+                {
+                    tracing::warn!("the writer did not finish in time, what waits is refused");
+                    writer.abort();
+                }
+                readers.close().await;
+            }
+            Way::Server { server, groups } => {
+                let groups: Vec<_> = {
+                    let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
+                    groups.drain().map(|(_, group)| group).collect()
+                };
+                groups.iter().for_each(|group| group.wake.close());
+                server.close(CLOSE_WITHIN).await;
+            }
         }
-        let _ = self.readers.close().await;
     }
 }
 
 struct Transact<T, E, F> {
     label: &'static str,
+    deadline: Duration,
     work: F,
     answer: oneshot::Sender<Result<T, E>>,
     result: Option<Result<T, E>>,
@@ -178,16 +342,20 @@ where
         self.label
     }
 
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<Outcome>> {
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<Verdict>> {
         Box::pin(async move {
             let result = (self.work)(tx).await;
-            let outcome = if result.is_ok() {
-                Outcome::Commit
+            let verdict = if result.is_ok() {
+                Verdict::Commit
             } else {
-                Outcome::Rollback
+                Verdict::Rollback
             };
             self.result = Some(result);
-            Ok(outcome)
+            Ok(verdict)
         })
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in a store, told apart by codes and never by text.
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+use sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 use tidewire_core::{Kind, Problem};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,7 +13,8 @@ pub enum Error {
     /// The engine gave up on this transaction so that another could go on; run it again.
     #[error("the transaction must be run again: {0}")]
     Retry(String),
-    /// A unique key stands already. Callers that expect one look before they write.
+    /// A unique key stands already. Where nobody else writes it is a defect of a caller that did
+    /// not look first; where others do, they came in between, and the transaction is run again.
     #[error("a unique key stands already: {0}")]
     Conflict(String),
     /// Everything else is a defect, here or in the schema.
@@ -25,15 +26,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same transaction may succeed if it is simply run again at once.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Retry(_))
-    }
-
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Error::Unavailable(_))
+    }
+
+    /// Whether the same transaction may succeed if it is simply run again at once, where others
+    /// write too.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Error::Retry(_) | Error::Conflict(_))
     }
 }
 
@@ -59,38 +60,26 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<DbErr> for Error {
-    fn from(error: DbErr) -> Self {
-        match &error {
-            DbErr::ConnectionAcquire(
-                ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed,
-            ) => Error::Unavailable(error.to_string()),
-            DbErr::Conn(RuntimeErr::SqlxError(inner))
-            | DbErr::Exec(RuntimeErr::SqlxError(inner))
-            | DbErr::Query(RuntimeErr::SqlxError(inner)) => Error::from(&**inner),
-            _ => Error::Broken(error.to_string()),
-        }
-    }
-}
-
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Error::from(&error)
-    }
-}
-
-impl From<&sqlx::Error> for Error {
-    fn from(error: &sqlx::Error) -> Self {
-        match error {
+        let text = error.to_string();
+        match &error {
             sqlx::Error::Database(inner) => {
-                let code = inner.code().unwrap_or_default();
-                by_sqlite_code(code.parse().unwrap_or(0), error.to_string())
+                if let Some(inner) = inner.try_downcast_ref::<PgDatabaseError>() {
+                    by_sqlstate(inner.code(), text)
+                } else if let Some(inner) = inner.try_downcast_ref::<MySqlDatabaseError>() {
+                    by_mysql_number(inner.number(), text)
+                } else {
+                    let code = inner.code().unwrap_or_default();
+                    by_sqlite_code(code.parse().unwrap_or(0), text)
+                }
             }
             sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Error::Unavailable(error.to_string()),
-            _ => Error::Broken(error.to_string()),
+            | sqlx::Error::WorkerCrashed => Error::Unavailable(text),
+            _ => Error::Broken(text),
         }
     }
 }
@@ -105,7 +94,6 @@ fn by_sqlite_code(code: i32, text: String) -> Error {
     const IOERR: i32 = 10;
     const FULL: i32 = 13;
     const CANTOPEN: i32 = 14;
-    const CONSTRAINT: i32 = 19;
     const CONSTRAINT_PRIMARYKEY: i32 = 1555;
     const CONSTRAINT_UNIQUE: i32 = 2067;
     match code {
@@ -114,8 +102,46 @@ fn by_sqlite_code(code: i32, text: String) -> Error {
             BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN => {
                 Error::Unavailable(text)
             }
-            CONSTRAINT => Error::Broken(text),
             _ => Error::Broken(text),
         },
+    }
+}
+
+/// PostgreSQL's codes (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn by_sqlstate(code: &str, text: String) -> Error {
+    match code {
+        // unique_violation
+        "23505" => Error::Conflict(text),
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Error::Retry(text),
+        // lock_not_available, query_canceled (by a time-out), read_only_sql_transaction (a standby
+        // that is being promoted), idle_in_transaction_session_timeout
+        "55P03" | "57014" | "25006" | "25P03" => Error::Unavailable(text),
+        // Connection exceptions, insufficient resources (connections, disk), and shut-downs; of
+        // operator intervention, 57P04 (the database was dropped) does not pass.
+        _ if code.starts_with("08")
+            || code.starts_with("53")
+            || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "58000" | "58030") =>
+        {
+            Error::Unavailable(text)
+        }
+        _ => Error::Broken(text),
+    }
+}
+
+/// The codes of MySQL (<https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>)
+/// and MariaDB (<https://mariadb.com/kb/en/mariadb-error-code-reference/>).
+fn by_mysql_number(number: u16, text: String) -> Error {
+    match number {
+        // ER_DUP_ENTRY
+        1062 | 1586 => Error::Conflict(text),
+        // ER_LOCK_DEADLOCK, ER_CHECKREAD
+        1213 | 1020 => Error::Retry(text),
+        // ER_LOCK_WAIT_TIMEOUT, ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_SERVER_SHUTDOWN,
+        // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_OPTION_PREVENTS_STATEMENT and the other read-only
+        // ones, ER_QUERY_INTERRUPTED, ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT, ER_CONNECTION_KILLED
+        1205 | 1040 | 1203 | 1053 | 1021 | 1114 | 1290 | 1792 | 1836 | 1317 | 3024 | 1969
+        | 1927 => Error::Unavailable(text),
+        _ => Error::Broken(text),
     }
 }

@@ -5,7 +5,7 @@
 //! throughput, 1 ms 35 %).
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
@@ -33,9 +33,20 @@ pub trait Batch: Send + Sync + 'static {
     const RANK: u8 = 50;
     /// How much of [`Batch::weight`] one round takes at most. One operation always fits.
     const ROUND: usize;
+    /// Lanes of one name share a round, that is, a transaction. Where only one can write all lanes
+    /// do; elsewhere each name has a writer of its own, and its rounds do not wait for others'.
+    const WRITER: &'static str;
 
     /// How many rows the operation writes.
     fn weight(&self, op: &Self::In) -> usize;
+
+    /// The name of the lock that the operation's transaction must hold, where others write too. It
+    /// is held when [`Batch::apply`] is called. Operations whose lock somebody else holds are set
+    /// aside and hold nobody up.
+    fn lock<'o>(&self, op: &'o Self::In) -> Option<&'o str> {
+        let _ = op;
+        None
+    }
 
     /// Applies the operations, in order, answering each in its place. An error fails the whole
     /// batch: it is rolled back and its operations are tried one by one.
@@ -134,6 +145,10 @@ pub(crate) trait Pending: Send {
     fn name(&self) -> &'static str;
     fn len(&self) -> usize;
     fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>>;
+    /// Adds the names of the locks that its operations want.
+    fn locks(&self, names: &mut BTreeSet<Box<str>>);
+    /// Takes out the operations that want this lock.
+    fn set_aside(&mut self, name: &str) -> Option<Box<dyn Pending>>;
     /// The batch as batches of one operation each.
     fn split(self: Box<Self>) -> Vec<Box<dyn Pending>>;
     /// The commit is durable: answer everybody.
@@ -148,8 +163,8 @@ impl<B: Batch> Source for Shared<B> {
 
     fn take(self: Arc<Self>) -> Option<Box<dyn Pending>> {
         let mut ops = Vec::new();
-        let mut answers = Vec::new();
         let mut weight = 0;
+        let mut answers = Vec::new();
         {
             let mut waiting = lock(&self.waiting);
             while let Some(next) = waiting.front() {
@@ -166,7 +181,6 @@ impl<B: Batch> Source for Shared<B> {
         if ops.is_empty() {
             return None;
         }
-        self.weight.fetch_sub(weight, Ordering::Relaxed);
         Some(Box::new(Gathered {
             lane: self,
             ops,
@@ -187,6 +201,27 @@ struct Gathered<B: Batch> {
     since: Instant,
 }
 
+impl<B: Batch> Gathered<B> {
+    fn part(&self, ops: Vec<B::In>, answers: Vec<oneshot::Sender<Result<B::Out>>>) -> Self {
+        let weigh = |op| self.lane.batch.weight(op).max(1);
+        Gathered {
+            lane: Arc::clone(&self.lane),
+            weight: ops.iter().map(weigh).sum(),
+            ops,
+            answers,
+            outs: Vec::new(),
+            since: self.since,
+        }
+    }
+}
+
+/// What was handed in counts until it is answered, wherever it waits.
+impl<B: Batch> Drop for Gathered<B> {
+    fn drop(&mut self) {
+        self.lane.weight.fetch_sub(self.weight, Ordering::Relaxed);
+    }
+}
+
 impl<B: Batch> Pending for Gathered<B> {
     fn name(&self) -> &'static str {
         B::NAME
@@ -198,6 +233,9 @@ impl<B: Batch> Pending for Gathered<B> {
 
     fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            if self.ops.is_empty() {
+                return Ok(());
+            }
             self.outs = self.lane.batch.apply(tx, &self.ops).await?;
             if self.outs.len() == self.ops.len() {
                 return Ok(());
@@ -211,45 +249,57 @@ impl<B: Batch> Pending for Gathered<B> {
         })
     }
 
-    fn split(self: Box<Self>) -> Vec<Box<dyn Pending>> {
-        let Gathered {
-            lane,
-            ops,
-            answers,
-            since,
-            ..
-        } = *self;
-        ops.into_iter()
-            .zip(answers)
-            .map(|(op, answer)| {
-                let weight = lane.batch.weight(&op);
-                let one = Gathered {
-                    lane: Arc::clone(&lane),
-                    ops: vec![op],
-                    answers: vec![answer],
-                    outs: Vec::new(),
-                    weight,
-                    since,
-                };
-                Box::new(one) as Box<dyn Pending>
-            })
-            .collect()
+    fn locks(&self, names: &mut BTreeSet<Box<str>>) {
+        for name in self.ops.iter().filter_map(|op| self.lane.batch.lock(op)) {
+            if !names.contains(name) {
+                names.insert(name.into());
+            }
+        }
     }
 
-    fn done(self: Box<Self>) {
+    fn set_aside(&mut self, name: &str) -> Option<Box<dyn Pending>> {
+        let wants = |op: &B::In| self.lane.batch.lock(op) == Some(name);
+        if !self.ops.iter().any(wants) {
+            return None;
+        }
+        let both = std::mem::take(&mut self.ops)
+            .into_iter()
+            .zip(std::mem::take(&mut self.answers));
+        let (aside, kept): (Vec<_>, Vec<_>) =
+            both.partition(|(op, _)| self.lane.batch.lock(op) == Some(name));
+        (self.ops, self.answers) = kept.into_iter().unzip();
+        let (ops, answers) = aside.into_iter().unzip();
+        let aside = self.part(ops, answers);
+        self.weight = self.weight.saturating_sub(aside.weight);
+        Some(Box::new(aside))
+    }
+
+    fn split(mut self: Box<Self>) -> Vec<Box<dyn Pending>> {
+        let both = std::mem::take(&mut self.ops)
+            .into_iter()
+            .zip(std::mem::take(&mut self.answers));
+        let parts = both.map(|(op, answer)| self.part(vec![op], vec![answer]));
+        let parts = parts.map(|part| Box::new(part) as Box<dyn Pending>).collect();
+        // Their weight is the parts' now.
+        self.weight = 0;
+        parts
+    }
+
+    fn done(mut self: Box<Self>) {
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 rows")]
         metrics::histogram!("tidewire_store_batch_size", "lane" => B::NAME)
             .record(self.weight as f64);
         metrics::histogram!("tidewire_store_batch_seconds", "lane" => B::NAME)
             .record(self.since.elapsed());
-        for (answer, out) in self.answers.into_iter().zip(self.outs) {
+        let outs = std::mem::take(&mut self.outs);
+        for (answer, out) in std::mem::take(&mut self.answers).into_iter().zip(outs) {
             // A caller that hung up has its answer in the store.
             let _ = answer.send(Ok(out));
         }
     }
 
-    fn fail(self: Box<Self>, error: &Error) {
-        for answer in self.answers {
+    fn fail(mut self: Box<Self>, error: &Error) {
+        for answer in std::mem::take(&mut self.answers) {
             let _ = answer.send(Err(error.clone()));
         }
     }

@@ -1,6 +1,8 @@
 //! SQLite: one writing connection that one task owns, a pool of readers, and a lock that keeps a
 //! second server off the file.
 
+mod session;
+
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, Write as _},
@@ -8,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::DatabaseConnection;
 use sqlx::{
-    Connection as _, SqliteConnection,
+    Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Error, Result, Tx, dialect::SQLITE, round::Outcome, session::Session};
+use crate::{Error, Result, Tx, dialect::SQLITE, writer::Verdict};
+
+pub(crate) use self::session::Session;
 
 /// WAL frames before a commit also moves them into the database; 10,000 gave 13 % over 1,000.
 const AUTOCHECKPOINT_PAGES: &str = "10000";
@@ -44,8 +47,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Opens the pool of readers. They cannot write, whatever a statement says.
-pub(crate) async fn readers(path: &Path, most: u32) -> Result<DatabaseConnection> {
-    let pool = SqlitePoolOptions::new()
+pub(crate) async fn readers(path: &Path, most: u32) -> Result<SqlitePool> {
+    SqlitePoolOptions::new()
         .max_connections(most)
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(5))
@@ -57,8 +60,7 @@ pub(crate) async fn readers(path: &Path, most: u32) -> Result<DatabaseConnection
                 .pragma("cache_size", READER_CACHE),
         )
         .await
-        .map_err(|error| cannot_open(path, &error))?;
-    Ok(pool.into())
+        .map_err(|error| cannot_open(path, &error))
 }
 
 fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -127,9 +129,10 @@ impl WriteConnection {
         work: F,
     ) -> Result<()>
     where
-        F: AsyncFnOnce(&mut Tx) -> Result<Outcome>,
+        F: AsyncFnOnce(&mut Tx) -> Result<Verdict>,
     {
-        let mut tx = Tx::new(Session::begin(self.connect().await?), &SQLITE);
+        let session = Session::begin(self.connect().await?);
+        let mut tx = Tx::new(crate::session::Session::Sqlite(session), &SQLITE);
         let worked = tokio::time::timeout(deadline, work(&mut tx))
             .await
             .unwrap_or_else(|_| {
@@ -137,9 +140,14 @@ impl WriteConnection {
                     "the transaction {label} took longer than {deadline:?}"
                 )))
             });
-        let (session, hooks) = tx.into_parts();
+        let crate::tx::Parts { session, hooks, .. } = tx.into_parts();
+        let crate::session::Session::Sqlite(session) = session else {
+            return Err(Error::Broken(
+                "a transaction came back with another engine's session".to_owned(),
+            ));
+        };
         match worked {
-            Ok(Outcome::Commit) => {
+            Ok(Verdict::Commit) => {
                 let (committed, connection) = session.commit().await;
                 match committed {
                     Ok(()) => {

@@ -1,10 +1,11 @@
 //! Transactions and reads, as capabilities see them.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use futures_util::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, Executor as _, SqlitePool};
 
-use crate::{Arg, Dialect, Result, Row, Sql, session::Session};
+use crate::{Arg, Dialect, Error, Result, Row, Sql, bind, server::Server, session::Session};
 
 /// What can be asked: a transaction, or a pool of readers.
 pub trait Query: Send {
@@ -28,6 +29,15 @@ pub struct Tx {
     session: Session,
     dialect: &'static Dialect,
     hooks: Vec<Hook>,
+    failure: Option<Error>,
+}
+
+/// What is left of a transaction when its work is done.
+pub(crate) struct Parts {
+    pub session: Session,
+    pub hooks: Vec<Hook>,
+    /// What its first failing statement said, whatever the work made of it.
+    pub failure: Option<Error>,
 }
 
 impl Tx {
@@ -36,38 +46,53 @@ impl Tx {
             session,
             dialect,
             hooks: Vec::new(),
+            failure: None,
         }
     }
 
-    /// Runs a writing statement; the number of rows that it touched.
+    /// Runs a writing statement; the number of rows that it touched, for logs: engines count
+    /// differently, so nothing may be decided by it.
     pub async fn execute(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<u64> {
-        Ok(self.session.call(sql, args).await?.touched)
+        let called = self.session.call(sql, args).await;
+        Ok(self.noted(called)?.touched)
     }
 
     /// Runs a writing statement at the commit at the latest, and before any later statement of this
     /// transaction; if it fails, the transaction does. On SQLite it costs no call of its own.
-    #[expect(
-        clippy::unused_async,
-        reason = "an engine without held-back statements runs it here"
-    )]
     pub async fn push(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<()> {
-        self.session.push(sql, args);
-        Ok(())
+        let pushed = self.session.push(sql, args).await;
+        self.noted(pushed)
     }
 
-    /// Runs statements without arguments, as migrations do.
-    pub(crate) async fn batch(&mut self, sql: &str) -> Result<()> {
-        self.session.batch(sql).await
+    /// Runs statements without arguments, as migrations do. With `again`, what they define may be
+    /// there already.
+    pub(crate) async fn batch(&mut self, sql: &str, again: bool) -> Result<()> {
+        let ran = self.session.batch(sql, again).await;
+        self.noted(ran)
     }
 
     /// Runs `hook` once this transaction is durable, before its callers are answered, in commit
-    /// order. A rollback drops it. For wake-ups and caches: it must not block.
+    /// order where they depend on each other. A rollback drops it. For wake-ups and caches: it must
+    /// not block.
     pub fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
     }
 
-    pub(crate) fn into_parts(self) -> (Session, Vec<Hook>) {
-        (self.session, self.hooks)
+    fn noted<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && self.failure.is_none()
+        {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        Parts {
+            session: self.session,
+            hooks: self.hooks,
+            failure: self.failure,
+        }
     }
 }
 
@@ -77,24 +102,27 @@ impl Query for Tx {
     }
 
     async fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<Vec<Row>> {
-        let rows = self.session.call(sql, args).await?.rows;
-        Ok(rows
-            .into_iter()
-            .map(|row| Row::new(row.into(), self.dialect))
-            .collect())
+        let called = self.session.call(sql, args).await;
+        Ok(self.noted(called)?.rows)
     }
 }
 
 /// Reads outside any transaction: each statement sees what was committed when it began.
 #[derive(Clone)]
 pub struct Reader {
-    pool: DatabaseConnection,
+    source: Source,
     dialect: &'static Dialect,
 }
 
+#[derive(Clone)]
+pub(crate) enum Source {
+    Sqlite(SqlitePool),
+    Server(Arc<Server>),
+}
+
 impl Reader {
-    pub(crate) fn new(pool: DatabaseConnection, dialect: &'static Dialect) -> Self {
-        Reader { pool, dialect }
+    pub(crate) fn new(source: Source, dialect: &'static Dialect) -> Self {
+        Reader { source, dialect }
     }
 }
 
@@ -104,21 +132,14 @@ impl Query for Reader {
     }
 
     async fn rows(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<Vec<Row>> {
-        let rows = self
-            .pool
-            .query_all_raw(statement(self.dialect, sql, args))
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Row::new(row, self.dialect))
-            .collect())
+        match &self.source {
+            Source::Server(server) => server.read(sql, args).await,
+            Source::Sqlite(pool) => {
+                let arguments = bind::sqlite(bind::in_order(sql, args)?)?;
+                let query = sqlx::query_with(AssertSqlSafe(sql.text.to_string()), arguments);
+                let rows = pool.fetch(query).map_ok(Row::from);
+                Ok(rows.try_collect().await?)
+            }
+        }
     }
-}
-
-fn statement(dialect: &'static Dialect, sql: &Sql, args: Vec<Arg>) -> Statement {
-    Statement::from_sql_and_values(
-        dialect.backend,
-        &*sql.0,
-        args.into_iter().map(|arg| arg.value(dialect)),
-    )
 }

@@ -2,11 +2,118 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// A store's address. What a password would be is never printed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions, postgres::PgConnectOptions};
+
+/// A store's address. Its password is never printed.
+#[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `sqlite://PATH` (relative or, with a third slash, absolute).
     Sqlite(PathBuf),
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`, or `postgresql://…`.
+    Postgres(ServerUrl),
+    /// `mysql://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETERS`, or `mariadb://…`.
+    MySql(ServerUrl),
+}
+
+/// The address of a database on a server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl {
+    /// With the password in it.
+    text: String,
+    /// Without.
+    shown: String,
+    /// The URL says `pgbouncer=true`: a pooler hands out another connection for each transaction.
+    pooled: bool,
+}
+
+impl ServerUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let shown = masked(text);
+        let (_, rest) = text.split_once("://").unwrap_or_default();
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let path = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        let database = path.split_once('/').map_or("", |(_, database)| database);
+        if database.is_empty() {
+            return Err(format!(
+                "`{shown}` names no database: write {}://USER:PASSWORD@HOST:PORT/DATABASE",
+                text.split_once("://").map_or("postgres", |(scheme, _)| scheme)
+            ));
+        }
+        let (ours, theirs): (Vec<&str>, Vec<&str>) = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .partition(|pair| pair.starts_with("pgbouncer="));
+        let pooled = match ours.as_slice() {
+            [] | ["pgbouncer=false"] => false,
+            ["pgbouncer=true"] => true,
+            other => {
+                return Err(format!(
+                    "`{shown}`: `{}` is not one of pgbouncer=true and pgbouncer=false",
+                    other.join("&")
+                ));
+            }
+        };
+        let bare = text.split('?').next().unwrap_or(text);
+        let text = match theirs.as_slice() {
+            [] => bare.to_owned(),
+            pairs => format!("{bare}?{}", pairs.join("&")),
+        };
+        Ok(ServerUrl {
+            text,
+            shown,
+            pooled,
+        })
+    }
+
+    /// Whether a pooler in transaction mode stands between.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    pub(crate) fn postgres(&self) -> Result<PgConnectOptions, String> {
+        let options: PgConnectOptions = self.text.parse().map_err(|error| self.bad(&error))?;
+        Ok(options.disable_statement_logging())
+    }
+
+    pub(crate) fn mysql(&self) -> Result<MySqlConnectOptions, String> {
+        let options: MySqlConnectOptions = self
+            .text
+            .replacen("mariadb://", "mysql://", 1)
+            .parse()
+            .map_err(|error| self.bad(&error))?;
+        Ok(options.disable_statement_logging())
+    }
+
+    fn bad(&self, error: &sqlx::Error) -> String {
+        format!("`{}` cannot be read: {error}", self.shown)
+    }
+}
+
+/// The text with stars for the password.
+fn masked(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return "…".to_owned();
+    };
+    let place = rest.split(['/', '?']).next().unwrap_or(rest);
+    // A password may contain a slash that nobody encoded: look for the last @ of the whole, too.
+    let Some(at) = rest.rfind('@').or_else(|| place.rfind('@')) else {
+        return hidden_parameters(text);
+    };
+    let user = rest[..at].split(':').next().unwrap_or_default();
+    let password = if rest[..at].contains(':') { ":***" } else { "" };
+    hidden_parameters(&format!("{scheme}://{user}{password}@{}", &rest[at + 1..]))
+}
+
+/// Parameters may hold a password too.
+fn hidden_parameters(text: &str) -> String {
+    match text.split_once("password=") {
+        Some((before, rest)) => {
+            let after = rest.find('&').map_or("", |at| &rest[at..]);
+            format!("{before}password=***{after}")
+        }
+        None => text.to_owned(),
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -14,18 +121,37 @@ impl FromStr for StoreUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-        match text.strip_prefix("sqlite://") {
-            Some("") => Err(format!(
-                "`{text}` names no file: write sqlite://PATH, for example sqlite://tidewire.db"
-            )),
-            Some(path) if path.contains('?') => Err(format!(
-                "`{text}`: a sqlite:// URL takes no parameters, Tidewire sets the pragmas itself"
-            )),
-            Some(path) => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
-            None => Err(format!(
-                "the store `{scheme}://…` is not one that this build knows: write sqlite://PATH, for example sqlite://tidewire.db"
+        match scheme {
+            "sqlite" => sqlite(text),
+            "postgres" | "postgresql" => {
+                let url = ServerUrl::parse(text)?;
+                url.postgres()?;
+                Ok(StoreUrl::Postgres(url))
+            }
+            "mysql" | "mariadb" => {
+                let url = ServerUrl::parse(text)?;
+                if url.pooled {
+                    return Err(format!("`{}`: pgbouncer=true is PostgreSQL's", url.shown));
+                }
+                url.mysql()?;
+                Ok(StoreUrl::MySql(url))
+            }
+            _ => Err(format!(
+                "the store `{scheme}://…` is not one that Tidewire knows: write sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or mysql://USER:PASSWORD@HOST:PORT/DATABASE"
             )),
         }
+    }
+}
+
+fn sqlite(text: &str) -> Result<StoreUrl, String> {
+    match text.strip_prefix("sqlite://").unwrap_or_default() {
+        "" => Err(format!(
+            "`{text}` names no file: write sqlite://PATH, for example sqlite://tidewire.db"
+        )),
+        path if path.contains('?') => Err(format!(
+            "`{text}`: a sqlite:// URL takes no parameters, Tidewire sets the pragmas itself"
+        )),
+        path => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
     }
 }
 
@@ -33,7 +159,20 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreUrl::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            StoreUrl::Postgres(url) | StoreUrl::MySql(url) => f.write_str(&url.shown),
         }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
     }
 }
 
@@ -52,10 +191,43 @@ mod tests {
             "oracle://x",
             "tidewire.db",
             "sqlite://x.db?mode=ro",
+            "postgres://host",
+            "postgres://host/",
+            "mysql://host/db?pgbouncer=true",
+            "postgres://host/db?pgbouncer=maybe",
+            "postgres://host:port/db",
         ] {
             assert!(bad.parse::<StoreUrl>().is_err(), "{bad}");
         }
-        let secret = "oracle://me:hunter2@host".parse::<StoreUrl>().unwrap_err();
-        assert!(!secret.contains("hunter2"), "{secret}");
+    }
+
+    #[test]
+    fn servers_are_read_with_their_parameters() {
+        let url = "postgres://me@db:5433/tide?pgbouncer=true&sslmode=disable";
+        let Ok(StoreUrl::Postgres(url)) = url.parse() else {
+            panic!("no PostgreSQL URL");
+        };
+        assert!(url.is_pooled());
+        assert_eq!(url.text, "postgres://me@db:5433/tide?sslmode=disable");
+        let options = url.postgres().unwrap();
+        assert_eq!(options.get_database(), Some("tide"));
+        let url: StoreUrl = "mariadb://me:x@db/tide".parse().unwrap();
+        assert!(matches!(url, StoreUrl::MySql(_)));
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "oracle://me:hunter2@host/db",
+            "postgres://me:hunter2@host",
+            "postgres://me:hunter2@host:port/db",
+            "mysql://me:a/hunter2@host:x/db",
+            "postgres://host:port/db?user=me&password=hunter2&sslmode=disable",
+        ] {
+            let refusal = url.parse::<StoreUrl>().unwrap_err();
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+        }
+        let url: StoreUrl = "postgres://me:hunter2@host/db".parse().unwrap();
+        assert_eq!(format!("{url:?}"), "postgres://me:***@host/db");
     }
 }

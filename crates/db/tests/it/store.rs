@@ -1,4 +1,4 @@
-//! The store's promises on a real SQLite file.
+//! The store's promises, on every engine.
 
 use std::sync::{
     Arc,
@@ -8,20 +8,14 @@ use std::sync::{
 use tempfile::TempDir;
 use tidewire_core::Clock;
 use tidewire_db::{Arg, Batch, Db, Error, Migration, Options, Query, Result, StoreUrl, Tx};
+use tidewire_testkit::{Engine, TestStore, every_engine};
 
-const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[Migration {
     id: "0001_test",
     up: &["CREATE TABLE notes (id {int} NOT NULL PRIMARY KEY, text {text} NOT NULL)"],
 }];
 
-async fn open(folder: &TempDir) -> Db {
-    let url = StoreUrl::Sqlite(folder.path().join("test.db"));
-    let db = Db::open(Options::new(url)).await.unwrap();
-    db.migrate(MIGRATIONS, &Clock::system()).await.unwrap();
-    db
-}
-
-async fn notes(db: &Db) -> Vec<(i64, String)> {
+pub async fn notes(db: &Db) -> Vec<(i64, String)> {
     let sql = db.dialect().sql("SELECT id, text FROM notes ORDER BY id");
     let rows = db.read().rows(&sql, vec![]).await.unwrap();
     rows.iter()
@@ -29,7 +23,7 @@ async fn notes(db: &Db) -> Vec<(i64, String)> {
         .collect()
 }
 
-async fn note(tx: &mut Tx, id: i64, text: &str) -> Result<u64> {
+pub async fn note(tx: &mut Tx, id: i64, text: &str) -> Result<u64> {
     let sql = tx
         .dialect()
         .sql("INSERT INTO notes (id, text) VALUES (?, ?)");
@@ -38,14 +32,15 @@ async fn note(tx: &mut Tx, id: i64, text: &str) -> Result<u64> {
 
 /// Inserts notes; a second one with the same id breaks the primary key.
 #[derive(Default)]
-struct Notes {
-    batches: Arc<AtomicUsize>,
+pub struct Notes {
+    pub batches: Arc<AtomicUsize>,
 }
 
 impl Batch for Notes {
     type In = (i64, String);
     type Out = i64;
     const NAME: &'static str = "notes";
+    const WRITER: &'static str = "notes";
     const ROUND: usize = 100;
 
     fn weight(&self, _: &Self::In) -> usize {
@@ -61,10 +56,10 @@ impl Batch for Notes {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn operations_share_commits_and_a_bad_one_fails_alone() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine(multi_thread)]
+async fn operations_share_commits_and_a_bad_one_fails_alone(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let batch = Notes::default();
     let batches = Arc::clone(&batch.batches);
     let lane = db.lane(batch);
@@ -89,10 +84,10 @@ async fn operations_share_commits_and_a_bad_one_fails_alone() {
     assert!(batches.load(Ordering::SeqCst) > 0);
 }
 
-#[tokio::test]
-async fn a_failed_closure_leaves_nothing_and_runs_no_hook() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine]
+async fn a_failed_closure_leaves_nothing_and_runs_no_hook(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let hooks = Arc::new(AtomicUsize::new(0));
     for fails in [true, false] {
         let hooks = Arc::clone(&hooks);
@@ -121,8 +116,8 @@ async fn a_failed_closure_leaves_nothing_and_runs_no_hook() {
 #[tokio::test]
 async fn the_second_server_on_a_file_is_told_who_has_it() {
     let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
     let url = StoreUrl::Sqlite(folder.path().join("test.db"));
+    let db = Db::open(Options::new(url.clone())).await.unwrap();
     let Err(error) = Db::open(Options::new(url.clone())).await else {
         panic!("opened twice")
     };
@@ -137,10 +132,10 @@ async fn the_second_server_on_a_file_is_told_who_has_it() {
         .await;
 }
 
-#[tokio::test]
-async fn migrations_run_once_and_an_unknown_schema_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine]
+async fn migrations_run_once_and_an_unknown_schema_is_refused(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let again = db.migrate(MIGRATIONS, &Clock::system()).await.unwrap();
     assert_eq!((again.applied.len(), again.already), (0, 1));
     let newer = db
@@ -159,10 +154,10 @@ async fn migrations_run_once_and_an_unknown_schema_is_refused() {
     assert!(db.migrate(&edited, &Clock::system()).await.is_err());
 }
 
-#[tokio::test]
-async fn a_migration_that_fails_half_way_leaves_nothing() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine]
+async fn a_migration_that_fails_half_way_leaves_nothing(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let broken = [
         MIGRATIONS[0],
         Migration {
@@ -185,20 +180,20 @@ async fn a_migration_that_fails_half_way_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn readers_cannot_write() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+async fn readers_of_a_file_cannot_write() {
+    let store = TestStore::open(MIGRATIONS).await;
+    let db = &store.db;
     let sql = db
         .dialect()
         .sql("INSERT INTO notes (id, text) VALUES (1, 'x') RETURNING id");
     assert!(db.read().rows(&sql, vec![]).await.is_err());
-    assert!(notes(&db).await.is_empty());
+    assert!(notes(db).await.is_empty());
 }
 
-#[tokio::test]
-async fn closing_finishes_what_waits() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine]
+async fn closing_finishes_what_waits(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let lane = db.lane(Notes::default());
     let writes: Vec<_> = (0..50)
         .map(|n| {
@@ -211,7 +206,8 @@ async fn closing_finishes_what_waits() {
     }
     db.close().await;
     assert!(lane.submit((99, "late".to_owned())).await.is_err());
-    assert_eq!(notes(&open(&folder).await).await.len(), 50);
+    let again = store.reopen(MIGRATIONS).await;
+    assert_eq!(notes(&again.db).await.len(), 50);
 }
 
 /// Panics: a defect in a capability.
@@ -221,6 +217,7 @@ impl Batch for Defect {
     type In = ();
     type Out = ();
     const NAME: &'static str = "defect";
+    const WRITER: &'static str = "notes";
     const ROUND: usize = 1;
 
     fn weight(&self, (): &()) -> usize {
@@ -232,10 +229,10 @@ impl Batch for Defect {
     }
 }
 
-#[tokio::test]
-async fn a_writer_that_dies_of_a_defect_leaves_nobody_waiting() {
-    let folder = TempDir::new().unwrap();
-    let db = open(&folder).await;
+#[every_engine]
+async fn a_writer_that_dies_of_a_defect_leaves_nobody_waiting(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let db = store.db.clone();
     let (notes, defect) = (db.lane(Notes::default()), db.lane(Defect));
     assert!(defect.submit(()).await.is_err());
     assert!(
