@@ -2,8 +2,9 @@
 //! before every request: a known key costs one SHA-256 and one look into a map. A tenant is never
 //! deleted, so every principal's tenant exists, and nobody behind needs to look again.
 //!
-//! A key that this process revokes is forgotten before its revocation is answered; one that another
-//! process revokes is good for [`TTL`] at most. A wrong key is remembered as briefly, what does not
+//! A key that this process revokes is forgotten before its revocation is answered. The others are
+//! told, and forget it as soon as they hear of it; should they not, it is good there for [`TTL`] at
+//! most. A wrong key is remembered as briefly, what does not
 //! look like a key never reaches the store, and few lookups of unknown keys run at once, so that a
 //! flood of guesses leaves the readers to others.
 
@@ -16,8 +17,8 @@ use std::{
 };
 
 use tidewire_core::{Clock, Principal, Scope, Scopes, principal::DEFAULT_TENANT};
-use tidewire_db::{Db, Tx};
-use tokio::sync::Semaphore;
+use tidewire_db::{Db, Hint, Keep, Tx};
+use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
 use crate::{
     AccessConfig, Error, Result,
@@ -36,6 +37,8 @@ const REFRESH: Duration = Duration::from_secs(4);
 const KEYS_KEPT: usize = 20_000;
 const WRONG_KEPT: usize = 20_000;
 const TENANTS_KEPT: usize = 20_000;
+/// The topic of hints that a key was revoked; their key is the key's id.
+const TOPIC: &str = "access.keys";
 /// Lookups of unknown keys at a time.
 const UNKNOWN_AT_ONCE: usize = 2;
 
@@ -92,9 +95,11 @@ struct Memory {
     wrong: Bounded<Hash256, Instant>,
     /// Tenants are never deleted.
     tenants: Bounded<Arc<str>, ()>,
-    /// How many keys were revoked here. An answer of the store from before a revocation is not
-    /// kept after it.
+    /// How many keys were revoked, as far as this process knows. An answer of the store from before
+    /// a revocation is not kept after it.
     revocations: u64,
+    /// When a revocation elsewhere may last have been missed: what was asked before is asked again.
+    doubted: Option<Instant>,
 }
 
 pub(crate) struct Authenticator {
@@ -137,6 +142,7 @@ impl Authenticator {
                 wrong: Bounded::new(WRONG_KEPT),
                 tenants: Bounded::new(TENANTS_KEPT),
                 revocations: 0,
+                doubted: None,
             })),
             unknown: Semaphore::new(UNKNOWN_AT_ONCE),
             default_tenant,
@@ -211,14 +217,45 @@ impl Authenticator {
     }
 
     /// To be called in the transaction that deletes the key: once that is durable, nobody comes
-    /// through with the key any more.
-    pub(crate) fn revoke_on_commit(&self, tx: &mut Tx, hash: Hash256) {
-        let memory = Arc::clone(&self.memory);
+    /// through with the key here any more, and the other processes are told.
+    pub(crate) fn revoke_on_commit(&self, tx: &mut Tx, hash: Hash256, id: String) {
+        let (memory, hints) = (Arc::clone(&self.memory), self.db.hints().clone());
         tx.on_commit(move || {
             let mut memory = lock(&memory);
             memory.revocations += 1;
             memory.keys.remove(&hash);
+            drop(memory);
+            hints.send(TOPIC, &id, 0, Keep::Greatest);
         });
+    }
+
+    /// Forgets the keys that other processes revoke, for as long as the store is open.
+    pub(crate) async fn hear_revocations(&self) {
+        let mut hints = self.db.hints().subscribe();
+        self.doubt();
+        loop {
+            match hints.recv().await {
+                Ok(hint) => match &*hint {
+                    Hint::One { topic, key, .. } if topic == TOPIC => self.forget(key),
+                    Hint::One { .. } => {}
+                    Hint::Everything => self.doubt(),
+                },
+                Err(RecvError::Lagged(_)) => self.doubt(),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        let mut memory = self.memory();
+        memory.revocations += 1;
+        memory.keys.retain(|entry| *entry.id != *id);
+    }
+
+    /// Any key may have been revoked unheard. Nothing is forgotten, as the store may be away just
+    /// now: each key is asked for again when it is used next.
+    fn doubt(&self) {
+        self.memory().doubted = Some(Instant::now());
     }
 
     fn recognise(&self, key: &str, now: Instant) -> Result<Who> {
@@ -240,9 +277,11 @@ impl Authenticator {
     /// What memory says of a key.
     fn recall(&self, hash: Hash256, now: Instant) -> Result<Who> {
         let mut memory = self.memory();
+        let doubted = memory.doubted;
         if let Some(entry) = memory.keys.get(&hash).filter(|entry| entry.hash == hash) {
             let age = now.saturating_duration_since(entry.checked);
-            let refresh = age >= REFRESH && !entry.refreshing.swap(true, Ordering::Relaxed);
+            let old = age >= REFRESH || doubted.is_some_and(|since| entry.checked <= since);
+            let refresh = old && !entry.refreshing.swap(true, Ordering::Relaxed);
             if age >= TTL || refresh {
                 let before = Some(Arc::clone(entry));
                 return Ok(Who::Key { hash, before });
@@ -304,6 +343,8 @@ impl Authenticator {
             scopes: row.scopes,
             key_id: Some(Arc::clone(&id)),
         };
+        let last_note = last_note.unwrap_or_default();
+        last_note.seen(row.last_used_at);
         Entry {
             caller: Caller { principal, roams },
             home,
@@ -311,7 +352,7 @@ impl Authenticator {
             hash: row.hash,
             checked: now,
             refreshing: AtomicBool::new(false),
-            last_note: last_note.unwrap_or_else(|| Arc::new(LastNote::new(row.last_used_at))),
+            last_note,
         }
     }
 

@@ -56,6 +56,11 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.young.remove(key);
         self.old.remove(key);
     }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+        self.young.retain(|_, value| keep(value));
+        self.old.retain(|_, value| keep(value));
+    }
 }
 
 #[cfg(test)]

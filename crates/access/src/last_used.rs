@@ -1,5 +1,7 @@
 //! When a key was last used: noted in memory on the hot path, at most once in [`EVERY`] for each
-//! key, and written behind it. A note that is lost with the process costs that much accuracy.
+//! key, and written behind it. A note that is lost with the process costs that much accuracy. Several
+//! processes that serve one key write little more than one: each sees the others' notes whenever it
+//! asks the store for the key again.
 
 use std::{
     collections::HashMap,
@@ -24,9 +26,19 @@ const AT_ONCE: usize = 500;
 /// When a key was last noted. Lives beside the key in the cache.
 pub(crate) struct LastNote(AtomicI64);
 
+impl Default for LastNote {
+    /// Never, as far as is known.
+    fn default() -> Self {
+        LastNote(AtomicI64::new(i64::MIN))
+    }
+}
+
 impl LastNote {
-    pub(crate) fn new(at: Option<Time>) -> Self {
-        LastNote(AtomicI64::new(at.map_or(i64::MIN, Time::micros)))
+    /// Takes over what the store says: another process may have noted the key since.
+    pub(crate) fn seen(&self, at: Option<Time>) {
+        if let Some(at) = at {
+            self.0.fetch_max(at.micros(), Ordering::Relaxed);
+        }
     }
 
     /// Whether the key is due for a note now; only one of many who ask at once is told so.
@@ -71,7 +83,9 @@ impl LastUsed {
     /// Writes what was noted. What cannot be written now is kept for the next time.
     pub(crate) async fn flush(&self, db: &Db, store: &Store) -> tidewire_db::Result<()> {
         let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        let notes: Vec<_> = notes.into_iter().collect();
+        let mut notes: Vec<_> = notes.into_iter().collect();
+        // In one order, so that two processes that write down the same keys do not lock each other.
+        notes.sort_unstable();
         let mut chunks = notes.chunks(AT_ONCE);
         while let Some(chunk) = chunks.next() {
             let (store, batch) = (store.clone(), Arc::<[_]>::from(chunk));

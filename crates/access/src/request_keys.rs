@@ -4,7 +4,8 @@
 //! it remembers, so either both are there or neither. A request moves from *unknown* to
 //! *unfinished* (in this process's memory only) to *answered* (the row), and back to *unknown* when
 //! its effect fails or, after [`KEPT`], when the row has aged. Two processes that meet over one key
-//! both run the effect, and the primary key lets one of them commit.
+//! both run the effect, and the primary key lets one of them commit: the other one waits for that,
+//! is undone, and gives the first one's answer.
 
 use std::{
     collections::HashSet,
@@ -113,8 +114,6 @@ impl RequestKeys {
             Failed::Effect(error) => error,
             Failed::Store(error) => error.into(),
             Failed::Reused => Error::RequestKeyReused.into(),
-            // The other's answer is in the store, and the next try gets it.
-            Failed::Overtaken => Error::RequestUnfinished.into(),
         })
     }
 
@@ -143,7 +142,7 @@ impl RequestKeys {
                         if now.since(first.created_at) < KEPT {
                             return first.again(body).map_err(|()| Failed::Reused);
                         }
-                        store.delete_request(tx, &turn.id).await?;
+                        store.delete_request(tx, &turn.id, first.created_at).await?;
                     }
                     let answer = effect(tx).await.map_err(Failed::Effect)?;
                     let row = RequestRow {
@@ -152,13 +151,13 @@ impl RequestKeys {
                         answer: answer.json.clone(),
                         created_at: now,
                     };
-                    match store.insert_request(tx, &turn.id, &row).await {
-                        Err(tidewire_db::Error::Conflict(_)) => Err(Failed::Overtaken),
-                        other => Ok(other.map(|()| Answered {
-                            answer,
-                            replayed: false,
-                        })?),
-                    }
+                    // If another process was faster this fails, all of it is undone, and the
+                    // store runs it again: that time it finds the other's answer.
+                    store.insert_request(tx, &turn.id, &row).await?;
+                    Ok(Answered {
+                        answer,
+                        replayed: false,
+                    })
                 })
             })
             .await
@@ -215,8 +214,6 @@ enum Failed<E> {
     Effect(E),
     Store(tidewire_db::Error),
     Reused,
-    /// Another process committed the same key while the effect ran here.
-    Overtaken,
 }
 
 impl<E> From<tidewire_db::Error> for Failed<E> {

@@ -68,8 +68,7 @@ impl Service {
             name: id,
             created_at: self.inner.clock.now(),
         };
-        let made = self
-            .inner
+        self.inner
             .db
             .transact("tenants.default", move |tx| {
                 let (store, tenant) = (store.clone(), tenant.clone());
@@ -80,12 +79,7 @@ impl Service {
                     Ok(())
                 })
             })
-            .await;
-        match made {
-            // Another process made it between the look and the insert.
-            Err(tidewire_db::Error::Conflict(_)) => Ok(()),
-            other => Ok(other?),
-        }
+            .await
     }
 
     #[must_use]
@@ -180,7 +174,8 @@ impl Service {
         Ok(Page::cut(LIST, items, limit, |last| last.id.clone()))
     }
 
-    /// Revokes a key. Once this has answered, the key opens nothing here any more.
+    /// Revokes a key. Once this has answered, the key opens nothing here any more, and shortly after
+    /// nowhere else.
     pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<()> {
         let tenant = self.inner.authenticator.tenant(tenant).await?;
         let inner = Arc::clone(&self.inner);
@@ -193,7 +188,7 @@ impl Service {
                     let Some(hash) = inner.store.delete_key(tx, &tenant, &key).await? else {
                         return Err(Error::UnknownKey(key));
                     };
-                    inner.authenticator.revoke_on_commit(tx, hash);
+                    inner.authenticator.revoke_on_commit(tx, hash, key);
                     Ok(())
                 })
             })
@@ -222,6 +217,10 @@ impl Service {
             .last_used
             .flush(&self.inner.db, &self.inner.store)
             .await?)
+    }
+
+    pub(crate) async fn hear_revocations(&self) {
+        self.inner.authenticator.hear_revocations().await;
     }
 
     pub(crate) fn clock(&self) -> &Clock {

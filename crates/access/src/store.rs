@@ -51,7 +51,11 @@ impl Statements {
             ),
             insert_tenant: sql("INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)"),
             key_by_hash: sql("SELECT tenant, id, hash, scopes, last_used_at FROM api_keys WHERE hash = ?"),
-            key_hash: sql("SELECT hash FROM api_keys WHERE tenant = ? AND id = ?"),
+            // Of several who delete a key at once, one finds it.
+            key_hash: sql(&format!(
+                "SELECT hash FROM api_keys WHERE tenant = ? AND id = ?{}",
+                dialect.lock()
+            )),
             keys: sql(
                 "SELECT id, scopes, created_at, last_used_at FROM api_keys
                  WHERE tenant = ? ORDER BY id DESC LIMIT ?",
@@ -71,7 +75,11 @@ impl Statements {
                 "INSERT INTO request_keys (tenant, route, key_hash, body_hash, status, answer, created_at)
                  VALUES (?, ?, ?, ?, ?, ?, ?)",
             ),
-            delete_request: sql("DELETE FROM request_keys WHERE tenant = ? AND route = ? AND key_hash = ?"),
+            // Of this age only: what another process may have put in its place stays.
+            delete_request: sql(
+                "DELETE FROM request_keys
+                 WHERE tenant = ? AND route = ? AND key_hash = ? AND created_at = ?",
+            ),
             old_requests: sql(
                 "SELECT id FROM tenants t WHERE EXISTS
                  (SELECT 1 FROM request_keys r WHERE r.tenant = t.id AND r.created_at < ?)",
@@ -88,11 +96,7 @@ impl Statements {
 fn used(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "used",
-        &[
-            Column::Text("tenant"),
-            Column::Text("id"),
-            Column::Time("at"),
-        ],
+        &[Column::Id("tenant"), Column::Id("id"), Column::Time("at")],
     );
     let at = rows.col("at");
     let later =
@@ -304,10 +308,16 @@ impl Store {
         tx.execute(&self.sql.insert_request, args).await.map(drop)
     }
 
-    pub(crate) async fn delete_request(&self, tx: &mut Tx, id: &RequestId) -> Result<()> {
-        tx.execute(&self.sql.delete_request, id.args())
-            .await
-            .map(drop)
+    /// Deletes the request if it is the one that came at `created_at`.
+    pub(crate) async fn delete_request(
+        &self,
+        tx: &mut Tx,
+        id: &RequestId,
+        created_at: Time,
+    ) -> Result<()> {
+        let mut args = id.args();
+        args.push(created_at.into());
+        tx.execute(&self.sql.delete_request, args).await.map(drop)
     }
 
     /// The tenants that have requests from before `before`.

@@ -1,5 +1,5 @@
-//! What this room does in the background: writes down when keys were last used, and forgets
-//! answers that are old. Each runs until it is told to stop; nothing depends on either.
+//! What this room does in the background: writes down when keys were last used, hears which keys
+//! other processes revoke, and forgets answers that are old. Each runs until it is told to stop.
 
 use std::{pin::pin, time::Duration};
 
@@ -23,6 +23,15 @@ pub async fn keep_last_used(service: Service, stop: impl Future<Output = ()>) {
         }
     }
     flush(&service).await;
+}
+
+/// Makes a key that another process revokes useless here at once; without it that takes seconds.
+/// Belongs to the role that serves HTTP, where keys are used.
+pub async fn hear_revocations(service: Service, stop: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop => {}
+        () = service.hear_revocations() => {}
+    }
 }
 
 async fn flush(service: &Service) {

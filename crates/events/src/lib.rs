@@ -2,9 +2,10 @@
 //!
 //! The table `events` is authoritative. Each tenant's log has a gapless position `pos`, each stream
 //! in it a gapless `seq`; both are given inside the transaction that stores the event, so commit
-//! order is `pos` order and a reader that goes by `pos > n` can skip nothing. A `dedupe_key` is
+//! order is `pos` order and a reader that goes by `pos > n` can skip nothing. Where several
+//! processes append, a lock for each tenant, held to the commit, keeps that order. A `dedupe_key` is
 //! remembered in `event_keys` as a hash, for ever, and answers duplicates by itself. The live feed
-//! is a hint in memory: whoever is behind reads the table.
+//! is a hint in memory, and so is what processes tell each other: whoever is behind reads the table.
 
 mod cloudevents;
 mod error;
@@ -16,6 +17,7 @@ mod number;
 mod service;
 mod store;
 mod tail;
+mod watch;
 
 pub use error::Error;
 pub use http::routes;

@@ -2,7 +2,8 @@
 //!
 //! `events` lives in its primary key `(tenant, pos)`, which grows at its right edge. Every further
 //! index costs about a third of the append rate, so there are three: the stream's order (unique:
-//! it is the guard of `seq`), the type's, and the subject's where there is one. An event's id
+//! it is the guard of `seq`), the type's, and the subject's where there is one (of all events, on
+//! an engine that cannot leave rows out of an index). An event's id
 //! carries its `pos` and needs none. `event_keys` is the one index with random keys; it is
 //! separate, and small, because only events with a `dedupe_key` pay for it and because it outlives
 //! the events that are trimmed.
@@ -14,13 +15,13 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
     up: &[
         "CREATE TABLE events (
             tenant {id} NOT NULL, pos {int} NOT NULL, id {id} NOT NULL,
-            stream {id} NOT NULL, seq {int} NOT NULL, type {id} NOT NULL, subject {text},
-            payload {json} NOT NULL, dedupe_key {text}, source {text},
+            stream {id} NOT NULL, seq {int} NOT NULL, type {id} NOT NULL, subject {key},
+            payload {json} NOT NULL, dedupe_key {key}, source {key},
             occurred_at {time} NOT NULL, created_at {time} NOT NULL,
             PRIMARY KEY (tenant, pos)) {clustered}",
         "CREATE UNIQUE INDEX events_by_stream ON events (tenant, stream, seq)",
         "CREATE INDEX events_by_type ON events (tenant, type, pos)",
-        "CREATE INDEX events_by_subject ON events (tenant, subject, pos) WHERE subject IS NOT NULL",
+        "CREATE INDEX events_by_subject ON events (tenant, subject, pos) {where subject IS NOT NULL}",
         "CREATE TABLE event_keys (
             tenant {id} NOT NULL, hash {bytes} NOT NULL, pos {int} NOT NULL,
             stream {id} NOT NULL, seq {int} NOT NULL, created_at {time} NOT NULL,

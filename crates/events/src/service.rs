@@ -9,8 +9,8 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use futures_util::Stream;
 use tidewire_core::{Clock, Problem, ids};
-use tidewire_db::{Batch, Db, Lane, Query as _, Result as DbResult, Tx};
-use tokio_util::sync::CancellationToken;
+use tidewire_db::{Batch, Db, Hints, Keep, Lane, Query as _, Result as DbResult, Tx};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Appended, Error, Event, Filter, NewEvent,
@@ -18,6 +18,7 @@ use crate::{
     number::{self, Ends},
     store::Store,
     tail,
+    watch::{self, Watch},
 };
 
 #[derive(Clone, Debug)]
@@ -44,27 +45,29 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) store: Arc<Store>,
     pub(crate) feeds: Arc<Feeds>,
-    pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
     lane: Lane<Appends>,
     /// Ends the endless streams when the server stops.
     pub(crate) shutdown: CancellationToken,
+    /// Ends the watch over other processes' appends with the last handle, if not before.
+    _watch: DropGuard,
 }
 
 /// One request's events: stored whole or not at all.
 #[derive(Debug)]
 pub(crate) struct Append {
     pub tenant: Arc<str>,
+    /// The name of the lock that keeps a tenant's log in one order.
+    lock: Box<str>,
     pub salt: u32,
     pub events: Vec<NewEvent>,
 }
 
 impl Append {
     pub(crate) fn new(tenant: Arc<str>, events: Vec<NewEvent>) -> Self {
-        let salt = ids::tenant_salt(&tenant);
         Append {
+            lock: format!("events/{tenant}").into(),
+            salt: ids::tenant_salt(&tenant),
             tenant,
-            salt,
             events,
         }
     }
@@ -75,6 +78,7 @@ impl Append {
 struct Appends {
     store: Arc<Store>,
     feeds: Arc<Feeds>,
+    hints: Hints,
     clock: Clock,
     ends: Arc<Mutex<Ends>>,
 }
@@ -89,10 +93,17 @@ impl Batch for Appends {
     const NAME: &'static str = "append";
     const RANK: u8 = 90;
     const ROUND: usize = 1000;
+    const WRITER: &'static str = "events";
 
     fn weight(&self, op: &Append) -> usize {
         let bytes: usize = op.events.iter().map(NewEvent::bytes).sum();
         op.events.len().max(bytes / BYTES_A_ROW)
+    }
+
+    /// Step (a): from here to the commit nobody else appends for these tenants, so that the commits
+    /// of a log come in the order of its positions.
+    fn lock<'o>(&self, op: &'o Append) -> Option<&'o str> {
+        Some(&op.lock)
     }
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Append]) -> DbResult<Vec<Self::Out>> {
@@ -147,11 +158,11 @@ impl Appends {
                 let live = self
                     .feeds
                     .get(tenant)
-                    .and_then(|feed| Some((feed, Chunk::of(events)?)));
+                    .and_then(|feed| Some((feed, Chunk::planned(events)?)));
                 (Arc::<str>::from(tenant), last, live)
             })
             .collect();
-        let feeds = Arc::clone(&self.feeds);
+        let (feeds, hints) = (Arc::clone(&self.feeds), self.hints.clone());
         tx.on_commit(move || {
             metrics::counter!("tidewire_events_appended_total").increment(stored);
             metrics::counter!("tidewire_events_duplicated_total").increment(duplicates);
@@ -164,6 +175,8 @@ impl Appends {
                 if let Some(feed) = feeds.get(&tenant) {
                     feed.committed(last);
                 }
+                let value = i64::try_from(last).unwrap_or(i64::MAX);
+                hints.send(watch::TOPIC, &tenant, value, Keep::Greatest);
             }
         });
     }
@@ -177,19 +190,27 @@ impl Events {
         let appends = Appends {
             store: Arc::clone(&store),
             feeds: Arc::clone(&feeds),
-            clock: clock.clone(),
+            hints: db.hints().clone(),
+            clock,
             ends: Arc::default(),
         };
         let lane = db.lane(appends);
+        let watch = Watch {
+            db: db.clone(),
+            store: Arc::clone(&store),
+            feeds: Arc::clone(&feeds),
+            poll_interval: settings.poll_interval,
+        };
+        let stop = shutdown.child_token();
+        tokio::spawn(watch.run(stop.clone()));
         Events {
             inner: Arc::new(Inner {
                 db,
                 store,
                 feeds,
-                clock,
-                settings,
                 lane,
                 shutdown,
+                _watch: stop.drop_guard(),
             }),
         }
     }

@@ -7,12 +7,16 @@ use futures_util::{Stream, stream};
 
 use crate::{
     Error, Filter,
-    feed::{Follower, Next, frames},
+    feed::{Chunk, Follower, Next, frames},
     service::Inner,
 };
 
-/// Events read from the table at once.
+/// Events that a follower reads from the table at once, for itself.
 const PAGE: u32 = 500;
+/// Events that a follower reads at once for all: they may be large, and are kept.
+const SHARED_PAGE: u32 = 200;
+/// A follower that had caught up and is no further behind than this reads for all.
+const NEAR: u64 = 2000;
 /// A follower whose store cannot be read tries again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -30,6 +34,8 @@ struct Tail {
     filter: Filter,
     follower: Follower,
     pos: u64,
+    /// It has reached the end of the log before: it is not in its history any more.
+    live: bool,
 }
 
 /// Frames, in the order of the log, without a gap or a repeat, for ever.
@@ -55,6 +61,7 @@ pub(crate) async fn follow(
         filter,
         follower,
         pos,
+        live: false,
     };
     Ok(stream::unfold(tail, |mut tail| async move {
         let bytes = tail.next().await;
@@ -72,7 +79,7 @@ impl Tail {
                         return bytes;
                     }
                 }
-                Next::Behind(head) => match self.page(head).await {
+                Next::Behind(until) => match self.read(until).await {
                     Ok(bytes) if bytes.is_empty() => {}
                     Ok(bytes) => return bytes,
                     Err(error) => {
@@ -80,14 +87,54 @@ impl Tail {
                         tokio::time::sleep(RETRY).await;
                     }
                 },
-                Next::Wait => self.wait().await,
+                Next::Wait => {
+                    self.live = true;
+                    // The feed outlives this follower's hold on it, so there is always a sender.
+                    let _ = self.follower.changed.changed().await;
+                }
             }
         }
     }
 
-    async fn page(&mut self, head: u64) -> tidewire_db::Result<Bytes> {
+    async fn read(&mut self, until: u64) -> tidewire_db::Result<Bytes> {
+        if self.live && until - self.pos <= NEAR {
+            self.read_for_all().await
+        } else {
+            self.page(until).await
+        }
+    }
+
+    /// What another process committed is read by one of the followers and kept for the others, who
+    /// all miss it at the same moment.
+    async fn read_for_all(&mut self) -> tidewire_db::Result<Bytes> {
+        let feed = Arc::clone(&self.follower.feed);
+        let _turn = feed.reading.lock().await;
+        // Whoever had the turn before may have read it.
+        let Next::Behind(until) = feed.next(self.pos, &self.filter) else {
+            return Ok(Bytes::new());
+        };
+        let last = until.min(self.pos + u64::from(SHARED_PAGE));
+        let events = self
+            .log
+            .store
+            .following(
+                &mut self.log.db.read(),
+                &self.tenant,
+                &Filter::default(),
+                (self.pos, last),
+                SHARED_PAGE,
+            )
+            .await?;
+        let chunk = Arc::new(Chunk::read(self.pos + 1, last, &events));
+        feed.keep(Arc::clone(&chunk));
+        let bytes = chunk.after(self.pos, &self.filter);
+        self.pos = last;
+        Ok(bytes)
+    }
+
+    async fn page(&mut self, until: u64) -> tidewire_db::Result<Bytes> {
         let mut reader = self.log.db.read();
-        let span = (self.pos, head);
+        let span = (self.pos, until);
         let events = self
             .log
             .store
@@ -95,30 +142,9 @@ impl Tail {
             .await?;
         self.pos = match events.last() {
             Some(last) if events.len() == PAGE as usize => last.pos,
-            // Less than a page: there is nothing else up to the head.
-            _ => head,
+            // Less than a page: there is nothing else up to there.
+            _ => until,
         };
         Ok(frames(&events))
-    }
-
-    async fn wait(&mut self) {
-        let interval = self.log.settings.poll_interval;
-        let woken = tokio::time::timeout(interval, self.follower.changed.changed()).await;
-        if woken.is_err()
-            && self
-                .follower
-                .feed
-                .claim_check(self.log.clock.now(), interval)
-        {
-            match self
-                .log
-                .store
-                .head(&mut self.log.db.read(), &self.tenant)
-                .await
-            {
-                Ok(head) => self.follower.feed.committed(head),
-                Err(error) => tracing::warn!(%error, "a follower cannot read the head of the log"),
-            }
-        }
     }
 }

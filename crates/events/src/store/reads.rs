@@ -1,0 +1,339 @@
+//! Reading the log.
+//!
+//! Each filter has an index along which a read goes in the log's order, so that it ends after a
+//! page whatever the filter. Which one is said here and not left to the engines: without statistics
+//! SQLite walks the whole log for a rare type, and a stream's index has `seq`, which engines cannot
+//! know to grow with `pos`.
+
+use std::fmt::Write as _;
+
+use chrono::NaiveDate;
+use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql};
+
+use super::{Store, parse_day};
+use crate::{Event, Filter};
+
+const COLUMNS: &str =
+    "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos";
+
+pub(super) struct Statements {
+    at: Sql,
+    last_seq: Sql,
+    pos_of_seq: Sql,
+    day_bounds: Sql,
+    days: Sql,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        Statements {
+            at: dialect.sql(&format!(
+                "SELECT {COLUMNS} FROM events WHERE tenant = ? AND pos = ?"
+            )),
+            last_seq: dialect.sql(
+                "SELECT seq FROM events WHERE tenant = ? AND stream = ? ORDER BY seq DESC LIMIT 1",
+            ),
+            pos_of_seq: dialect
+                .sql("SELECT pos FROM events WHERE tenant = ? AND stream = ? AND seq = ?"),
+            // Where the first of the days begins and where the last of them has ended.
+            day_bounds: dialect.sql(
+                "SELECT (SELECT first_pos FROM event_days WHERE tenant = ?1 AND day <= ?2
+                         ORDER BY day DESC LIMIT 1),
+                        (SELECT first_pos FROM event_days WHERE tenant = ?1 AND day > ?3
+                         ORDER BY day LIMIT 1)",
+            ),
+            // The days asked for, the first one behind them, and the end of the log, as one state.
+            days: dialect.sql(
+                "SELECT day, first_pos FROM event_days WHERE tenant = ?1 AND day >= ?2 AND day <= ?3
+                 UNION ALL SELECT '', min(first_pos) FROM event_days WHERE tenant = ?1 AND day > ?3
+                 UNION ALL SELECT '', max(pos) + 1 FROM events WHERE tenant = ?1",
+            ),
+        }
+    }
+}
+
+/// The column along which a read goes, and the index that has it behind the filter's column.
+struct Way {
+    by: &'static str,
+    index: Option<&'static str>,
+}
+
+impl Way {
+    /// By what is rarest, as a rule.
+    fn of(filter: &Filter) -> Self {
+        let (by, index) = if filter.subject.is_some() {
+            ("pos", Some("events_by_subject"))
+        } else if filter.stream.is_some() {
+            ("seq", Some("events_by_stream"))
+        } else if filter.kind.is_some() {
+            ("pos", Some("events_by_type"))
+        } else {
+            ("pos", None)
+        };
+        Way { by, index }
+    }
+}
+
+/// What lies strictly between two positions, or two places of a stream.
+#[derive(Clone, Copy)]
+struct Between {
+    after: u64,
+    before: u64,
+}
+
+/// Beyond every position; PostgreSQL and MySQL count to 2^63 - 1.
+const END: u64 = i64::MAX as u64;
+
+impl Store {
+    pub(crate) async fn at(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        pos: u64,
+    ) -> Result<Option<Event>> {
+        let args = vec![tenant.into(), pos.into()];
+        let row = query.row(&self.reads.at, args).await?;
+        row.map(|row| event(&row)).transpose()
+    }
+
+    /// Events before `before`, newest first.
+    pub(crate) async fn newest(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let mut between = Between {
+            after: 0,
+            before: before.unwrap_or(END),
+        };
+        if filter.from.is_some() || filter.to.is_some() {
+            self.narrow_by_days(query, tenant, filter, &mut between)
+                .await?;
+        }
+        self.read(query, tenant, filter, between, Order::NewestFirst, limit)
+            .await
+    }
+
+    /// Events after `after` up to and including `until`, in the order of the log.
+    pub(crate) async fn following(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        (after, until): (u64, u64),
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let before = until.saturating_add(1);
+        let between = Between { after, before };
+        self.read(query, tenant, filter, between, Order::Log, limit)
+            .await
+    }
+
+    async fn read(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        mut between: Between,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let way = Way::of(filter);
+        if way.by == "seq"
+            && let Some(stream) = &filter.stream
+        {
+            between = self.places(query, tenant, stream, between).await?;
+        }
+        if between.after.saturating_add(1) >= between.before {
+            return Ok(Vec::new());
+        }
+        let by = way.by;
+        let table = match way.index {
+            Some(index) => self.dialect.by_index("events", index),
+            None => "events".to_owned(),
+        };
+        let mut text =
+            format!("SELECT {COLUMNS} FROM {table} WHERE tenant = ? AND {by} > ? AND {by} < ?");
+        let mut args: Vec<Arg> = vec![tenant.into(), between.after.into(), between.before.into()];
+        for (column, wanted) in [
+            ("type", &filter.kind),
+            ("stream", &filter.stream),
+            ("subject", &filter.subject),
+            ("source", &filter.source),
+        ] {
+            if let Some(wanted) = wanted {
+                let _ = write!(text, " AND {column} = ?");
+                args.push(wanted.into());
+            }
+        }
+        if let Some(from) = filter.from {
+            text.push_str(" AND created_at >= ?");
+            args.push(from.into());
+        }
+        if let Some(to) = filter.to {
+            text.push_str(" AND created_at <= ?");
+            args.push(to.into());
+        }
+        let _ = write!(text, " ORDER BY {by}{} LIMIT ?", order.word());
+        args.push(limit.into());
+        let rows = query.rows(&self.dialect.sql(&text), args).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Time never goes back along the log, so the days' first positions bound a range of time.
+    async fn narrow_by_days(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        filter: &Filter,
+        between: &mut Between,
+    ) -> Result<()> {
+        let from = filter
+            .from
+            .map_or(String::new(), |from| from.day().to_string());
+        // Behind all days that have four digits for the year.
+        let to = filter.to.map_or("a".to_owned(), |to| to.day().to_string());
+        let args = vec![tenant.into(), from.into(), to.into()];
+        if let Some(row) = query.row(&self.reads.day_bounds, args).await? {
+            if let Some(first) = row.opt_int(0)? {
+                let first = u64::try_from(first).unwrap_or(0);
+                between.after = between.after.max(first.saturating_sub(1));
+            }
+            if let Some(end) = row.opt_int(1)? {
+                between.before = between.before.min(u64::try_from(end).unwrap_or(0));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same span as places in a stream.
+    async fn places(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        stream: &str,
+        between: Between,
+    ) -> Result<Between> {
+        let args = vec![tenant.into(), stream.into()];
+        let last = match query.row(&self.reads.last_seq, args).await? {
+            Some(row) => row.count(0)?,
+            None => 0,
+        };
+        let after = match between.after {
+            0 => 0,
+            after => {
+                self.last_up_to(query, (tenant, stream), after, last)
+                    .await?
+            }
+        };
+        let before = match between.before {
+            END => END,
+            before => {
+                self.last_up_to(query, (tenant, stream), before - 1, last)
+                    .await?
+                    + 1
+            }
+        };
+        Ok(Between { after, before })
+    }
+
+    /// The last `seq` of a stream whose event stands at `pos` or before it; 0 if there is none.
+    /// Both grow together, so it is found in as many steps as `last` has binary digits.
+    async fn last_up_to(
+        &self,
+        query: &mut impl Query,
+        (tenant, stream): (&str, &str),
+        pos: u64,
+        last: u64,
+    ) -> Result<u64> {
+        let (mut known, mut beyond) = (0, last + 1);
+        // Most who ask have just read the end.
+        let mut middle = last;
+        while known + 1 < beyond {
+            let args = vec![tenant.into(), stream.into(), middle.into()];
+            let found = query.row(&self.reads.pos_of_seq, args).await?;
+            // What is gone stood before everything that is left.
+            let at = found.map_or(Ok(0), |row| row.count(0))?;
+            if at <= pos {
+                known = middle;
+            } else {
+                beyond = middle;
+            }
+            middle = known + (beyond - known) / 2;
+        }
+        Ok(known)
+    }
+
+    /// How many events were stored on each day that has any.
+    pub(crate) async fn received_by_day(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<(NaiveDate, u64)>> {
+        let args = vec![
+            tenant.into(),
+            from.to_string().into(),
+            to.to_string().into(),
+        ];
+        let mut days = Vec::new();
+        let mut end = u64::MAX;
+        for row in query.rows(&self.reads.days, args).await? {
+            let Some(first) = row.opt_int(1)? else {
+                continue;
+            };
+            let first = u64::try_from(first).unwrap_or(0);
+            match row.text(0)?.as_str() {
+                "" => end = end.min(first),
+                day => days.push((parse_day(day)?, first)),
+            }
+        }
+        days.sort_unstable();
+        let ends: Vec<_> = days
+            .iter()
+            .skip(1)
+            .map(|(_, first)| *first)
+            .chain([end])
+            .collect();
+        Ok(days
+            .into_iter()
+            .zip(ends)
+            .map(|((day, first), end)| (day, end.saturating_sub(first)))
+            .collect())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    Log,
+    NewestFirst,
+}
+
+impl Order {
+    fn word(self) -> &'static str {
+        match self {
+            Order::Log => "",
+            Order::NewestFirst => " DESC",
+        }
+    }
+}
+
+fn event(row: &Row) -> Result<Event> {
+    Ok(Event {
+        id: row.text(0)?,
+        stream: row.text(1)?,
+        seq: row.count(2)?,
+        kind: row.text(3)?,
+        subject: row.opt_text(4)?,
+        payload: row.json(5)?,
+        dedupe_key: row.opt_text(6)?,
+        source: row.opt_text(7)?,
+        occurred_at: row.time(8)?,
+        created_at: row.time(9)?,
+        pos: row.count(10)?,
+    })
+}
