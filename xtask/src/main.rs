@@ -7,6 +7,7 @@
     reason = "what a chore has to say goes to the terminal"
 )]
 
+mod apt;
 mod bench;
 mod ci;
 mod process;
@@ -49,7 +50,11 @@ enum Chore {
         arguments: Vec<OsString>,
     },
     /// List the engines that the tests run against, and where they come from
-    Services,
+    Services {
+        /// Start private servers, print their URLs and keep them until Ctrl-C
+        #[arg(long, visible_alias = "up")]
+        run: bool,
+    },
     /// Everything that a change must pass: formatting, lints, house rules, dependencies, tests
     Ci,
 }
@@ -58,7 +63,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test { full } => test::run(full),
         Chore::Bench { arguments } => bench::run(&arguments),
-        Chore::Services => services::run(),
+        Chore::Services { run: true } => services::run(),
+        Chore::Services { run: false } => services::list(),
         Chore::Ci => ci::run(),
     };
     match done {

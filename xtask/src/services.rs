@@ -1,21 +1,145 @@
-//! `cargo xtask services`: what the tests run against, and where each of it comes from.
+//! `cargo xtask services`: what the tests run against, where each of it comes from, and servers to work with by hand.
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, Result};
+use tidewire_testservers::{Engine, Found, PgBouncer, Server, ServerOptions, find, find_pgbouncer};
 
 use crate::process::{cargo, output};
+use crate::tools;
 
-pub fn run() -> Result<()> {
+/// List them.
+pub fn list() -> Result<()> {
     let version = sqlite_version()?;
-    println!("{:8}  {:10}  from", "engine", "version");
-    println!(
-        "{:8}  {version:10}  in the binary (crate libsqlite3-sys); a file in a temporary folder for each test",
-        "SQLite"
+    row("engine", "version", "from");
+    row(
+        "SQLite",
+        &version,
+        "in the binary (crate libsqlite3-sys); a file in a temporary folder for each test",
     );
-    println!("\nno other engine is used yet, and nothing has to be started");
+    for engine in Engine::SERVERS {
+        if let (Some(variable), Some(_)) = (engine.variable(), engine.named_url()) {
+            row(
+                engine.name(),
+                "?",
+                &format!("the server that {variable} names"),
+            );
+            continue;
+        }
+        server_row(
+            engine.name(),
+            find(engine),
+            "a private server on a free port",
+        );
+    }
+    server_row(
+        "PgBouncer",
+        find_pgbouncer(),
+        "in transaction mode, before a private PostgreSQL",
+    );
+    println!(
+        "\n`cargo xtask test` installs what is missing (Debian, as root) and starts what it needs"
+    );
+    println!("`cargo xtask services --run` keeps servers running until Ctrl-C");
     Ok(())
+}
+
+fn row(engine: &str, version: &str, from: &str) {
+    println!("{engine:10}  {version:10}  {from}");
+}
+
+fn server_row(name: &str, found: tidewire_testservers::Result<Found>, how: &str) {
+    match found {
+        Ok(found) => {
+            let note = note(&found).unwrap_or_default();
+            let from = format!("{}; {how}{note}", found.program.display());
+            row(found.product, &found.version, &from);
+        }
+        Err(why) => row(name, "-", &why.to_string()),
+    }
+}
+
+/// MySQL itself is in no Debian; that another product answers in its place must not be hidden.
+fn note(found: &Found) -> Option<&'static str> {
+    (found.product == "MariaDB").then_some("; stands for MySQL too, which is not tested itself")
+}
+
+/// Servers for one run of the tests; they end when this is dropped.
+pub struct Running {
+    servers: Vec<(Engine, Server)>,
+}
+
+impl Running {
+    /// Start one of each, but for those that the environment names.
+    pub fn start() -> Result<Running> {
+        let mut servers = Vec::new();
+        for engine in Engine::SERVERS {
+            if engine.named_url().is_none() {
+                let server = Server::start(engine, ServerOptions::default())
+                    .with_context(|| format!("no {engine}"))?;
+                servers.push((engine, server));
+            }
+        }
+        Ok(Running { servers })
+    }
+
+    /// What tells a test program where they are.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.servers
+            .iter()
+            .filter_map(|(engine, server)| Some((engine.variable()?, server.url())))
+    }
+
+    /// What runs, by product and version.
+    pub fn summary(&self) -> String {
+        let names = |(engine, server): &(Engine, Server)| {
+            let found = server.found();
+            let stands_for = match note(found) {
+                Some(_) => format!(" for {engine}"),
+                None => String::new(),
+            };
+            format!("{} {}{stands_for}", found.product, found.version)
+        };
+        let mut all: Vec<String> = self.servers.iter().map(names).collect();
+        let named = Engine::SERVERS
+            .into_iter()
+            .filter(|engine| engine.named_url().is_some());
+        all.extend(named.map(|engine| format!("{engine} as the environment names it")));
+        all.join(", ")
+    }
+
+    fn postgres_url(&self) -> Option<String> {
+        let ours = |(engine, server): &(Engine, Server)| {
+            (*engine == Engine::Postgres).then(|| server.url())
+        };
+        Engine::Postgres
+            .named_url()
+            .or_else(|| self.servers.iter().find_map(ours))
+    }
+}
+
+/// Keep them running until we are told to end. What watches over them ends them then.
+pub fn run() -> Result<()> {
+    tools::servers()?;
+    let running = Running::start()?;
+    let direct = running.postgres_url().context("no PostgreSQL")?;
+    let pooler = PgBouncer::start(&direct)?;
+    println!("\n{}\n", running.summary());
+    for (name, url) in running.variables() {
+        println!("export {name}={url}");
+    }
+    println!(
+        "\n# {} {} in transaction mode\n# {}",
+        pooler.found().product,
+        pooler.found().version,
+        pooler.url(&direct)
+    );
+    println!("\nCtrl-C ends them, and removes their data");
+    loop {
+        thread::park();
+    }
 }
 
 /// The version in the C source that the workspace's lock file brings in.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{self, cargo};
 use crate::steps::{Outcome, Steps};
-use crate::{schemathesis, tools};
+use crate::{schemathesis, services::Running, tools};
 
 /// One set of features for the tests, the lints and the demo: whatever is built once serves all.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
@@ -36,6 +36,7 @@ pub fn run(full: bool) -> Result<()> {
 pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
     let mut program = None;
     steps.run("test tools", || {
+        tools::servers()?;
         program = Some(tools::schemathesis()?);
         Ok(Outcome::Passed)
     })?;
@@ -45,7 +46,14 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         process::run(cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
         Ok(Outcome::Passed)
     })?;
-    steps.run("cargo test", || cargo_test(tally, full))?;
+    // One of each for all test programs: a private one for each of them would cost it a second or two.
+    let mut servers = None;
+    steps.run("test servers", || {
+        let running = servers.insert(Running::start()?);
+        Ok(Outcome::Noted(running.summary()))
+    })?;
+    steps.run("cargo test", || cargo_test(tally, full, servers.as_ref()))?;
+    drop(servers);
     steps.run("schemathesis", || {
         let program = program.context("schemathesis was not installed")?;
         let result = schemathesis::run(&program, full);
@@ -58,9 +66,12 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
     })
 }
 
-fn cargo_test(tally: &mut Tally, full: bool) -> Result<Outcome> {
+fn cargo_test(tally: &mut Tally, full: bool, servers: Option<&Running>) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
+    command.envs(servers.into_iter().flat_map(Running::variables));
+    // No engine is left out in silence here.
+    command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
     if full {
         command.env("TIDEWIRE_TEST_FULL", "1");
     } else {

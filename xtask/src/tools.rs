@@ -1,13 +1,14 @@
-//! Programs that the chores need beside Rust: fetched once, at a fixed version, into the target folder.
+//! Programs that the chores need beside Rust. Tools are fetched once, at a fixed version, into the target folder;
+//! servers are the system's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use tidewire_testservers::{Engine, find, find_pgbouncer};
 
-use crate::process::{cargo, command, output, run, run_within, target};
+use crate::apt;
+use crate::process::{cargo, command, output, run, target};
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -81,23 +82,8 @@ fn ensure_venv() -> Result<()> {
     if output(command("python3").arg("--version")).is_none() {
         bail!("python3 not found: the API tests need Python 3.10 or newer, install it");
     }
-    if is_root() && Path::new("/usr/bin/apt-get").exists() {
-        let apt = || {
-            let mut apt = command("/usr/bin/apt-get");
-            apt.env("DEBIAN_FRONTEND", "noninteractive");
-            apt
-        };
-        run_within(APT_LIMIT, apt().args(["update", "--quiet"]))?;
-        run_within(
-            APT_LIMIT,
-            apt().args([
-                "install",
-                "--yes",
-                "--quiet",
-                "--no-install-recommends",
-                "python3-venv",
-            ]),
-        )?;
+    if apt::can_install() {
+        apt::install(&["python3-venv"])?;
         if has_venv() {
             return Ok(());
         }
@@ -107,8 +93,35 @@ fn ensure_venv() -> Result<()> {
     );
 }
 
-const APT_LIMIT: Duration = Duration::from_secs(300);
+/// The servers that the tests run against, by Debian's packages where they are missing.
+pub fn servers() -> Result<()> {
+    let missing = missing_servers();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if apt::can_install() {
+        let packages: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
+        apt::install(&packages)?;
+    }
+    // Their own words say what to install where we may not.
+    match missing_servers().first() {
+        None => Ok(()),
+        Some((_, why)) => bail!("{why}"),
+    }
+}
 
-fn is_root() -> bool {
-    output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+/// Packages, each with what is wrong without it.
+fn missing_servers() -> Vec<(&'static str, tidewire_testservers::Error)> {
+    let mut missing = Vec::new();
+    for engine in Engine::SERVERS {
+        if engine.named_url().is_none()
+            && let (Some(package), Err(why)) = (engine.package(), find(engine))
+        {
+            missing.push((package, why));
+        }
+    }
+    if let Err(why) = find_pgbouncer() {
+        missing.push(("pgbouncer", why));
+    }
+    missing
 }

@@ -84,10 +84,13 @@ impl PgBouncer {
         &self.found
     }
 
-    /// The way through the pooler to what this URL of the server leads to.
+    /// The way through the pooler to what this URL of the server leads to, as our configuration says
+    /// it.
     #[must_use]
     pub fn url(&self, direct: &str) -> String {
-        at_address(direct, self.address)
+        let url = at_address(direct, self.address);
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}pgbouncer=true")
     }
 }
 

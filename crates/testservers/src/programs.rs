@@ -60,13 +60,19 @@ pub fn find_pgbouncer() -> Result<Found> {
 }
 
 fn find_postgres() -> Result<Found> {
-    // Debian keeps them apart by version, and off the path.
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut folders: Vec<PathBuf> = versions
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .collect();
-    folders.extend(path());
+    let mut folders = path();
+    // Debian keeps them apart by version, and off the path. Of equals the last one counts.
+    let versions = match std::env::var_os(PROGRAMS) {
+        Some(_) => None,
+        None => fs::read_dir("/usr/lib/postgresql").ok(),
+    };
+    folders.extend(
+        versions
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|version| version.path().join("bin")),
+    );
     let newest = folders
         .iter()
         .filter(|folder| folder.join("initdb").is_file())
@@ -97,8 +103,15 @@ fn find_mysql() -> Result<Found> {
     })
 }
 
+/// The folders to search instead of the usual ones, as in `PATH`: for tests against versions that
+/// are not the system's.
+const PROGRAMS: &str = "TIDEWIRE_TEST_PROGRAMS";
+
 /// Where programs are, with the folders of servers, which are not on everybody's path.
 fn path() -> Vec<PathBuf> {
+    if let Some(folders) = std::env::var_os(PROGRAMS) {
+        return std::env::split_paths(&folders).collect();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin", "/usr/bin"].map(PathBuf::from));

@@ -1,0 +1,273 @@
+//! The servers that tests run against.
+//!
+//! Each test program has at most one server of each engine, started when it is first wanted, or uses
+//! the one that the environment names (`TIDEWIRE_TEST_POSTGRES_URL`, `TIDEWIRE_TEST_MYSQL_URL`), as
+//! `cargo xtask test` does for all of its programs. They do without `fsync`. Every store has a
+//! database of its own there, so tests do not meet.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
+};
+
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
+pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
+use tidewire_testservers::{Server as Blocking, find_pgbouncer, of_database};
+use tokio::task::spawn_blocking;
+
+use crate::Engine;
+
+/// Its URL, and what keeps it alive if it is ours.
+struct Shared {
+    url: String,
+    _server: Option<Blocking>,
+}
+
+fn shared(engine: Engine) -> &'static Result<Shared, String> {
+    static POSTGRES: OnceLock<Result<Shared, String>> = OnceLock::new();
+    static MYSQL: OnceLock<Result<Shared, String>> = OnceLock::new();
+    let server = match engine {
+        Engine::Sqlite => panic!("SQLite is a file and has no server"),
+        Engine::Postgres => &POSTGRES,
+        Engine::MySql => &MYSQL,
+    };
+    server.get_or_init(|| {
+        if let Some(url) = engine.named_url() {
+            return Ok(Shared { url, _server: None });
+        }
+        match Blocking::start(engine, ServerOptions::default()) {
+            Ok(server) => Ok(Shared {
+                url: server.url(),
+                _server: Some(server),
+            }),
+            Err(error) => {
+                say(&format!("left out: all tests on {engine}: {error}"));
+                Err(error.to_string())
+            }
+        }
+    })
+}
+
+/// Whether tests on this engine can run here. Panics if they cannot and must.
+#[must_use]
+pub fn is_there(engine: Engine) -> bool {
+    if engine == Engine::Sqlite {
+        return true;
+    }
+    match shared(engine) {
+        Ok(_) => true,
+        Err(why) => {
+            assert!(
+                !are_required(),
+                "{REQUIRED}=1 is set, and there is no {engine}: {why}"
+            );
+            false
+        }
+    }
+}
+
+const REQUIRED: &str = "TIDEWIRE_TEST_REQUIRE_ENGINES";
+
+fn are_required() -> bool {
+    std::env::var_os(REQUIRED).is_some_and(|value| value == "1")
+}
+
+/// A line of its own: what a macro prints is shown only when a test fails, and what is written in
+/// pieces is cut apart by other tests.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// The URL of the server that this engine's tests share; panics if there is none.
+#[must_use]
+pub fn url(engine: Engine) -> String {
+    match shared(engine) {
+        Ok(shared) => shared.url.clone(),
+        Err(why) => panic!("no {engine}: {why}"),
+    }
+}
+
+/// A PgBouncer in transaction mode before the PostgreSQL with this URL, or nothing where it is not
+/// installed and not required.
+pub async fn pgbouncer(server: &str) -> Option<PgBouncer> {
+    static SAID: Once = Once::new();
+    if let Err(error) = find_pgbouncer() {
+        assert!(!are_required(), "{REQUIRED}=1 is set: {error}");
+        SAID.call_once(|| say(&format!("left out: all tests on PgBouncer: {error}")));
+        return None;
+    }
+    let server = server.to_owned();
+    let started = spawn_blocking(move || PgBouncer::start(&server)).await;
+    let pooler = started.expect("it does not panic");
+    Some(pooler.unwrap_or_else(|error| panic!("no PgBouncer: {error}")))
+}
+
+/// A server of one's own, for tests that stop it. It ends, and its data go, when it is dropped.
+#[derive(Clone)]
+pub struct Server {
+    server: Arc<Mutex<Blocking>>,
+    engine: Engine,
+    url: String,
+}
+
+impl Server {
+    /// Starts an empty one, in a second or two; panics if there is none.
+    pub async fn start(engine: Engine, options: ServerOptions) -> Self {
+        let started = spawn_blocking(move || Blocking::start(engine, options)).await;
+        let server = started
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("no {engine}: {error}"));
+        Server {
+            engine,
+            url: server.url(),
+            server: Arc::new(Mutex::new(server)),
+        }
+    }
+
+    /// Ends it cleanly; connections are cut.
+    pub async fn stop(&self) {
+        self.change("stop", Blocking::stop).await;
+    }
+
+    /// Ends it with -9.
+    pub async fn kill(&self) {
+        self.change("kill", Blocking::kill).await;
+    }
+
+    /// Starts it on its old port and folder, and waits until it takes connections.
+    pub async fn start_again(&self) {
+        self.change("start again", Blocking::start_again).await;
+    }
+
+    /// Beside the runtime: its tasks go on while the server is away.
+    async fn change(
+        &self,
+        what: &'static str,
+        change: fn(&mut Blocking) -> tidewire_testservers::Result<()>,
+    ) {
+        let server = Arc::clone(&self.server);
+        let done = spawn_blocking(move || {
+            let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut server)
+        });
+        done.await
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("{} did not {what}: {error}", self.engine));
+    }
+
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Its owner's URL, with a database that is always there.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        address(&self.url)
+    }
+}
+
+/// Where the server with this URL listens; it is given by address, as that of a private server is.
+#[must_use]
+pub fn address(url: &str) -> SocketAddr {
+    let host = url.split("://").nth(1).and_then(|rest| {
+        let server = rest.split(['/', '?']).next()?;
+        server.rsplit('@').next()
+    });
+    host.and_then(|host| host.parse().ok())
+        .unwrap_or_else(|| panic!("no address and port in the server's URL"))
+}
+
+/// A database for one test. It is dropped with this, in the background: what a process does not get
+/// to at its end goes with the server.
+pub(crate) struct Database {
+    engine: Engine,
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// An empty one on the server with this URL.
+    pub(crate) async fn create(engine: Engine, server: &str) -> Self {
+        let name = format!("tidewire_{}", random_name());
+        let statement = match engine {
+            Engine::MySql => {
+                format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            }
+            Engine::Postgres | Engine::Sqlite => {
+                format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+            }
+        };
+        tell(engine, server, &[statement])
+            .await
+            .unwrap_or_else(|error| panic!("cannot create a database on {engine}: {error}"));
+        Database {
+            engine,
+            server: server.to_owned(),
+            name,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        of_database(&self.server, &self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (engine, server) = (self.engine, std::mem::take(&mut self.server));
+        let statements = match engine {
+            // A transaction that a test left open must not hold this up for ever.
+            Engine::MySql => vec![
+                "SET lock_wait_timeout = 10".to_owned(),
+                format!("DROP DATABASE {}", self.name),
+            ],
+            Engine::Postgres | Engine::Sqlite => {
+                vec![format!("DROP DATABASE {} WITH (FORCE)", self.name)]
+            }
+        };
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                // The server may be gone already, and the database with it.
+                let _ = runtime.block_on(tell(engine, &server, &statements));
+            }
+        });
+    }
+}
+
+/// Runs statements on a connection of their own.
+async fn tell(engine: Engine, server: &str, statements: &[String]) -> sqlx::Result<()> {
+    match engine {
+        Engine::MySql => {
+            let mut connection = MySqlConnection::connect(server).await?;
+            for statement in statements {
+                let statement = sqlx::raw_sql(AssertSqlSafe(statement.clone()));
+                statement.execute(&mut connection).await?;
+            }
+            connection.close().await
+        }
+        Engine::Postgres | Engine::Sqlite => {
+            let mut connection = PgConnection::connect(server).await?;
+            for statement in statements {
+                let statement = sqlx::raw_sql(AssertSqlSafe(statement.clone()));
+                statement.execute(&mut connection).await?;
+            }
+            connection.close().await
+        }
+    }
+}
+
+/// Many programs share a server: a counter would do for one of them only.
+fn random_name() -> String {
+    let bytes: [u8; 8] = tidewire_core::clock::random_bytes();
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
