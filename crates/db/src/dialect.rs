@@ -4,11 +4,12 @@
 
 mod ddl;
 mod rows;
+mod seek;
 
 use tidewire_core::Time;
 
-pub use rows::{Column, JsonRows};
 pub(crate) use rows::Kind;
+pub use rows::{Column, JsonRows};
 
 use crate::{
     Error, Result, Sql,
@@ -110,14 +111,18 @@ impl Dialect {
             pairs.join(", ")
         };
         let text = match self.engine {
-            Engine::Sqlite if rows.is_flat() && keys.len() == 1 => format!(
-                "UPDATE {table} SET {} WHERE {}{} IN (SELECT {} FROM {})",
-                assign(""),
-                before(also),
-                keys[0],
-                rows.columns,
-                rows.from
-            ),
+            Engine::Sqlite if rows.is_flat() && keys.len() == 1 + rows.fixed_count() => {
+                let (own, fixed) = rows.own(table, keys);
+                format!(
+                    "UPDATE {table} SET {} WHERE {}{}{} IN (SELECT {} FROM {})",
+                    assign(""),
+                    before(also),
+                    before(&fixed),
+                    own.join(", "),
+                    rows.columns,
+                    rows.from
+                )
+            }
             Engine::Sqlite | Engine::Postgres => format!(
                 "UPDATE {table} SET {} FROM {} WHERE {}{}",
                 assign(""),

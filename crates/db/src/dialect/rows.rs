@@ -93,6 +93,10 @@ pub struct JsonRows {
     names: Vec<(&'static str, String)>,
     integers: Vec<&'static str>,
     flat: bool,
+    engine: Engine,
+    alias: Box<str>,
+    /// Columns that are an argument of their own.
+    fixed: Vec<&'static str>,
 }
 
 impl JsonRows {
@@ -136,6 +140,9 @@ impl JsonRows {
             columns: listed(&names),
             names,
             flat: false,
+            engine,
+            alias: alias.into(),
+            fixed: Vec::new(),
         }
     }
 
@@ -160,6 +167,9 @@ impl JsonRows {
             names: vec![(column, expression)],
             integers: Vec::new(),
             flat: true,
+            engine,
+            alias: alias.into(),
+            fixed: Vec::new(),
         }
     }
 
@@ -179,8 +189,48 @@ impl JsonRows {
         self
     }
 
+    /// The same rows with columns that are alike in all of them, each with the number of its
+    /// argument. Comes after [`JsonRows::arg`].
+    ///
+    /// PostgreSQL must not know that they are: without statistics it takes the rows of one tenant
+    /// for a few, and seeks by the tenant alone.
+    #[must_use]
+    pub fn with(mut self, columns: &[(&'static str, usize)]) -> Self {
+        let mut selected = String::new();
+        for (column, argument) in columns {
+            self.fixed.push(column);
+            let expression = match self.engine {
+                Engine::Postgres => {
+                    selected.push_str(&format!("?{argument} AS {column}, "));
+                    format!("{}.{column}", self.alias)
+                }
+                Engine::Sqlite | Engine::MySql => format!("?{argument}"),
+            };
+            self.names.push((column, expression));
+        }
+        if self.engine == Engine::Postgres {
+            // The OFFSET keeps the planner from looking inside.
+            self.from = format!(
+                "(SELECT {selected}{0}.* FROM {1} OFFSET 0) AS {0}",
+                self.alias, self.from
+            );
+        }
+        self
+    }
+
     pub(super) fn is_flat(&self) -> bool {
         self.flat
+    }
+
+    pub(super) fn fixed_count(&self) -> usize {
+        self.fixed.len()
+    }
+
+    /// Of these keys, those that the rows bring themselves, and the condition on the others.
+    pub(super) fn own<'k>(&self, table: &str, keys: &[&'k str]) -> (Vec<&'k str>, String) {
+        let (fixed, own): (Vec<&str>, Vec<&str>) =
+            keys.iter().partition(|key| self.fixed.contains(key));
+        (own, self.matches(table, &fixed))
     }
 
     /// The condition that a row of `table` is one of these.
@@ -195,6 +245,8 @@ impl JsonRows {
     /// SQLite has no DELETE … JOIN, and seeks by a row value only as far as its first integer:
     /// those are compared apart, which keeps every column of the key in the seek.
     pub(super) fn sqlite_delete(&self, table: &str, keys: &[&str], before: &str) -> String {
+        let (keys, fixed) = self.own(table, keys);
+        let before = format!("{before}{}", super::before(&fixed));
         let (integers, texts): (Vec<&str>, Vec<&str>) =
             keys.iter().partition(|key| self.integers.contains(key));
         let values = |keys: &[&str]| {

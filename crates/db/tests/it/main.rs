@@ -1,5 +1,6 @@
 //! The store's seam on real engines.
 
 mod rows;
+mod seek;
 mod sharing;
 mod store;
