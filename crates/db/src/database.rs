@@ -138,7 +138,8 @@ impl Db {
                 };
                 let listen = listen.map(|url| url.postgres()).transpose();
                 let listen = listen.map_err(Error::Setup)?;
-                let target = Target::postgres(url.postgres().map_err(Error::Setup)?, url.is_pooled());
+                let target =
+                    Target::postgres(url.postgres().map_err(Error::Setup)?, url.is_pooled());
                 let server = Server::open(target, &POSTGRES, options.connections).await?;
                 let hints = Hints::new(Reach::Polled, true);
                 hints::start(&hints, &server, listen);
@@ -297,10 +298,7 @@ impl Db {
                 group,
                 writer,
             } => {
-                let writer = writer
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
                 group.wake.close();
                 if let Some(mut writer) = writer
                     && tokio::time::timeout(CLOSE_WITHIN, &mut writer)

@@ -31,6 +31,12 @@ impl Error {
         matches!(self, Error::Unavailable(_))
     }
 
+    /// Whether the engine gave up on the transaction so that another could go on.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::Retry(_))
+    }
+
     /// Whether the same transaction may succeed if it is simply run again at once, where others
     /// write too.
     pub(crate) fn is_passing(&self) -> bool {
@@ -121,7 +127,10 @@ fn by_sqlstate(code: &str, text: String) -> Error {
         // operator intervention, 57P04 (the database was dropped) does not pass.
         _ if code.starts_with("08")
             || code.starts_with("53")
-            || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "58000" | "58030") =>
+            || matches!(
+                code,
+                "57P01" | "57P02" | "57P03" | "57P05" | "58000" | "58030"
+            ) =>
         {
             Error::Unavailable(text)
         }

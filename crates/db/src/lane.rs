@@ -279,7 +279,9 @@ impl<B: Batch> Pending for Gathered<B> {
             .into_iter()
             .zip(std::mem::take(&mut self.answers));
         let parts = both.map(|(op, answer)| self.part(vec![op], vec![answer]));
-        let parts = parts.map(|part| Box::new(part) as Box<dyn Pending>).collect();
+        let parts = parts
+            .map(|part| Box::new(part) as Box<dyn Pending>)
+            .collect();
         // Their weight is the parts' now.
         self.weight = 0;
         parts

@@ -90,11 +90,7 @@ impl Db {
     }
 }
 
-async fn migrate(
-    tx: &mut Tx,
-    migrations: &[Migration],
-    clock: &Clock,
-) -> Result<MigrationReport> {
+async fn migrate(tx: &mut Tx, migrations: &[Migration], clock: &Clock) -> Result<MigrationReport> {
     let dialect = tx.dialect();
     for table in [TABLE, LOCKS_TABLE] {
         tx.batch(&dialect.ddl(table), false).await?;

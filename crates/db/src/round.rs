@@ -258,10 +258,7 @@ async fn written(
 }
 
 fn send_to_room(server: &Arc<Server>, name: &str, batches: &mut [Box<dyn Pending>]) {
-    for aside in batches
-        .iter_mut()
-        .filter_map(|batch| batch.set_aside(name))
-    {
+    for aside in batches.iter_mut().filter_map(|batch| batch.set_aside(name)) {
         Rooms::wait(server, name, aside);
     }
 }

@@ -139,7 +139,9 @@ fn postgres_json(row: &PgRow, column: usize) -> Result<Option<String>> {
         return Ok(None);
     }
     let broken = |what: String| Error::Broken(format!("column {column} holds no JSONB: {what}"));
-    let bytes = value.as_bytes().map_err(|error| broken(error.to_string()))?;
+    let bytes = value
+        .as_bytes()
+        .map_err(|error| broken(error.to_string()))?;
     let text = match bytes {
         [VERSION, text @ ..] => text,
         text => text,

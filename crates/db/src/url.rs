@@ -36,7 +36,8 @@ impl ServerUrl {
         if database.is_empty() {
             return Err(format!(
                 "`{shown}` names no database: write {}://USER:PASSWORD@HOST:PORT/DATABASE",
-                text.split_once("://").map_or("postgres", |(scheme, _)| scheme)
+                text.split_once("://")
+                    .map_or("postgres", |(scheme, _)| scheme)
             ));
         }
         let (ours, theirs): (Vec<&str>, Vec<&str>) = query

@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    Result, Tx,
-    server::Server,
-    sqlite::WriteConnection,
-};
+use crate::{Result, Tx, server::Server, sqlite::WriteConnection};
 
 /// What becomes of a transaction whose work has not failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

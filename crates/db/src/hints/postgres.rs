@@ -143,10 +143,7 @@ async fn listen(
             Err(_) => {
                 // Silence: perhaps there is nothing to hear, perhaps nobody there.
                 let asked = tokio::time::timeout(ANSWER_WITHIN, listener.execute("SELECT 1"));
-                match asked.await {
-                    Ok(answer) => drop(answer?),
-                    Err(_) => return Err(sqlx::Error::PoolTimedOut),
-                }
+                asked.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
             }
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _, MySqlConnection,
-    PgConnection, mysql::{MySqlConnectOptions, MySqlDatabaseError}, postgres::PgConnectOptions,
+    PgConnection,
+    mysql::{MySqlConnectOptions, MySqlDatabaseError},
+    postgres::PgConnectOptions,
 };
 
 use crate::{Arg, Error, Result, Sql, bind, session::Outcome};
@@ -17,6 +19,24 @@ const STATEMENT_WITHIN: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Statements that stay prepared.
 const PREPARED: usize = 512;
+
+/// What a transaction or a connection to PostgreSQL is set to.
+fn postgres_settings() -> [(&'static str, String); 6] {
+    let millis = |time: Duration| time.as_millis().to_string();
+    [
+        ("lock_timeout", millis(LOCK_WITHIN)),
+        ("statement_timeout", millis(STATEMENT_WITHIN)),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(STATEMENT_WITHIN),
+        ),
+        // Every statement is made for an index. A queue's table is empty at one moment and long at
+        // the next: a plan that was made while it was empty would walk all of it from then on.
+        ("enable_seqscan", "off".to_owned()),
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ("jit", "off".to_owned()),
+    ]
+}
 
 /// Where to connect, and how.
 #[derive(Clone)]
@@ -36,15 +56,9 @@ impl Target {
             // Poolers refuse start-up parameters that they do not know.
             options.statement_cache_capacity(0)
         } else {
-            let millis = |time: Duration| time.as_millis().to_string();
-            options.statement_cache_capacity(PREPARED).options([
-                ("lock_timeout", millis(LOCK_WITHIN)),
-                ("statement_timeout", millis(STATEMENT_WITHIN)),
-                (
-                    "idle_in_transaction_session_timeout",
-                    millis(STATEMENT_WITHIN),
-                ),
-            ])
+            options
+                .statement_cache_capacity(PREPARED)
+                .options(postgres_settings())
         };
         Target::Postgres {
             options: Box::new(options),
@@ -66,7 +80,11 @@ impl Target {
     pub(crate) fn place(&self) -> String {
         match self {
             Target::Postgres { options, .. } => {
-                format!("PostgreSQL at {}:{}", options.get_host(), options.get_port())
+                format!(
+                    "PostgreSQL at {}:{}",
+                    options.get_host(),
+                    options.get_port()
+                )
             }
             Target::MySql(options) => {
                 format!("MySQL at {}:{}", options.get_host(), options.get_port())
@@ -86,16 +104,16 @@ impl Target {
                 }
                 Target::MySql(options) => {
                     let mut inner = options.connect().await?;
-                    let set = format!(
-                        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, innodb_lock_wait_timeout = {},
+                    // Strict: a value that does not fit is an error and not cut off.
+                    let ways = format!(
+                        "SET SESSION innodb_lock_wait_timeout = {},
                          sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
                         LOCK_WITHIN.as_secs()
                     );
-                    for statement in set.splitn(2, ", ").enumerate().map(|(place, part)| {
-                        if place == 0 { part.to_owned() } else { format!("SET SESSION {part}") }
-                    }) {
-                        inner.execute(AssertSqlSafe(statement)).await?;
-                    }
+                    inner.execute(AssertSqlSafe(ways)).await?;
+                    inner
+                        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                        .await?;
                     Connection::MySql(Box::new(inner))
                 }
             })
@@ -132,12 +150,9 @@ impl Connection {
         match self {
             // Set for the transaction alone, as the next one has another connection.
             Connection::Postgres { pooled: true, .. } => {
-                let begin = format!(
-                    "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
-                    LOCK_WITHIN.as_millis(),
-                    STATEMENT_WITHIN.as_millis()
-                );
-                self.batch(&begin).await
+                let settings = postgres_settings();
+                let set = settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
+                self.batch(&format!("BEGIN{}", set.concat())).await
             }
             Connection::Postgres { .. } | Connection::MySql(_) => self.batch("BEGIN").await,
         }
@@ -147,8 +162,12 @@ impl Connection {
     pub(super) async fn batch(&mut self, sql: &str) -> Result<()> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
-            Connection::Postgres { inner, .. } => drop(inner.execute(sql).await?),
-            Connection::MySql(inner) => drop(inner.execute(sql).await?),
+            Connection::Postgres { inner, .. } => {
+                inner.execute(sql).await?;
+            }
+            Connection::MySql(inner) => {
+                inner.execute(sql).await?;
+            }
         }
         Ok(())
     }
@@ -210,8 +229,12 @@ impl Connection {
         }
         self.begin().await?;
         let outcome = self.call(sql, args).await;
-        self.batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })
-            .await?;
+        self.batch(if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        })
+        .await?;
         outcome
     }
 

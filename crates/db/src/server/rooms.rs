@@ -25,8 +25,11 @@ const PLACE_WITHIN: Duration = Duration::from_secs(5);
 /// Batches that one transaction of a room takes.
 const AT_ONCE: usize = 8;
 
+/// The batches that wait, by the name of their lock.
+type Waiting = HashMap<Box<str>, Vec<Box<dyn Pending>>>;
+
 pub(crate) struct Rooms {
-    waiting: Mutex<HashMap<Box<str>, Vec<Box<dyn Pending>>>>,
+    waiting: Mutex<Waiting>,
     /// Rooms take half of the connections at most.
     places: Arc<Semaphore>,
 }
@@ -75,7 +78,7 @@ impl Rooms {
         Some(std::mem::replace(room, rest))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Vec<Box<dyn Pending>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -82,7 +82,8 @@ async fn what_goes_in_comes_out(engine: Engine) {
     let db = &store.db;
     // Characters that break quoting, widths, character sets and JSON inside JSON.
     let odd = "a'b\"c\\d\n\t€\u{1F980}$1 ?";
-    let doc = r#"{"deep":[[[["'\"\\\u20ac"]]]],"digits":1234567890.123456789012345678901234567890}"#;
+    let doc =
+        r#"{"deep":[[[["'\"\\\u20ac"]]]],"digits":1234567890.123456789012345678901234567890}"#;
     let long = "€".repeat(100_000);
     let rows: [Thing<'_>; 2] = [
         (
@@ -121,9 +122,12 @@ async fn what_goes_in_comes_out(engine: Engine) {
 fn canonical(json: &str) -> String {
     let parsed: std::collections::BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(json).unwrap();
-    let parts = parsed
-        .iter()
-        .map(|(key, value)| format!("{key}:{}", value.get().replace(' ', "").replace("\\u20ac", "€")));
+    let parts = parsed.iter().map(|(key, value)| {
+        format!(
+            "{key}:{}",
+            value.get().replace(' ', "").replace("\\u20ac", "€")
+        )
+    });
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -142,7 +146,14 @@ async fn single_arguments_bind_and_a_null_takes_its_columns_type(engine: Engine)
         7_u64.into(),
         vec![1_u8, 2].into(),
     ];
-    let nulls = vec!["b".into(), Arg::Null, Arg::Null, Arg::Null, Arg::Null, Arg::Null];
+    let nulls = vec![
+        "b".into(),
+        Arg::Null,
+        Arg::Null,
+        Arg::Null,
+        Arg::Null,
+        Arg::Null,
+    ];
     // A NULL first, so that what the server inferred for it is what the value must fit.
     write(db, sql.clone(), nulls).await;
     write(db, sql, full).await;
@@ -174,7 +185,11 @@ async fn row_sets_update_and_delete_what_they_name(engine: Engine) {
 
     let list = dialect.json_ids("r", "id").arg(3);
     let sql = dialect.update_rows_where("things", &list, &["id"], &[("n", "?1")], "things.n > ?2");
-    let args = vec![100_u32.into(), 2_u32.into(), Arg::json(&["b", "c"]).unwrap()];
+    let args = vec![
+        100_u32.into(),
+        2_u32.into(),
+        Arg::json(&["b", "c"]).unwrap(),
+    ];
     write(db, sql, args).await;
 
     let rows = dialect.json_rows("r", &[Column::Id("id"), Column::Int("n")]);
@@ -197,7 +212,10 @@ async fn sums_counts_and_what_is_there_already(engine: Engine) {
     let store = TestStore::on(engine, MIGRATIONS).await;
     let (db, dialect) = (&store.db, store.db.dialect());
     insert(db, &[numbered("a", i64::MAX - 2), numbered("b", 2)]).await;
-    let sum = dialect.sql(&format!("SELECT {}, count(*) FROM things", dialect.sum("n")));
+    let sum = dialect.sql(&format!(
+        "SELECT {}, count(*) FROM things",
+        dialect.sum("n")
+    ));
     let row = db.read().row(&sum, vec![]).await.unwrap().unwrap();
     assert_eq!((row.int(0).unwrap(), row.count(1).unwrap()), (i64::MAX, 2));
 
@@ -224,7 +242,9 @@ async fn counted(db: &Db, dialect: &'static Dialect) {
             let count = count.clone();
             Box::pin(async move {
                 let rows = tx.rows(&count, vec![Arg::json(&["a", "b", "x"])?]).await?;
-                rows.iter().map(|row| row.int(0)).sum::<tidewire_db::Result<i64>>()
+                rows.iter()
+                    .map(|row| row.int(0))
+                    .sum::<tidewire_db::Result<i64>>()
             })
         })
         .await

@@ -86,7 +86,15 @@ async fn the_first_row_of_each_group_is_found(engine: Engine) {
 
     let none = store.db.dialect().sql("DELETE FROM entries");
     write(&store.db, none, Vec::new()).await;
-    assert!(store.db.read().rows(&sql, Vec::new()).await.unwrap().is_empty());
+    assert!(
+        store
+            .db
+            .read()
+            .rows(&sql, Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[every_engine]
@@ -150,6 +158,13 @@ async fn what_is_alike_in_all_rows_travels_once(engine: Engine) {
     let left: Vec<_> = left.iter().map(|(id, rank)| (id.as_str(), *rank)).collect();
     assert_eq!(
         left,
-        [("m", 2), ("q", 0), ("r", 0), ("y", -1), ("z", 77), ("zz", 2)]
+        [
+            ("m", 2),
+            ("q", 0),
+            ("r", 0),
+            ("y", -1),
+            ("z", 77),
+            ("zz", 2)
+        ]
     );
 }

@@ -22,7 +22,9 @@ const MIGRATIONS: &[Migration] = &[
     store::MIGRATIONS[0],
     Migration {
         id: "0002_logs",
-        up: &["CREATE TABLE logs (owner {id} NOT NULL, pos {int} NOT NULL, PRIMARY KEY (owner, pos)) {clustered}"],
+        up: &[
+            "CREATE TABLE logs (owner {id} NOT NULL, pos {int} NOT NULL, PRIMARY KEY (owner, pos)) {clustered}",
+        ],
     },
 ];
 
@@ -64,7 +66,8 @@ impl Batch for Logs {
         for (owner, _) in ops {
             let row = tx.row(&self.head, vec![owner.into()]).await?;
             let pos = row.map_or(Ok(0), |row| row.int(0))? + 1;
-            tx.push(&self.insert, vec![owner.into(), pos.into()]).await?;
+            tx.push(&self.insert, vec![owner.into(), pos.into()])
+                .await?;
             places.push(pos);
         }
         Ok(places)
@@ -79,7 +82,10 @@ fn op(owner: &str) -> (String, String) {
 async fn numbers_have_no_gap_and_no_repeat_whoever_writes(engine: Engine) {
     let store = TestStore::on(engine, MIGRATIONS).await;
     let other = store.second().await;
-    let lanes = [store.db.lane(Logs::new(&store.db)), other.lane(Logs::new(&other))];
+    let lanes = [
+        store.db.lane(Logs::new(&store.db)),
+        other.lane(Logs::new(&other)),
+    ];
     let mut writes = Vec::new();
     for n in 0..200 {
         for lane in &lanes {
@@ -91,7 +97,10 @@ async fn numbers_have_no_gap_and_no_repeat_whoever_writes(engine: Engine) {
     }
     let mut given = BTreeSet::new();
     for write in writes {
-        assert!(given.insert(write.await.unwrap()), "a number was given twice");
+        assert!(
+            given.insert(write.await.unwrap()),
+            "a number was given twice"
+        );
     }
     for owner in ["a", "b", "c"] {
         let of_owner: Vec<i64> = given
@@ -124,8 +133,7 @@ async fn who_waits_for_a_lock_holds_nobody_else_up(engine: Engine) {
         async move {
             other
                 .transact("holder", move |tx| {
-                    let (lock, holds, released) =
-                        (lock.clone(), take(&holds), take(&released));
+                    let (lock, holds, released) = (lock.clone(), take(&holds), take(&released));
                     Box::pin(async move {
                         assert_eq!(tx.rows(&lock, vec![]).await?.len(), 1);
                         if let (Some(holds), Some(released)) = (holds, released) {
@@ -274,7 +282,10 @@ async fn processes_hear_each_other_and_not_themselves(engine: Engine) {
             _ => {}
         }
     }
-    assert!(heard.len() <= 2, "values of one key are gathered: {heard:?}");
+    assert!(
+        heard.len() <= 2,
+        "values of one key are gathered: {heard:?}"
+    );
     assert!(own.try_recv().is_err(), "nobody hears himself");
 }
 
@@ -306,6 +317,7 @@ async fn a_cut_connection_fails_what_it_carried_and_nothing_else(engine: Engine)
     db.ping().await.unwrap();
     // The server is away: refused at once, and back by itself.
     proxy.refuse().await;
+    proxy.cut();
     assert!(lane.submit(op("a")).await.unwrap_err().is_unavailable());
     assert!(db.ping_writer().await.is_err());
     proxy.accept().await;
@@ -350,8 +362,7 @@ async fn it_works_behind_a_pooler_in_transaction_mode(engine: Engine) {
     let Some(pooler) = servers::pgbouncer(&servers::url(engine)).await else {
         return;
     };
-    let url = format!("{}?pgbouncer=true", pooler.url(&store.url()));
-    let mut options = Options::new(url.parse().unwrap());
+    let mut options = Options::new(pooler.url(&store.url()).parse().unwrap());
     let polled = Db::open(options.clone()).await.unwrap();
     options.listen_url = Some(store.url().parse().unwrap());
     let told = Db::open(options).await.unwrap();
