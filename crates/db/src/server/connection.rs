@@ -21,7 +21,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const PREPARED: usize = 512;
 
 /// What a transaction or a connection to PostgreSQL is set to.
-fn postgres_settings() -> [(&'static str, String); 6] {
+fn postgres_settings() -> [(&'static str, String); 9] {
     let millis = |time: Duration| time.as_millis().to_string();
     [
         ("lock_timeout", millis(LOCK_WITHIN)),
@@ -31,8 +31,12 @@ fn postgres_settings() -> [(&'static str, String); 6] {
             millis(STATEMENT_WITHIN),
         ),
         // Every statement is made for an index. A queue's table is empty at one moment and long at
-        // the next: a plan that was made while it was empty would walk all of it from then on.
+        // the next: a plan that was made while it was empty would walk all of it from then on. So
+        // would a join that hashes or sorts it.
         ("enable_seqscan", "off".to_owned()),
+        ("enable_bitmapscan", "off".to_owned()),
+        ("enable_hashjoin", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
         ("plan_cache_mode", "force_generic_plan".to_owned()),
         ("jit", "off".to_owned()),
     ]
