@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tidewire_testservers::free_port;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -35,8 +36,9 @@ struct Ways {
 impl Proxy {
     /// Listens, and leads whoever comes to `target`.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await;
-        let address = listener.local_addr().expect("a bound port");
+        let port = free_port().expect("a free port");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let listener = listen(address).await;
         let ways = Arc::new(Ways {
             target,
             flowing: watch::Sender::new(true),

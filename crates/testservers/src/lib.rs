@@ -23,7 +23,7 @@ mod server;
 pub use address::{at_address, of_database};
 pub use pgbouncer::PgBouncer;
 pub use programs::{Found, find, find_pgbouncer};
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, free_port};
 
 use std::fmt;
 
