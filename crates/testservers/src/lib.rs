@@ -3,7 +3,7 @@
 //!
 //! A server runs from the programs that are installed, on a free loopback port, in a temporary
 //! folder, under an account without privileges when we are root. It never outlives the process that
-//! started it, not even one that is killed with -9: see [`guard`]. Both database servers are set up
+//! started it, not even one that is killed with -9 (`guard.rs`). Both database servers are set up
 //! to be unlike ours where that must not matter: another time zone, and a collation that is not the
 //! order of bytes.
 //!
