@@ -48,10 +48,16 @@ fn name(engine: Engine, word: &str) -> &'static str {
         }
 
         (Engine::MySql, "id") => "VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin",
-        (Engine::MySql, "key") => "VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        // The collation is the one that does not take `a` and `a ` for equal: MariaDB and MySQL name
+        // it differently, and each skips the comment of the other.
+        (Engine::MySql, "key") => {
+            "VARCHAR(512) CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */"
+        }
         // MySQL's JSON type loses digits and MariaDB's validity check refuses what is nested deeper
         // than 32, so a document is text, checked before it comes here; their JSON functions take it.
-        (Engine::MySql, "text" | "json") => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        (Engine::MySql, "text" | "json") => {
+            "LONGTEXT CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */"
+        }
         (Engine::MySql, "time") => "DATETIME(6)",
         (Engine::MySql, "int") => "BIGINT",
         (Engine::MySql, "bytes") => "VARBINARY(64)",

@@ -301,7 +301,9 @@ fn mysql_type(column: Column) -> &'static str {
     match column {
         Column::Id(_) => "VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin",
         Column::Bytes(_) => "VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin",
-        Column::Text(_) | Column::Json(_) => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        Column::Text(_) | Column::Json(_) => {
+            "LONGTEXT CHARACTER SET utf8mb4 /*M! COLLATE utf8mb4_nopad_bin */ /*!80017 COLLATE utf8mb4_0900_bin */"
+        }
         Column::Int(_) => "BIGINT",
         Column::Time(_) => "DATETIME(6)",
     }

@@ -31,6 +31,7 @@ pub(crate) enum Patience {
 pub(crate) struct Locks {
     wait: Sql,
     skip: Sql,
+    standing: Sql,
     insert: Sql,
     known: Mutex<HashSet<Box<str>>>,
 }
@@ -42,6 +43,10 @@ impl Locks {
         Locks {
             wait: dialect.lock_names(Patience::Wait),
             skip: dialect.lock_names(Patience::Skip),
+            standing: dialect.sql(&format!(
+                "SELECT l.name FROM {} JOIN write_locks l ON l.name = {}",
+                names.from, names.columns
+            )),
             insert: dialect.sql(&format!(
                 "{insert} write_locks (name) SELECT {} FROM {}{unless_known}",
                 names.columns, names.from
@@ -57,9 +62,17 @@ impl Locks {
         unknown.cloned().collect()
     }
 
-    /// Makes the rows of names. In a transaction of its own: others would wait for its end.
+    /// Makes the rows of names that have none. In a transaction of its own: others would wait for
+    /// its end. What stands is not inserted and ignored: on MySQL that waits for whoever holds it.
     pub(crate) async fn make(&self, tx: &mut Tx, names: &[Box<str>]) -> Result<()> {
-        tx.push(&self.insert, vec![Arg::json(names)?]).await
+        let mut missing: BTreeSet<&str> = names.iter().map(|name| &**name).collect();
+        for row in tx.rows(&self.standing, vec![Arg::json(names)?]).await? {
+            missing.remove(row.text(0)?.as_str());
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tx.push(&self.insert, vec![Arg::json(&missing)?]).await
     }
 
     pub(crate) fn made(&self, names: Vec<Box<str>>) {

@@ -1,0 +1,8 @@
+//! The log on real stores, through its real routes.
+
+mod append;
+mod cloudevents;
+mod follow;
+mod house;
+mod read;
+mod several;
