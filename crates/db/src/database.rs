@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
+use tidewire_core::{Clock, clock::Skew};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -263,6 +264,25 @@ impl Db {
             Way::Server { .. } => return Err(stopped()),
         }
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// How far the engine's clock is ahead of this one: the most certain of a few questions, as one
+    /// of them may have had to wait.
+    pub async fn measure_clock(&self, clock: &Clock) -> Result<Skew> {
+        const QUESTIONS: usize = 3;
+        let sql = self.dialect.now();
+        let mut best: Option<Skew> = None;
+        for _ in 0..QUESTIONS {
+            let (asked, began) = (clock.now(), Instant::now());
+            let row = self.read().row(&sql, Vec::new()).await?;
+            let trip = began.elapsed();
+            let row = row.ok_or_else(|| Error::Broken("the store has no time".to_owned()))?;
+            let skew = Skew::new(asked, row.time(0)?, trip);
+            if best.is_none_or(|best| skew.unsure < best.unsure) {
+                best = Some(skew);
+            }
+        }
+        best.ok_or_else(|| Error::Broken("the store was not asked for its time".to_owned()))
     }
 
     /// Whether the store answers, for health checks.

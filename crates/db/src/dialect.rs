@@ -288,6 +288,15 @@ impl Dialect {
         ddl::translate(self.engine, text)
     }
 
+    /// Asks for the engine's own time, as it is when the statement runs.
+    pub(crate) fn now(&self) -> Sql {
+        self.sql(match self.engine {
+            Engine::Sqlite => "SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
+            Engine::Postgres => "SELECT clock_timestamp()",
+            Engine::MySql => "SELECT UTC_TIMESTAMP(6)",
+        })
+    }
+
     /// What a migrating process runs first and last, so that others who start at the same time wait.
     /// Held by the transaction on PostgreSQL and by the connection on MySQL, whose DDL commits.
     pub(crate) fn alone(&self) -> (&'static str, &'static str) {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tidewire_core::Clock;
 
-use crate::{Db, Dialect, Error, Query, Result, Tx, server::LOCKS_TABLE};
+use crate::{
+    Db, Dialect, Error, Options, Query, Reader, Result, StoreUrl, Tx, dialect::SQLITE,
+    server::LOCKS_TABLE, sqlite, tx::Source,
+};
 
 /// One step of the schema. Steps are never edited once released; a new one is added.
 #[derive(Clone, Copy)]
@@ -79,15 +82,39 @@ impl Db {
     /// The migrations that are still to be applied. Changes nothing; refuses what
     /// [`Db::migrate`] would refuse.
     pub async fn pending(&self, migrations: &[Migration]) -> Result<Vec<&'static str>> {
-        let mut read = self.read();
-        let there = self.dialect().has_migrations();
-        let applied = match read.row(&there, Vec::new()).await? {
-            Some(_) => applied(&mut read).await?,
-            None => Vec::new(),
-        };
-        check(migrations, &applied)?;
-        Ok(missing(migrations, &applied).map(|one| one.id).collect())
+        pending(&mut self.read(), migrations).await
     }
+
+    /// [`Db::pending`] of a store that this process need not have open: a SQLite file that belongs to
+    /// another process is looked into, and one that is not there is not made.
+    pub async fn pending_in(
+        options: Options,
+        migrations: &[Migration],
+    ) -> Result<Vec<&'static str>> {
+        let StoreUrl::Sqlite(path) = &options.url else {
+            let db = Db::open(options).await?;
+            let pending = db.pending(migrations).await;
+            db.close().await;
+            return pending;
+        };
+        let Some(pool) = sqlite::existing(path).await? else {
+            return Ok(missing(migrations, &[]).map(|one| one.id).collect());
+        };
+        let mut read = Reader::new(Source::Sqlite(pool.clone()), &SQLITE);
+        let pending = pending(&mut read, migrations).await;
+        pool.close().await;
+        pending
+    }
+}
+
+async fn pending(read: &mut impl Query, migrations: &[Migration]) -> Result<Vec<&'static str>> {
+    let there = read.dialect().has_migrations();
+    let applied = match read.row(&there, Vec::new()).await? {
+        Some(_) => applied(read).await?,
+        None => Vec::new(),
+    };
+    check(migrations, &applied)?;
+    Ok(missing(migrations, &applied).map(|one| one.id).collect())
 }
 
 async fn migrate(tx: &mut Tx, migrations: &[Migration], clock: &Clock) -> Result<MigrationReport> {

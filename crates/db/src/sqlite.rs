@@ -63,6 +63,22 @@ pub(crate) async fn readers(path: &Path, most: u32) -> Result<SqlitePool> {
         .map_err(|error| cannot_open(path, &error))
 }
 
+/// A reader of a file that may belong to another process; none if there is no such file.
+pub(crate) async fn existing(path: &Path) -> Result<Option<SqlitePool>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("query_only", "on");
+    let opened = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(quiet(options))
+        .await;
+    opened.map(Some).map_err(|error| cannot_open(path, &error))
+}
+
 fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
     use sqlx::ConnectOptions as _;
     options.disable_statement_logging()

@@ -1,5 +1,7 @@
 //! The store's seam on real engines.
 
+mod clock;
+mod pending;
 mod rows;
 mod seek;
 mod sharing;
