@@ -20,6 +20,8 @@ struct Findings {
     breaches: Vec<String>,
     /// Places outside `crates/db` and the tests' servers that name an engine: a figure of health, which ought to be none.
     engine_places: Vec<String>,
+    /// Places of the dialect at which a statement or a part of one differs between engines.
+    differences: usize,
     long_files: Vec<String>,
 }
 
@@ -41,8 +43,9 @@ pub fn check() -> Result<Outcome> {
         );
     }
     Ok(Outcome::Noted(format!(
-        "{} engine-specific places outside crates/db, {} files over {LINES} lines",
+        "{} per-engine statements outside the dialect, {} named differences in it, {} files over {LINES} lines",
         findings.engine_places.len(),
+        findings.differences,
         findings.long_files.len()
     )))
 }
@@ -131,6 +134,7 @@ fn judge(place: &Place, source: &str, findings: &mut Findings) {
     let http_is_home =
         ["http", "tidewire", "testkit"].contains(&shipped_by) || place.is_in(&["http"]);
 
+    let is_dialect = shipped_by == "db" && place.is_in(&["dialect"]);
     let engine_is_home = ["db", "testkit", "testkit-macros", "testservers"].contains(&shipped_by);
 
     let tokens = tokens(source);
@@ -148,6 +152,14 @@ fn judge(place: &Place, source: &str, findings: &mut Findings) {
                 findings.breaches.push(format!(
                     "{at}: {name}: server HTTP stands in http.rs, crates/http and the binary"
                 ));
+            }
+            // `match self.engine`, `match engine` and `match (engine, …)`.
+            Token::Word("match") if is_dialect => {
+                let after = tokens.get(index + 1..index + 4).unwrap_or_default();
+                let asks = after
+                    .iter()
+                    .any(|(_, token)| *token == Token::Word("engine"));
+                findings.differences += usize::from(asks);
             }
             Token::Word("Engine") if !engine_is_home => {
                 let after = tokens.get(index + 1..index + 3).unwrap_or_default();
@@ -191,6 +203,15 @@ fn sql_in(text: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_dialect_tells_apart_is_counted() {
+        let source = "fn a() { match self.engine { _ => 1 } } fn b() { match (engine, x) { _ => 1 } } fn c() { match x {} }";
+        let mut findings = Findings::default();
+        let path = Path::new("crates/db/src/dialect/rows.rs");
+        judge(&Place::of(path), source, &mut findings);
+        assert_eq!(findings.differences, 2);
+    }
 
     fn breaches(path: &str, source: &str) -> Vec<String> {
         let mut findings = Findings::default();
