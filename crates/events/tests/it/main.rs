@@ -4,5 +4,6 @@ mod append;
 mod cloudevents;
 mod follow;
 mod house;
+mod interleavings;
 mod read;
 mod several;
