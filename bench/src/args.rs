@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -32,7 +33,7 @@ pub struct RunArgs {
     /// Run this workload alone; may be given more than once.
     #[arg(long, value_name = "NAME", value_enum)]
     pub only: Vec<Workload>,
-    /// Also run the growth curve: rates at 10^5, 10^6 and 10^7 rows (about half an hour).
+    /// Also run the growth curve: rates at 10^5, 10^6 and 10^7 rows (about half an hour; SQLite).
     #[arg(long)]
     pub growth: bool,
     /// Rounds of every case; medians are taken over them.
@@ -50,6 +51,9 @@ pub struct RunArgs {
     /// The last size of the growth curve.
     #[arg(long, default_value_t = 10_000_000, value_name = "ROWS")]
     pub growth_rows: u64,
+    /// How many jobs go through while a transaction is held open.
+    #[arg(long, default_value_t = 1_000_000, value_name = "JOBS")]
+    pub held_jobs: u64,
     /// The release binary to measure.
     #[arg(long, value_name = "PATH")]
     pub tidewire: Option<PathBuf>,
@@ -58,15 +62,43 @@ pub struct RunArgs {
     pub docs: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     Sqlite,
+    #[value(alias = "postgresql")]
+    Postgres,
 }
 
 impl Store {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    /// As it is typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// Of the record and the chart in the docs.
+    pub fn file_name(self, extension: &str) -> String {
+        match self {
+            Self::Sqlite => format!("benchmarks.{extension}"),
+            Self::Postgres => format!("benchmarks-postgres.{extension}"),
+        }
+    }
+
+    /// What is measured on it, in the order of the page. The last is long, and run only when it is asked for.
+    pub fn workloads(self) -> &'static [Workload] {
+        use Workload::{Appends, Batches, Enqueue, Growth, Held, Jobs, Latency, Memory, Sse};
+        match self {
+            Self::Sqlite => &[Appends, Batches, Jobs, Latency, Sse, Memory, Growth],
+            Self::Postgres => &[Appends, Batches, Enqueue, Jobs, Latency, Held],
         }
     }
 }
@@ -75,11 +107,14 @@ impl Store {
 pub enum Workload {
     Appends,
     Batches,
+    Enqueue,
     Jobs,
     Latency,
     Sse,
     Memory,
     Growth,
+    /// Jobs under a transaction that is held open; about a quarter of an hour.
+    Held,
 }
 
 impl Workload {
@@ -87,28 +122,44 @@ impl Workload {
         match self {
             Self::Appends => "appends",
             Self::Batches => "batches",
+            Self::Enqueue => "enqueue",
             Self::Jobs => "jobs",
             Self::Latency => "latency",
             Self::Sse => "sse",
             Self::Memory => "memory",
             Self::Growth => "growth",
+            Self::Held => "held",
         }
+    }
+
+    fn is_long(self) -> bool {
+        matches!(self, Self::Growth | Self::Held)
     }
 }
 
 impl RunArgs {
-    pub fn workloads(&self) -> Vec<Workload> {
+    pub fn workloads(&self) -> Result<Vec<Workload>> {
+        let measured = self.store.workloads();
         let mut chosen = self.only.clone();
         if chosen.is_empty() {
-            chosen = Workload::value_variants().to_vec();
-            chosen.retain(|workload| *workload != Workload::Growth);
+            chosen = measured.to_vec();
+            chosen.retain(|workload| !workload.is_long());
         }
         if self.growth {
             chosen.push(Workload::Growth);
         }
+        if let Some(strange) = chosen.iter().find(|one| !measured.contains(one)) {
+            let names: Vec<_> = measured.iter().map(|workload| workload.name()).collect();
+            bail!(
+                "{} is not measured on {}: choose from {}",
+                strange.name(),
+                self.store.name(),
+                names.join(", ")
+            );
+        }
         chosen.sort_unstable();
         chosen.dedup();
-        chosen
+        Ok(chosen)
     }
 
     pub fn tidewire_binary(&self) -> PathBuf {
@@ -133,29 +184,39 @@ impl RunArgs {
             return Plan {
                 rounds: 1,
                 repeats: 0,
+                time_for_repeats: Duration::ZERO,
                 warmup: second / 5,
                 measure: second * 3 / 5,
                 jobs: 1_000,
+                backlog: 2_000,
                 latency_jobs: 20,
+                paced_jobs: 60,
                 sse_subscribers: 200,
                 sse_burst: 200,
                 sse_paced: second / 2,
                 settle: second / 2,
                 growth: growth_sizes(self.growth_rows.min(20_000)),
+                held: self.held_jobs.min(20_000),
             };
         }
+        let on_postgres = self.store == Store::Postgres;
         Plan {
             rounds: self.rounds,
             repeats: 2,
+            // More contenders share the twenty minutes on PostgreSQL.
+            time_for_repeats: second * if on_postgres { 120 } else { 300 },
             warmup: second / 2,
             measure: second * u32::try_from(self.seconds).unwrap_or(u32::MAX),
             jobs: 20_000,
-            latency_jobs: 300,
+            backlog: 40_000,
+            latency_jobs: if on_postgres { 200 } else { 300 },
+            paced_jobs: 1_000,
             sse_subscribers: 1_000,
             sse_burst: 5_000,
             sse_paced: second * 4,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),
+            held: self.held_jobs,
         }
     }
 }
@@ -165,16 +226,22 @@ pub struct Plan {
     pub rounds: u32,
     /// How often a round through which the machine drifted is run again.
     pub repeats: u32,
+    /// What all repeats together may take, so that the whole stays under 20 minutes.
+    pub time_for_repeats: Duration,
     pub warmup: Duration,
     pub measure: Duration,
     pub jobs: u64,
+    /// Burning down is quick; more of them keep the clock running for long enough.
+    pub backlog: u64,
     pub latency_jobs: u64,
+    pub paced_jobs: u64,
     pub sse_subscribers: usize,
     pub sse_burst: u64,
     pub sse_paced: Duration,
     /// How long an idle server is left alone before its memory is read.
     pub settle: Duration,
     pub growth: Vec<u64>,
+    pub held: u64,
 }
 
 fn growth_sizes(last: u64) -> Vec<u64> {
@@ -186,4 +253,32 @@ fn growth_sizes(last: u64) -> Vec<u64> {
 
 pub fn manifest_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(typed: &[&str]) -> Result<Vec<Workload>> {
+        let args = Args::parse_from([&["bench"], typed].concat());
+        args.run.workloads()
+    }
+
+    #[test]
+    fn a_default_run_leaves_out_what_is_long() {
+        let postgres = chosen(&["--store", "postgres"]).expect("a choice");
+        assert!(!postgres.contains(&Workload::Held) && postgres.contains(&Workload::Enqueue));
+        let held = chosen(&["--store", "postgres", "--only", "held"]).expect("a choice");
+        assert_eq!(held, [Workload::Held]);
+    }
+
+    #[test]
+    fn what_a_store_is_not_measured_in_is_refused() {
+        let error = chosen(&["--store", "postgres", "--only", "sse"]).expect_err("a refusal");
+        assert!(
+            error
+                .to_string()
+                .starts_with("sse is not measured on PostgreSQL")
+        );
+    }
 }

@@ -1,6 +1,7 @@
-//! What is sent: about 200 bytes of JSON an event, a little less a job. Made on the fly from a small generator, so that
+//! What is sent: about 200 bytes of JSON an event and as much a job. Made on the fly from a small generator, so that
 //! no two are alike and none costs the cores anything to speak of.
 
+use std::fmt::{self, Display};
 use std::io::Write as _;
 
 /// Marks an event with the generator's clock; SSE subscribers look for it.
@@ -33,6 +34,46 @@ impl Rng {
     }
 }
 
+const WRITES: &str = "a vector takes every write";
+
+/// What was drawn for one event; shown, not stored, so that making a body allocates nothing.
+pub struct Event {
+    pub kind: &'static str,
+    subject: u64,
+    key: Option<(u64, u64)>,
+    order: u64,
+    basket: u64,
+}
+
+impl Event {
+    pub fn subject(&self) -> impl Display {
+        let subject = self.subject;
+        display(move |f| write!(f, "user-{subject:04}"))
+    }
+
+    pub fn key(&self) -> Option<impl Display> {
+        let (seed, number) = self.key?;
+        Some(display(move |f| write!(f, "shop:{seed:04x}:{number:010}")))
+    }
+
+    pub fn payload(&self, sent_ns: u64) -> impl Display {
+        let (order, basket) = (self.order, self.basket);
+        display(move |f| {
+            write!(
+                f,
+                "{{\"order\":{order},\"amount_cents\":{},\"currency\":\"EUR\",\"channel\":\"web\",\
+                 \"basket\":\"{basket:016x}\",\"items\":{},{SENT_MARK}{sent_ns}}}",
+                basket % 100_000,
+                basket >> 40 & 7,
+            )
+        })
+    }
+}
+
+fn display(show: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> impl Display {
+    fmt::from_fn(show)
+}
+
 /// Writes bodies for one connection.
 pub struct Events {
     rng: Rng,
@@ -52,32 +93,31 @@ impl Events {
         }
     }
 
-    pub fn one(&mut self, out: &mut Vec<u8>, sent_ns: u64) {
+    pub fn next(&mut self) -> Event {
         let (a, b) = (self.rng.next(), self.rng.next());
-        let kind = TYPES[(a % 8) as usize];
-        let (subject, order) = (a >> 8 & 1_023, a >> 20 & 0xF_FFFF);
         self.made += 1;
-        write!(
-            out,
-            "{{\"type\":\"{kind}\",\"subject\":\"user-{subject:04}\","
-        )
-        .expect("a vector takes every write");
-        if self.keyed {
-            write!(
-                out,
-                "\"dedupe_key\":\"shop:{:04x}:{:010}\",",
-                self.seed, self.made
-            )
-            .expect("a vector takes every write");
+        Event {
+            kind: TYPES[(a % 8) as usize],
+            subject: a >> 8 & 1_023,
+            key: self.keyed.then_some((self.seed, self.made)),
+            order: a >> 20 & 0xF_FFFF,
+            basket: b,
         }
+    }
+
+    pub fn one(&mut self, out: &mut Vec<u8>, sent_ns: u64) {
+        let event = self.next();
         write!(
             out,
-            "\"payload\":{{\"order\":{order},\"amount_cents\":{},\"currency\":\"EUR\",\"channel\":\"web\",\
-             \"basket\":\"{b:016x}\",\"items\":{},{SENT_MARK}{sent_ns}}}}}",
-            b % 100_000,
-            b >> 40 & 7,
+            "{{\"type\":\"{}\",\"subject\":\"{}\",",
+            event.kind,
+            event.subject()
         )
-        .expect("a vector takes every write");
+        .expect(WRITES);
+        if let Some(key) = event.key() {
+            write!(out, "\"dedupe_key\":\"{key}\",").expect(WRITES);
+        }
+        write!(out, "\"payload\":{}}}", event.payload(sent_ns)).expect(WRITES);
     }
 
     pub fn batch(&mut self, out: &mut Vec<u8>, events: usize, sent_ns: u64) {
@@ -92,15 +132,30 @@ impl Events {
     }
 }
 
-/// A job whose processor does nothing but hand its payload back.
-pub fn job(out: &mut Vec<u8>, rng: &mut Rng, kind: &str, queue: &str) {
-    let (a, b) = (rng.next(), rng.next());
+/// The built-in type that does nothing and stores no output, with the payload below: it fails as often as it is told.
+pub const NOOP: &str = "fail";
+
+pub fn job(out: &mut Vec<u8>, rng: &mut Rng, kind: &str, queue: &str, sent_ns: u64) {
+    let payload = job_payload(rng, sent_ns);
     write!(
         out,
-        "{{\"type\":\"{kind}\",\"queue\":\"{queue}\",\"payload\":{{\"order\":{},\"basket\":\"{b:016x}\"}}}}",
-        a % 1_000_000
+        "{{\"type\":\"{kind}\",\"queue\":\"{queue}\",\"payload\":{payload}}}"
     )
-    .expect("a vector takes every write");
+    .expect(WRITES);
+}
+
+pub fn job_payload(rng: &mut Rng, sent_ns: u64) -> impl Display + use<> {
+    let (a, b) = (rng.next(), rng.next());
+    display(move |f| {
+        write!(
+            f,
+            "{{\"times\":0,\"order\":{},\"amount_cents\":{},\"currency\":\"EUR\",\"basket\":\"{b:016x}\",\
+             \"note\":\"as long as what a small shop knows of an order, to be packed by tomorrow\",\
+             {SENT_MARK}{sent_ns}}}",
+            a % 1_000_000,
+            b % 100_000,
+        )
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +169,18 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&out).expect("valid JSON");
         assert_eq!(json["payload"]["sent_ns"], 1_234_567_890);
         assert!((170..230).contains(&out.len()), "{} bytes", out.len());
+    }
+
+    #[test]
+    fn a_job_carries_about_two_hundred_bytes_of_json() {
+        let payload = job_payload(&mut Rng::new(3), 1_234_567_890).to_string();
+        let json: serde_json::Value = serde_json::from_str(&payload).expect("valid JSON");
+        assert_eq!(json["sent_ns"], 1_234_567_890);
+        assert!(
+            (170..230).contains(&payload.len()),
+            "{} bytes",
+            payload.len()
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::args::Store;
 use crate::peers::Peer;
 use crate::record::{Case, Figure, Record, Role};
 use crate::report::grouped;
@@ -20,10 +21,14 @@ const TOP: i32 = 56;
 const GROWTH_HEIGHT: u32 = 300;
 const LOW: f64 = 0.01;
 const TIDEWIRE: RGBColor = RGBColor(11, 114, 133);
-const PEERS: [RGBColor; 3] = [
+/// In the order of `Peer::ALL`.
+const PEERS: [RGBColor; Peer::ALL.len()] = [
     RGBColor(173, 130, 60),
     RGBColor(134, 142, 150),
     RGBColor(116, 90, 150),
+    RGBColor(84, 142, 190),
+    RGBColor(95, 150, 92),
+    RGBColor(190, 98, 98),
 ];
 const INK: RGBColor = RGBColor(52, 58, 64);
 const FAINT: RGBColor = RGBColor(206, 212, 218);
@@ -37,7 +42,8 @@ struct Bar {
     colour: RGBColor,
 }
 
-pub fn write(path: &Path, record: &Record) -> Result<()> {
+pub fn write(docs: &Path, store: Store, record: &Record) -> Result<()> {
+    let path = docs.join(store.file_name("svg"));
     let groups: Vec<(String, Vec<Bar>)> = record
         .cases()
         .filter_map(|case| Some((case.title.clone(), bars(case)?)))
@@ -46,7 +52,7 @@ pub fn write(path: &Path, record: &Record) -> Result<()> {
     let bars: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
     let shares = TOP as u32 + bars as u32 * BAR + groups.len() as u32 * (GAP + BAR) + 20;
     let height = shares + if curves.is_empty() { 0 } else { GROWTH_HEIGHT };
-    let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
+    let root = SVGBackend::new(&path, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE).map_err(drawn)?;
     let (upper, lower) = root.split_vertically(shares);
     draw_shares(&upper, &groups)?;

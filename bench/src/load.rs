@@ -1,7 +1,7 @@
-//! Closed-loop load: each connection sends its next request when the last was answered.
+//! Closed-loop load: each caller makes its next call when the last was answered.
 //!
-//! All connections run on the bench's one thread, so counters need no atomics and the generator never takes more than
-//! one core.
+//! All callers run on the bench's one thread, so counters need no atomics and the generator never takes more than one
+//! core.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,20 +10,33 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
-use crate::process::Server;
+use crate::process::{Server, Usage};
 use crate::record::{Figure, Figures};
 use crate::wire::{Conn, Template};
 
-/// How long after its end a request may still be under way before the run is given up.
+/// How long after its end a call may still be under way before the run is given up.
 const GRACE: Duration = Duration::from_secs(20);
-/// A contender that fails more than this share of its requests has no figure.
+/// A contender that fails more than this share of its calls has no figure.
 const FAILED_SHARE: f64 = 0.01;
 
+#[derive(Clone, Copy)]
 pub enum Until {
     /// Answers count between the warm-up's end and the measured time's end.
     Elapsed { warmup: Duration, measure: Duration },
-    /// All of so many requests count.
-    Requests(u64),
+    /// All of so many calls count.
+    Calls(u64),
+}
+
+/// Whoever calls, waits for the answer, and calls again.
+pub trait Caller {
+    /// Makes what the next call sends; its time does not count.
+    fn prepare(&mut self);
+    async fn call(&mut self) -> Result<Answer>;
+}
+
+pub enum Answer {
+    Taken,
+    Refused(String),
 }
 
 /// Writes the next body of one connection.
@@ -32,21 +45,24 @@ pub type NextBody = Box<dyn FnMut(&mut Vec<u8>)>;
 pub struct Outcome {
     pub answered: u64,
     pub elapsed: Duration,
-    pub cpu_seconds: f64,
-    pub peak_rss_mib: f64,
+    /// Of the server, if what was called is one.
+    cpu_seconds: Option<f64>,
+    peak_rss_mib: Option<f64>,
     micros: Histogram<u64>,
 }
 
 impl Outcome {
-    /// `each` things a request.
+    /// `each` things a call.
     pub fn figures(&self, each: u64) -> Figures {
         let things = (self.answered * each) as f64;
         let mut figures = Figures::new();
         figures.insert(Figure::Rate, things / self.elapsed.as_secs_f64());
-        if self.cpu_seconds > 0.0 {
-            figures.insert(Figure::PerCpuSecond, things / self.cpu_seconds);
+        if let Some(cpu) = self.cpu_seconds.filter(|cpu| *cpu > 0.0) {
+            figures.insert(Figure::PerCpuSecond, things / cpu);
         }
-        figures.insert(Figure::PeakRssMib, self.peak_rss_mib);
+        if let Some(peak) = self.peak_rss_mib {
+            figures.insert(Figure::PeakRssMib, peak);
+        }
         insert_latencies(&mut figures, &self.micros);
         figures
     }
@@ -54,6 +70,11 @@ impl Outcome {
 
 pub fn new_micros() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 120_000_000, 3).expect("the bounds are valid")
+}
+
+pub fn record(micros: &mut Histogram<u64>, took: Duration) {
+    let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    micros.saturating_record(took.max(1));
 }
 
 pub fn insert_latencies(figures: &mut Figures, micros: &Histogram<u64>) {
@@ -64,6 +85,53 @@ pub fn insert_latencies(figures: &mut Figures, micros: &Histogram<u64>) {
     ];
     for (figure, quantile) in quantiles {
         figures.insert(figure, micros.value_at_quantile(quantile) as f64 / 1_000.0);
+    }
+}
+
+/// Requests over so many connections.
+pub async fn run(
+    server: &Server,
+    path: &str,
+    connections: usize,
+    until: Until,
+    bodies: impl Fn(usize) -> NextBody,
+) -> Result<Outcome> {
+    let template = Template::post(server.addr, path);
+    let mut callers = Vec::with_capacity(connections);
+    for index in 0..connections {
+        callers.push(Connection {
+            conn: Conn::open(server.addr).await?,
+            template: template.clone(),
+            body: bodies(index),
+            text: Vec::new(),
+            request: Vec::new(),
+        });
+    }
+    closed(callers, until, || server.usage().map(Some)).await
+}
+
+struct Connection {
+    conn: Conn,
+    template: Template,
+    body: NextBody,
+    text: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Caller for Connection {
+    fn prepare(&mut self) {
+        self.text.clear();
+        (self.body)(&mut self.text);
+        self.template.write(&mut self.request, &self.text);
+    }
+
+    async fn call(&mut self) -> Result<Answer> {
+        let reply = self.conn.call(&self.request).await?;
+        Ok(if reply.is_success() {
+            Answer::Taken
+        } else {
+            Answer::Refused(reply.text())
+        })
     }
 }
 
@@ -87,8 +155,7 @@ impl Shared {
     fn count(&self, began: Instant) {
         if self.phase.get() == Phase::Counting {
             self.answered.set(self.answered.get() + 1);
-            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.micros.borrow_mut().saturating_record(micros.max(1));
+            record(&mut self.micros.borrow_mut(), began.elapsed());
         }
     }
 
@@ -97,7 +164,7 @@ impl Shared {
         self.refusal.borrow_mut().get_or_insert(text);
     }
 
-    /// Takes one of the requests that are still to be sent.
+    /// Takes one of the calls that are still to be made.
     fn take(&self) -> bool {
         let left = self.left.get();
         self.left.set(left.saturating_sub(1));
@@ -105,16 +172,15 @@ impl Shared {
     }
 }
 
-pub async fn run(
-    server: &Server,
-    path: &str,
-    connections: usize,
+/// Lets all of them call until it is over. `usage` is that of the server, if there is one.
+pub async fn closed<C: Caller + 'static>(
+    callers: Vec<C>,
     until: Until,
-    bodies: impl Fn(usize) -> NextBody,
+    usage: impl Fn() -> Result<Option<Usage>>,
 ) -> Result<Outcome> {
     let (phase, left) = match until {
         Until::Elapsed { .. } => (Phase::Warmup, u64::MAX),
-        Until::Requests(count) => (Phase::Counting, count),
+        Until::Calls(count) => (Phase::Counting, count),
     };
     let shared = Rc::new(Shared {
         phase: Cell::new(phase),
@@ -124,41 +190,33 @@ pub async fn run(
         refusal: RefCell::new(None),
         micros: RefCell::new(new_micros()),
     });
-    let template = Template::post(server.addr, path);
-    let mut conns = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        conns.push(Conn::open(server.addr).await?);
-    }
-    // Nothing is awaited from here to the first clock reading, so no request leaves before it.
+    let cpu = || anyhow::Ok(usage()?.map(|usage| usage.cpu_seconds));
+    let since = |then: Option<f64>, now: Option<f64>| Some(now? - then?);
+    // Nothing is awaited from here to the first clock reading, so no call is made before it.
     let mut tasks = tokio::task::JoinSet::new();
-    for (index, conn) in conns.into_iter().enumerate() {
-        tasks.spawn_local(connection(
-            conn,
-            template.clone(),
-            bodies(index),
-            Rc::clone(&shared),
-        ));
+    for caller in callers {
+        tasks.spawn_local(keep_calling(caller, Rc::clone(&shared)));
     }
     let (elapsed, cpu_seconds) = match until {
         Until::Elapsed { warmup, measure } => {
             tokio::time::sleep(warmup).await;
-            let cpu = server.usage()?.cpu_seconds;
+            let before = cpu()?;
             shared.phase.set(Phase::Counting);
             let began = Instant::now();
             tokio::time::sleep(measure).await;
             shared.phase.set(Phase::Over);
             let elapsed = began.elapsed();
-            let used = server.usage()?.cpu_seconds - cpu;
+            let used = since(before, cpu()?);
             tokio::time::timeout(GRACE, drain(tasks))
                 .await
-                .context("requests hang")??;
+                .context("calls hang")??;
             (elapsed, used)
         }
-        Until::Requests(_) => {
-            let cpu = server.usage()?.cpu_seconds;
+        Until::Calls(_) => {
+            let before = cpu()?;
             let began = Instant::now();
             drain(tasks).await?;
-            (began.elapsed(), server.usage()?.cpu_seconds - cpu)
+            (began.elapsed(), since(before, cpu()?))
         }
     };
     let (answered, failed) = (shared.answered.get(), shared.failed.get());
@@ -169,38 +227,27 @@ pub async fn run(
             .take()
             .unwrap_or_else(|| "no answer".to_owned());
         bail!(
-            "{failed} of {} requests failed, the first with: {first}",
+            "{failed} of {} calls failed, the first with: {first}",
             answered + failed
         );
     }
     let micros = shared.micros.replace(new_micros());
-    let peak_rss_mib = server.usage()?.peak_rss_mib;
     Ok(Outcome {
         answered,
         elapsed,
         cpu_seconds,
-        peak_rss_mib,
+        peak_rss_mib: usage()?.map(|usage| usage.peak_rss_mib),
         micros,
     })
 }
 
-async fn connection(
-    mut conn: Conn,
-    template: Template,
-    mut body: NextBody,
-    shared: Rc<Shared>,
-) -> Result<()> {
-    let (mut text, mut request) = (Vec::new(), Vec::new());
+async fn keep_calling(mut caller: impl Caller, shared: Rc<Shared>) -> Result<()> {
     while shared.take() {
-        text.clear();
-        body(&mut text);
-        template.write(&mut request, &text);
+        caller.prepare();
         let began = Instant::now();
-        let reply = conn.call(&request).await?;
-        if reply.is_success() {
-            shared.count(began);
-        } else {
-            shared.refuse(reply.text());
+        match caller.call().await? {
+            Answer::Taken => shared.count(began),
+            Answer::Refused(text) => shared.refuse(text),
         }
     }
     Ok(())
@@ -208,7 +255,7 @@ async fn connection(
 
 async fn drain(mut tasks: tokio::task::JoinSet<Result<()>>) -> Result<()> {
     while let Some(task) = tasks.join_next().await {
-        task.context("a connection's task ended badly")??;
+        task.context("a caller's task ended badly")??;
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn look(tidewire: &Path) -> Self {
+    /// `store` is the engine under everybody, with its version.
+    pub fn look(tidewire: &Path, store: String, peers: &[Peer]) -> Self {
         let memory = line_of("/proc/meminfo", "MemTotal").unwrap_or_default();
         let kib: f64 = memory
             .split_ascii_whitespace()
@@ -33,10 +34,10 @@ impl Machine {
         let mut versions = vec![
             said(Command::new(tidewire).arg("--version"))
                 .unwrap_or_else(|| "tidewire: not built".to_owned()),
-            format!("SQLite {} (limit)", rusqlite::version()),
+            store,
         ];
         versions.extend(said(Command::new("rustc").arg("--version")));
-        versions.extend(Peer::ALL.map(Peer::name));
+        versions.extend(peers.iter().copied().map(Peer::name));
         Self {
             commit: commit(),
             date: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),

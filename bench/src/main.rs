@@ -9,14 +9,17 @@ mod args;
 mod bodies;
 mod calibrate;
 mod chart;
+mod data;
+mod driver;
 mod limit;
 mod load;
 mod machine;
 mod peers;
+mod postgres;
 mod process;
+mod reading;
 mod record;
 mod report;
-mod river;
 mod rounds;
 mod scratch;
 mod servers;
@@ -28,8 +31,9 @@ mod workloads;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Args, Hidden, RunArgs};
 use crate::rounds::Bench;
@@ -37,7 +41,7 @@ use crate::rounds::Bench;
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.hidden {
-        Some(Hidden::LimitServer { dir }) => limit::server::run(&dir),
+        Some(Hidden::LimitServer { dir }) => limit::sqlite::server::run(&dir),
         None => run(&args.run),
     };
     match outcome {
@@ -51,22 +55,45 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> Result<()> {
     process::raise_open_files().context("raise the limit of open files")?;
+    // Before anything starts: a wrong choice should not cost a minute.
+    args.workloads()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();
-    let bench = Bench::new(args)?;
-    let record = local.block_on(&runtime, workloads::run(&bench, args))?;
-    scratch::remove()?;
-    print!("{}", report::terminal(&record));
+    local.block_on(&runtime, async {
+        // What runs ends with what is dropped here.
+        tokio::select! {
+            outcome = measure(args) => outcome,
+            signal = told_to_end() => Err(signal?),
+        }
+    })
+}
+
+async fn measure(args: &RunArgs) -> Result<()> {
+    let bench = Bench::new(args).await?;
+    let record = workloads::run(&bench, args).await?;
+    print!("{}", report::terminal(args.store, &record));
     if args.publishes() {
         let docs = args.docs_folder();
-        let record = record::merge(&docs, record)?;
-        report::write_page(&docs, &record)?;
-        chart::write(&docs.join("benchmarks.svg"), &record)?;
-        eprintln!("wrote {}/benchmarks.md, .svg and .json", docs.display());
+        let record = record::merge(&docs, args.store, record)?;
+        report::write_page(&docs, args.store, &record)?;
+        chart::write(&docs, args.store, &record)?;
+        eprintln!("wrote to {}", docs.display());
     } else {
         eprintln!("nothing written: --no-write, a quick run, or fewer than 3 rounds");
     }
+    scratch::remove()?;
     bench.verdict()
+}
+
+/// Ctrl-C or SIGTERM, as an error.
+async fn told_to_end() -> Result<anyhow::Error> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "Ctrl-C",
+    };
+    Ok(anyhow!("ended by {name}"))
 }

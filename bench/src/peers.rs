@@ -1,14 +1,16 @@
-//! Getting the peers: installed from the registry into the build folder on first use, each a process of its own. A
+//! Getting the peers: installed from their registries into the build folder on first use, each a process of its own. A
 //! peer that cannot be had leaves its rows out with the reason; it never stops the bench.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::args::manifest_folder;
+use crate::args::{Store, manifest_folder};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
@@ -16,59 +18,142 @@ pub enum Peer {
     DurableStreams,
     /// Another server of the same protocol, by another author.
     DurableStreamsServer,
+    /// River's Rust client.
     River,
+    /// River's own client, in Go.
+    RiverGo,
+    GraphileWorker,
+    PgBoss,
+}
+
+/// A program, and what comes before its arguments.
+pub type Program = Vec<OsString>;
+
+/// The folder of a peer's driver.
+fn driver(name: &str) -> PathBuf {
+    manifest_folder().join("peers").join(name)
+}
+
+fn target() -> PathBuf {
+    manifest_folder().join("target")
 }
 
 impl Peer {
-    pub const ALL: [Self; 3] = [
+    /// In the order of their colours.
+    pub const ALL: [Self; 6] = [
         Self::DurableStreams,
         Self::DurableStreamsServer,
         Self::River,
+        Self::RiverGo,
+        Self::GraphileWorker,
+        Self::PgBoss,
     ];
 
-    fn krate(self) -> &'static str {
+    pub fn of(store: Store) -> &'static [Self] {
+        match store {
+            Store::Sqlite => &[
+                Self::DurableStreams,
+                Self::DurableStreamsServer,
+                Self::River,
+            ],
+            Store::Postgres => Self::queues(store),
+        }
+    }
+
+    /// Those that have jobs.
+    pub fn queues(store: Store) -> &'static [Self] {
+        match store {
+            Store::Sqlite => &[Self::River],
+            Store::Postgres => &[
+                Self::River,
+                Self::RiverGo,
+                Self::GraphileWorker,
+                Self::PgBoss,
+            ],
+        }
+    }
+
+    fn package(self) -> &'static str {
         match self {
             Self::DurableStreams => "durable-streams",
             Self::DurableStreamsServer => "durable-streams-server",
             Self::River => "riverqueue",
+            Self::RiverGo => "River (Go)",
+            Self::GraphileWorker => "graphile-worker",
+            Self::PgBoss => "pg-boss",
         }
     }
 
+    /// As in the driver's manifest, where it has one.
     fn version(self) -> &'static str {
         match self {
             Self::DurableStreams => "0.1.5",
             Self::DurableStreamsServer => "0.3.0",
             Self::River => "0.5.0",
+            Self::RiverGo => "0.51.0",
+            Self::GraphileWorker => "0.18.0",
+            Self::PgBoss => "12.35.0",
         }
     }
 
     pub fn name(self) -> String {
-        format!("{} {}", self.krate(), self.version())
+        format!("{} {}", self.package(), self.version())
     }
 
-    fn binary(self) -> PathBuf {
-        let target = manifest_folder().join("target");
+    fn program(self) -> Program {
         match self {
             // Both crates name their binary alike, so each has a root of its own.
-            Self::DurableStreams | Self::DurableStreamsServer => target
-                .join("peers")
-                .join(self.krate())
-                .join("bin/durable-streams-server"),
-            Self::River => target.join("release/river-peer"),
+            Self::DurableStreams | Self::DurableStreamsServer => vec![
+                target()
+                    .join("peers")
+                    .join(self.package())
+                    .join("bin/durable-streams-server")
+                    .into(),
+            ],
+            Self::River => vec![target().join("release/river-peer").into()],
+            Self::RiverGo => vec![target().join("peers/river-go").into()],
+            Self::GraphileWorker | Self::PgBoss => {
+                let folder = driver(self.package());
+                vec![
+                    folder.join("node_modules/.bin/node").into(),
+                    folder.join("main.mjs").into(),
+                ]
+            }
+        }
+    }
+
+    /// What is there already and cannot have changed.
+    fn is_there(self) -> bool {
+        match self {
+            Self::DurableStreams | Self::DurableStreamsServer => {
+                Path::new(&self.program()[0]).exists()
+            }
+            // The driver is ours and may have changed: its build tool knows whether it has.
+            Self::River | Self::RiverGo => false,
+            Self::GraphileWorker | Self::PgBoss => {
+                let folder = driver(self.package());
+                let written = |name: &str| folder.join(name).metadata()?.modified();
+                // Written at the end of an installation.
+                let done = written("node_modules/.package-lock.json");
+                let wanted = written("package-lock.json");
+                matches!((done, wanted), (Ok(done), Ok(wanted)) if done >= wanted)
+            }
         }
     }
 
     fn build(self) -> Command {
-        let target = manifest_folder().join("target");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         match self {
             Self::DurableStreams | Self::DurableStreamsServer => {
-                let wanted = format!("{}@{}", self.krate(), self.version());
+                let mut cargo = cargo();
+                let wanted = format!("{}@{}", self.package(), self.version());
                 cargo.args(["install", "--quiet", "--locked", &wanted, "--root"]);
-                cargo.arg(target.join("peers").join(self.krate()));
-                cargo.arg("--target-dir").arg(target.join("peers/build"));
+                cargo.arg(target().join("peers").join(self.package()));
+                cargo.arg("--target-dir").arg(target().join("peers/build"));
+                cargo
             }
             Self::River => {
+                let mut cargo = cargo();
                 cargo.args([
                     "build",
                     "--quiet",
@@ -76,50 +161,66 @@ impl Peer {
                     "--locked",
                     "--manifest-path",
                 ]);
-                cargo.arg(manifest_folder().join("peers/river/Cargo.toml"));
-                cargo.arg("--target-dir").arg(&target);
+                cargo.arg(driver("river").join("Cargo.toml"));
+                cargo.arg("--target-dir").arg(target());
+                cargo
+            }
+            Self::RiverGo => {
+                let mut go = Command::new("go");
+                go.current_dir(driver("river-go"));
+                go.args(["build", "-mod=readonly", "-o"])
+                    .arg(target().join("peers/river-go"))
+                    .arg(".");
+                go
+            }
+            Self::GraphileWorker | Self::PgBoss => {
+                let mut npm = Command::new("npm");
+                npm.current_dir(driver(self.package()));
+                npm.args(["ci", "--no-audit", "--no-fund"]);
+                npm
             }
         }
-        cargo
     }
 }
 
 /// What was found or built so far; a failure is not tried twice.
 #[derive(Default)]
 pub struct Peers {
-    known: RefCell<BTreeMap<Peer, Result<PathBuf, String>>>,
+    known: RefCell<BTreeMap<Peer, Result<Program, String>>>,
 }
 
 impl Peers {
-    pub async fn binary(&self, peer: Peer) -> Result<PathBuf, String> {
-        if let Some(known) = self.known.borrow().get(&peer) {
-            return known.clone();
+    pub async fn program(&self, peer: Peer) -> Result<Program> {
+        let known = self.known.borrow().get(&peer).cloned();
+        if let Some(known) = known {
+            return known.map_err(anyhow::Error::msg);
         }
-        let found = obtain(peer).await;
+        let found = match obtain(peer).await {
+            Ok(()) => Ok(peer.program()),
+            Err(error) => Err(format!("{} could not be built: {error:#}", peer.name())),
+        };
         self.known.borrow_mut().insert(peer, found.clone());
-        found
+        found.map_err(anyhow::Error::msg)
     }
 }
 
-async fn obtain(peer: Peer) -> Result<PathBuf, String> {
-    let binary = peer.binary();
-    // River's driver is ours and may have changed: cargo knows whether it has.
-    if peer != Peer::River && binary.exists() {
-        return Ok(binary);
+async fn obtain(peer: Peer) -> Result<()> {
+    if peer.is_there() {
+        return Ok(());
     }
-    let name = peer.name();
-    eprintln!("getting peer {name}");
-    let mut cargo = peer.build();
-    cargo
+    eprintln!("getting peer {}", peer.name());
+    let mut command = peer.build();
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);
-    let output = cargo
+    let tool = PathBuf::from(command.as_std().get_program());
+    let output = command
         .output()
         .await
-        .map_err(|error| format!("{name}: cargo: {error}"))?;
+        .with_context(|| format!("start {}", tool.display()))?;
     if output.status.success() {
-        return Ok(binary);
+        return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said
@@ -127,9 +228,10 @@ async fn obtain(peer: Peer) -> Result<PathBuf, String> {
         .rev()
         .map(str::trim)
         .find(|line| !line.is_empty());
-    let ended = format!("cargo ended with {}", output.status);
-    Err(format!(
-        "{name} could not be built: {}",
-        last.unwrap_or(&ended)
-    ))
+    bail!(
+        "{} ended with {}: {}",
+        tool.display(),
+        output.status,
+        last.unwrap_or_default()
+    );
 }

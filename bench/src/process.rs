@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::process::{Child, Command};
 
-use crate::scratch::Folder;
+use crate::data::Data;
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub struct Server {
     child: Child,
     pub pid: u32,
     pub addr: SocketAddr,
-    folder: Folder,
+    pub data: Data,
 }
 
 /// What a process has used so far.
@@ -43,11 +43,12 @@ pub struct Usage {
 
 impl Server {
     /// Logs go to a file in the folder, as they would in production.
-    pub async fn start(mut command: Command, folder: Folder, ready: Ready) -> Result<Self> {
-        let log = folder.path().join("server.log");
+    pub async fn start(mut command: Command, data: Data, ready: Ready) -> Result<Self> {
+        let folder = data.folder.path();
+        let log = folder.join("server.log");
         let out = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         command
-            .current_dir(folder.path())
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
@@ -65,7 +66,7 @@ impl Server {
                     child,
                     pid,
                     addr,
-                    folder,
+                    data,
                 });
             }
             if let Some(status) = child.try_wait()? {
@@ -90,8 +91,8 @@ impl Server {
         usage(self.pid)
     }
 
-    /// Ends the process and hands its folder on, for a start over the same data.
-    pub async fn stop(mut self) -> Result<Folder> {
+    /// Ends the process and hands its data on, for a start over them.
+    pub async fn stop(mut self) -> Result<Data> {
         let pid = i32::try_from(self.pid)
             .ok()
             .and_then(Pid::from_raw)
@@ -103,7 +104,7 @@ impl Server {
         {
             self.child.kill().await.context("kill the server")?;
         }
-        Ok(self.folder)
+        Ok(self.data)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What was measured, as data: `benchmarks.json` beside the page. Page and chart are drawn from it alone, so that a run
-//! of one workload replaces that workload's part and leaves the rest as it was.
+//! What was measured, as data: a file for each store beside the page. Page and charts are drawn from them alone, so that
+//! a run of one workload replaces that workload's part and leaves the rest as it was.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::args::Store;
 use crate::calibrate::{Calibration, Drift, median};
 use crate::machine::Machine;
 
@@ -75,8 +76,13 @@ pub enum Role {
 impl Case {
     /// The first row of a role that has this figure.
     pub fn figure(&self, role: Role, figure: Figure) -> Option<f64> {
-        let mut rows = self.rows.iter().filter(|row| row.role == role);
-        rows.find_map(|row| row.figures.get(&figure).copied())
+        self.figures_of(role, figure).next()
+    }
+
+    /// The figures of all rows of a role that have it.
+    pub fn figures_of(&self, role: Role, figure: Figure) -> impl Iterator<Item = f64> {
+        let rows = self.rows.iter().filter(move |row| row.role == role);
+        rows.filter_map(move |row| row.figures.get(&figure).copied())
     }
 
     /// Tidewire's rate over a row's.
@@ -107,8 +113,8 @@ pub fn medians(rounds: &[Figures]) -> Figures {
 }
 
 /// Puts what was just measured over what the docs already hold, and stores both.
-pub fn merge(docs: &Path, fresh: Record) -> Result<Record> {
-    let path = docs.join("benchmarks.json");
+pub fn merge(docs: &Path, store: Store, fresh: Record) -> Result<Record> {
+    let path = docs.join(store.file_name("json"));
     let mut record = match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is not a record of this bench", path.display()))?,

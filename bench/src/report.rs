@@ -4,45 +4,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum as _;
 
+use crate::args::Store;
 use crate::machine::Machine;
-use crate::record::{Case, Figure, Record, Row};
+use crate::reading;
+use crate::record::{Case, Figure, Record, Row, Section};
 use crate::targets;
-
-const BEGIN: &str =
-    "<!-- bench:begin (written by cargo xtask bench; edits between the marks are lost) -->";
-const END: &str = "<!-- bench:end -->";
-const ORDER: [&str; 7] = [
-    "appends", "batches", "jobs", "latency", "sse", "memory", "growth",
-];
-
-/// What the figures cannot say by themselves.
-const READING: &str = "\
-Absolute figures belong to the machine; read the ratios. The load generator is one thread and shares the cores with
-what it loads, so the column *a CPU second* (things done for each second of the server's CPU time) is given beside the
-rate. Contenders take turns, A B A B, each in a process of its own over an empty folder, between calibrations (a fixed
-CPU loop on all cores and a run of 4 KiB fdatasyncs); a round through which these drifted by more than 10 % is run
-again, twice at most while the run has time for it, and the try that drifted least is kept and marked `~`. Figures are
-medians over the rounds. Every acknowledged write was
-synced, by everybody in this table.
-
-What is compared with what:
-
-- **limit**: for single appends and SSE, axum in front of a group commit into Tidewire's tables and indexes, without
-  validation, tenants, dedupe answers or logs, its subscribers sharing the bytes of a whole commit; for batches and
-  jobs, SQLite alone in one thread, without HTTP. An event carries about 200 bytes of JSON. Over HTTP the group commit
-  may put several batches into one transaction, which the bare limit does not do.
-- **durable-streams** (Electric's server, `--durability wal`, its default): an append is answered after the group
-  commit of its write-ahead log was synced. It keeps bytes: no ids, no types, no queries or indexes, no dedupe by key
-  (producers number their requests instead), so it has no rows where dedupe keys count. Its subscribers may get several
-  events in one frame.
-- **durable-streams-server** (another author, `file-durable`): one fdatasync an append under the stream's lock, no
-  group commit; otherwise as above. Its caps on stored bytes were lifted.
-- **riverqueue** (River's Rust client): a library, so its jobs are inserted in-process and pay for no HTTP. River's own
-  bench program speaks PostgreSQL only; this one drives the unmodified client with the same worker settings (2,000
-  workers, fetch cooldown 2 ms, poll 20 ms) on SQLite with WAL, synchronous=FULL, wal_autocheckpoint 10000 and a pool
-  of 5, as its README shows. It has no log, no leases for workers in other languages and no HTTP.
-";
 
 const INTRO: &str = "\
 # Benchmarks
@@ -51,41 +19,61 @@ Tidewire beside the limits of the machine and beside its peers, measured by `car
 the generator, the limits and the drivers; its README says how to run them.
 ";
 
-pub fn terminal(record: &Record) -> String {
-    format!("{}\n{}", figures(record), reached(record))
+/// What stands between them is a store's.
+fn marks(store: Store) -> [String; 2] {
+    let store = store.word();
+    [
+        format!(
+            "<!-- bench:{store}:begin (written by cargo xtask bench; edits between the marks are lost) -->"
+        ),
+        format!("<!-- bench:{store}:end -->"),
+    ]
 }
 
-/// Puts the results between the marks and leaves what people wrote around them.
-pub fn write_page(docs: &Path, record: &Record) -> Result<()> {
+pub fn terminal(store: Store, record: &Record) -> String {
+    format!("{}\n{}", figures(store, record), reached(store, record))
+}
+
+/// Puts the results between the store's marks and leaves what people wrote around them, and the other store's.
+pub fn write_page(docs: &Path, store: Store, record: &Record) -> Result<()> {
     let path = docs.join("benchmarks.md");
     let page = match std::fs::read_to_string(&path) {
         Ok(page) => page,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("{INTRO}\n{BEGIN}\n{END}\n")
+            let sections = Store::value_variants().iter().map(|store| {
+                let [begin, end] = marks(*store);
+                format!("\n## {}\n\n{begin}\n{end}\n", store.name())
+            });
+            INTRO.to_owned() + &sections.collect::<String>()
         }
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
+    let [begin, end] = marks(store);
     let Some((before, (_, after))) = page
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?)))
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?)))
     else {
         bail!(
-            "{} has no marks: put `{BEGIN}` and `{END}` where the results belong",
+            "{} has no marks: put `{begin}` and `{end}` where the results belong",
             path.display()
         );
     };
-    let page = format!("{before}{BEGIN}\n{}\n{END}{after}", results(record));
+    let page = format!("{before}{begin}\n{}\n{end}{after}", results(store, record));
     std::fs::write(&path, page).with_context(|| format!("write {}", path.display()))
 }
 
-fn results(record: &Record) -> String {
+fn results(store: Store, record: &Record) -> String {
     let mut text = format!(
-        "\n![each contender's rate as a share of the limit's](benchmarks.svg)\n\n## What was to be reached\n\n{}\n\
-         ## Figures\n\n{}\n## How to read them\n\n{READING}\n## Where they were taken\n\n",
-        reached(record),
-        figures(record)
+        "\n![each contender's rate as a share of the limit's]({})\n\n### What was to be reached on {store_name}\n\n{}\n\
+         ### Figures on {store_name}\n\n{}\n### What is compared on {store_name}\n\n{}\n\
+         ### Where it was measured on {store_name}\n\n",
+        store.file_name("svg"),
+        reached(store, record),
+        figures(store, record),
+        reading::compared(store),
+        store_name = store.name(),
     );
-    for (name, section) in ordered(record) {
+    for (name, section) in ordered(store, record) {
         let _ = writeln!(
             text,
             "- **{name}**: {}; {}",
@@ -110,13 +98,14 @@ fn machine(machine: &Machine) -> String {
     )
 }
 
-fn ordered(record: &Record) -> impl Iterator<Item = (&'static str, &crate::record::Section)> {
-    ORDER
+fn ordered(store: Store, record: &Record) -> impl Iterator<Item = (&'static str, &Section)> {
+    store
+        .workloads()
         .iter()
-        .filter_map(|name| Some((*name, record.workloads.get(*name)?)))
+        .filter_map(|one| Some((one.name(), record.workloads.get(one.name())?)))
 }
 
-fn figures(record: &Record) -> String {
+fn figures(store: Store, record: &Record) -> String {
     let mut notes = Vec::new();
     let mut rows = vec![
         [
@@ -133,7 +122,7 @@ fn figures(record: &Record) -> String {
         ]
         .map(str::to_owned),
     ];
-    for (_, section) in ordered(record) {
+    for (_, section) in ordered(store, record) {
         for case in &section.cases {
             rows.extend(
                 case.rows
@@ -188,9 +177,9 @@ fn line(case: &Case, row: &Row, first: bool, notes: &mut Vec<String>) -> [String
     ]
 }
 
-fn reached(record: &Record) -> String {
+fn reached(store: Store, record: &Record) -> String {
     let mut rows = vec![["to reach", "measured", "reached"].map(str::to_owned)];
-    for target in targets::judge(record) {
+    for target in targets::judge(store, record) {
         let verdict = match (&target.found, target.reached) {
             (None, _) => "not measured",
             (_, true) => "yes",
@@ -273,20 +262,20 @@ mod tests {
     }
 
     #[test]
-    fn what_people_wrote_around_the_marks_stays() {
+    fn what_people_wrote_and_the_other_store_stay() {
         let docs = tempfile::tempdir().expect("a folder");
         let page = docs.path().join("benchmarks.md");
-        std::fs::write(
-            &page,
-            format!("before\n{BEGIN}\nstale figures\n{END}\nafter\n"),
-        )
-        .expect("a page");
-        write_page(docs.path(), &Record::default()).expect("written");
+        let part = |store, figures: &str| {
+            let [begin, end] = marks(store);
+            format!("{begin}\n{figures}\n{end}\n")
+        };
+        let sqlite = part(Store::Sqlite, "SQLite's figures");
+        let postgres = part(Store::Postgres, "stale figures");
+        std::fs::write(&page, format!("before\n{sqlite}between\n{postgres}after\n"))
+            .expect("a page");
+        write_page(docs.path(), Store::Postgres, &Record::default()).expect("written");
         let text = std::fs::read_to_string(&page).expect("a page");
-        assert!(
-            text.starts_with("before\n")
-                && text.ends_with("\nafter\n")
-                && !text.contains("stale figures")
-        );
+        assert!(text.starts_with(&format!("before\n{sqlite}between\n")));
+        assert!(text.ends_with("\nafter\n") && !text.contains("stale figures"));
     }
 }

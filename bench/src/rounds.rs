@@ -6,35 +6,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::args::{Plan, RunArgs};
+use crate::args::{Plan, RunArgs, Store};
 use crate::calibrate::{Calibration, Drift, median};
 use crate::machine::Machine;
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
+use crate::postgres::Cluster;
 use crate::record::{Case, Figure, Figures, Role, Row, medians};
 use crate::scratch;
 use crate::servers::Who;
 
-/// What all repeats together may take, so that the whole stays under 20 minutes.
-const TIME_FOR_REPEATS: Duration = Duration::from_secs(5 * 60);
-
 /// What every workload needs to know.
 pub struct Bench {
+    pub store: Store,
     pub plan: Plan,
     pub peers: Peers,
     pub machine: Machine,
+    /// The server of this run, where the store is one.
+    pub postgres: Option<Cluster>,
     tidewire: PathBuf,
     repeating: Cell<Duration>,
     missing: Cell<u32>,
 }
 
 impl Bench {
-    pub fn new(args: &RunArgs) -> Result<Self> {
+    pub async fn new(args: &RunArgs) -> Result<Self> {
         let tidewire = args.tidewire_binary();
         let tidewire = tidewire.canonicalize().unwrap_or(tidewire);
+        let postgres = match args.store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(Cluster::start().await?),
+        };
+        let store = match &postgres {
+            Some(cluster) => cluster.version.clone(),
+            None => format!("SQLite {} (limit)", rusqlite::version()),
+        };
         Ok(Self {
+            store: args.store,
             plan: args.plan(),
             peers: Peers::default(),
-            machine: Machine::look(&tidewire),
+            machine: Machine::look(&tidewire, store, Peer::of(args.store)),
+            postgres,
             tidewire,
             repeating: Cell::new(Duration::ZERO),
             missing: Cell::new(0),
@@ -49,6 +60,20 @@ impl Bench {
             "no binary at {}: cargo build --release",
             self.tidewire.display()
         );
+    }
+
+    /// Between rounds: removes what earlier contenders left, and waits for the disk.
+    pub async fn clear(&self) -> Result<()> {
+        self.settle().await?;
+        scratch::clear()
+    }
+
+    /// Between contenders: writes out what the last one left dirty, so that nobody pays for another's pages.
+    pub async fn settle(&self) -> Result<()> {
+        if let Some(cluster) = &self.postgres {
+            cluster.settle().await?;
+        }
+        scratch::settle()
     }
 
     /// A case that is Tidewire's alone and could not be measured.
@@ -119,7 +144,11 @@ pub trait Scenario {
     fn id(&self) -> String;
     fn title(&self) -> String;
     fn unit(&self) -> &'static str;
-    fn contenders(&self) -> Vec<Contender>;
+    fn contenders(&self, bench: &Bench) -> Vec<Contender>;
+    /// Takes minutes: one round, which is not repeated.
+    fn is_long(&self) -> bool {
+        false
+    }
     /// Starts whatever it measures and ends it again.
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured>;
 }
@@ -160,10 +189,15 @@ pub async fn run(bench: &Bench, scenario: &impl Scenario) -> Result<Case> {
         note: None,
         out: false,
     };
-    let mut lanes: Vec<Lane> = scenario.contenders().into_iter().map(lane).collect();
+    let mut lanes: Vec<Lane> = scenario.contenders(bench).into_iter().map(lane).collect();
     let mut calibrations = Vec::new();
     let (mut drifted_rounds, mut worst_drift) = (0, Drift::NONE);
-    for round in 1..=bench.plan.rounds {
+    let rounds = if scenario.is_long() {
+        1
+    } else {
+        bench.plan.rounds
+    };
+    for round in 1..=rounds {
         if lanes.iter().all(|lane| lane.out) {
             break;
         }
@@ -198,8 +232,13 @@ pub async fn run(bench: &Bench, scenario: &impl Scenario) -> Result<Case> {
 /// A round, repeated while the machine drifts and there is time; the steadiest try counts.
 async fn least_drifted(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lane]) -> Result<Try> {
     let mut best = one_round(bench, scenario, lanes).await?;
-    for _ in 0..bench.plan.repeats {
-        if best.drift.is_allowed() || bench.repeating.get() > TIME_FOR_REPEATS {
+    let repeats = if scenario.is_long() {
+        0
+    } else {
+        bench.plan.repeats
+    };
+    for _ in 0..repeats {
+        if best.drift.is_allowed() || bench.repeating.get() > bench.plan.time_for_repeats {
             break;
         }
         eprintln!("  again, the machine drifted: {}", best.drift);
@@ -216,7 +255,7 @@ async fn least_drifted(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lan
 /// Everybody once, between calibrations. Who failed is out for the rest of the case, with the reason.
 async fn one_round(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lane]) -> Result<Try> {
     let folder = scratch::root()?;
-    scratch::clear()?;
+    bench.clear().await?;
     let mut calibrations = vec![Calibration::take(&folder)?];
     let mut figures = Vec::with_capacity(lanes.len());
     for lane in lanes {
@@ -238,7 +277,7 @@ async fn one_round(bench: &Bench, scenario: &impl Scenario, lanes: &mut [Lane]) 
                 figures.push(None);
             }
         }
-        scratch::settle()?;
+        bench.settle().await?;
         calibrations.push(Calibration::take(&folder)?);
     }
     let drift = Drift::between(&calibrations);

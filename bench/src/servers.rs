@@ -1,16 +1,16 @@
 //! The contenders as servers: how each is started over an empty folder, and where it takes appends and gives its tail.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+use crate::data::Data;
 use crate::peers::Peer;
 use crate::process::{Ready, Server, free_port};
 use crate::rounds::Bench;
-use crate::scratch::{self, Folder};
-use crate::wire::{Conn, Template};
+use crate::wire::Conn;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -46,13 +46,13 @@ impl Who {
 
 /// A fresh server over an empty folder, ready to take appends.
 pub async fn start(bench: &Bench, who: Who) -> Result<Server> {
-    let folder = scratch::folder("data")?;
+    let data = Data::empty(bench, "data").await?;
     match who {
-        Who::Tidewire => tidewire(bench, folder, None).await,
-        Who::Limit => limit(folder).await,
+        Who::Tidewire => tidewire(bench, data, None).await,
+        Who::Limit => limit(data).await,
         Who::Peer(peer) => {
-            let binary = bench.peers.binary(peer).await.map_err(anyhow::Error::msg)?;
-            let server = streams(peer, &binary, folder).await?;
+            let program = bench.peers.program(peer).await?;
+            let server = streams(peer, &program[0], data).await?;
             create_stream(server.addr, who.append_path()).await?;
             Ok(server)
         }
@@ -60,26 +60,32 @@ pub async fn start(bench: &Bench, who: Who) -> Result<Server> {
 }
 
 /// Tidewire as shipped: default settings, logs on.
-pub async fn tidewire(bench: &Bench, folder: Folder, roles: Option<&str>) -> Result<Server> {
+pub async fn tidewire(bench: &Bench, data: Data, roles: Option<&str>) -> Result<Server> {
     let mut command = Command::new(bench.tidewire_binary()?);
     command
         .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.path().join("data"));
+        .arg(data.folder.path().join("data"));
+    if let Some(url) = data.url() {
+        command.args(["--database-url", url]);
+    }
     if let Some(roles) = roles {
         command.args(["--roles", roles]);
     }
-    Server::start(command, folder, Ready::Line("listening on http://")).await
+    Server::start(command, data, Ready::Line("listening on http://")).await
 }
 
-async fn limit(folder: Folder) -> Result<Server> {
+async fn limit(data: Data) -> Result<Server> {
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
-    command.arg("limit-server").arg("--dir").arg(folder.path());
-    Server::start(command, folder, Ready::Line("listening on http://")).await
+    command
+        .arg("limit-server")
+        .arg("--dir")
+        .arg(data.folder.path());
+    Server::start(command, data, Ready::Line("listening on http://")).await
 }
 
-async fn streams(peer: Peer, binary: &Path, folder: Folder) -> Result<Server> {
+async fn streams(peer: Peer, binary: &OsStr, data: Data) -> Result<Server> {
     let addr = free_port()?;
-    let data = folder.path().join("data");
+    let folder = data.folder.path().join("data");
     let mut command = Command::new(binary);
     match peer {
         // Its default: an append is answered after the group commit of its write-ahead log was synced.
@@ -88,7 +94,7 @@ async fn streams(peer: Peer, binary: &Path, folder: Folder) -> Result<Server> {
             command
                 .arg(addr.port().to_string())
                 .arg("--data-dir")
-                .arg(data);
+                .arg(folder);
         }
         // One fdatasync for each append, under the stream's lock. Its caps count what is stored, so they are lifted.
         Peer::DurableStreamsServer => {
@@ -96,13 +102,15 @@ async fn streams(peer: Peer, binary: &Path, folder: Folder) -> Result<Server> {
             command
                 .env("DS_SERVER__BIND_ADDRESS", addr.to_string())
                 .env("DS_STORAGE__MODE", "file-durable")
-                .env("DS_STORAGE__DATA_DIR", data)
+                .env("DS_STORAGE__DATA_DIR", folder)
                 .env("DS_LIMITS__MAX_MEMORY_BYTES", &room)
                 .env("DS_LIMITS__MAX_STREAM_BYTES", &room);
         }
-        Peer::River => bail!("River is a library, not a server"),
+        Peer::River | Peer::RiverGo | Peer::GraphileWorker | Peer::PgBoss => {
+            bail!("{} is a library, not a server", peer.name())
+        }
     }
-    Server::start(command, folder, Ready::Connect(addr)).await
+    Server::start(command, data, Ready::Connect(addr)).await
 }
 
 async fn create_stream(addr: SocketAddr, path: &str) -> Result<()> {
@@ -115,16 +123,4 @@ async fn create_stream(addr: SocketAddr, path: &str) -> Result<()> {
         bail!("PUT {path}: {}", reply.text());
     }
     Ok(())
-}
-
-/// One request on a connection of its own.
-pub async fn post(addr: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>> {
-    let mut conn = Conn::open(addr).await?;
-    let mut request = Vec::new();
-    Template::post(addr, path).write(&mut request, body);
-    let reply = conn.call(&request).await?;
-    if !reply.is_success() {
-        bail!("POST {path}: {}", reply.text());
-    }
-    Ok(reply.body.to_vec())
 }

@@ -1,5 +1,6 @@
 //! What Tidewire set out to reach, and whether these figures do.
 
+use crate::args::Store;
 use crate::record::{Case, Figure, Record, Role};
 
 pub struct Target {
@@ -10,27 +11,31 @@ pub struct Target {
 }
 
 /// A target holds only if it holds in every case that it speaks of.
-pub fn judge(record: &Record) -> Vec<Target> {
+pub fn judge(store: Store, record: &Record) -> Vec<Target> {
+    match store {
+        Store::Sqlite => sqlite(record),
+        Store::Postgres => postgres(record),
+    }
+}
+
+fn sqlite(record: &Record) -> Vec<Target> {
     vec![
-        ratios(
+        to_limit(
             record,
             "single appends: at least 0.7 of bare axum + SQLite group commit",
             "appends/",
-            Role::Limit,
             0.7,
         ),
-        ratios(
+        to_limit(
             record,
             "batches: at least 0.6 of bare inserts with the same indexes",
             "batches/",
-            Role::Limit,
             0.6,
         ),
-        ratios(
+        to_best_peer(
             record,
             "jobs: at least twice River's Rust client on SQLite",
             "jobs/",
-            Role::Peer,
             2.0,
         ),
         below(
@@ -49,9 +54,37 @@ pub fn judge(record: &Record) -> Vec<Target> {
             40.0,
             "MiB",
         ),
-        growth(
+        across(
             record,
             "append rate at 10,000,000 rows: at least 0.7 of that at 100,000",
+            &[
+                ["growth/plain/10000000", "growth/plain/100000"],
+                ["growth/keyed/10000000", "growth/keyed/100000"],
+            ],
+            0.7,
+        ),
+    ]
+}
+
+fn postgres(record: &Record) -> Vec<Target> {
+    vec![
+        to_best_peer(record, "jobs: at least twice the best peer", "jobs/", 2.0),
+        to_limit(
+            record,
+            "jobs: at least 0.7 of bare claim-and-complete",
+            "jobs/backlog",
+            0.7,
+        ),
+        first_in_line(
+            record,
+            "enqueue→start: p99 below every peer's (ours over the best of theirs)",
+            "latency/",
+        ),
+        across(
+            record,
+            "jobs under a transaction that is held open: at least 0.5 of the undisturbed rate",
+            &[["held/held", "held/undisturbed"]],
+            0.5,
         ),
     ]
 }
@@ -62,12 +95,48 @@ fn named<'a>(record: &'a Record, prefix: &'a str) -> impl Iterator<Item = &'a Ca
         .filter(move |case| case.id.starts_with(prefix))
 }
 
-/// All ratios to one role's first row, the lowest deciding.
-fn ratios(record: &Record, text: &'static str, prefix: &str, against: Role, least: f64) -> Target {
+/// To the first of the limits, the lowest deciding.
+fn to_limit(record: &Record, text: &'static str, prefix: &str, least: f64) -> Target {
+    ratios(record, text, prefix, Role::Limit, least, |case| {
+        case.figure(Role::Limit, Figure::Rate)
+    })
+}
+
+fn to_best_peer(record: &Record, text: &'static str, prefix: &str, least: f64) -> Target {
+    ratios(record, text, prefix, Role::Peer, least, |case| {
+        case.figures_of(Role::Peer, Figure::Rate)
+            .max_by(f64::total_cmp)
+    })
+}
+
+/// Cases without anybody of this role are not spoken of.
+fn ratios(
+    record: &Record,
+    text: &'static str,
+    prefix: &str,
+    against: Role,
+    least: f64,
+    theirs: fn(&Case) -> Option<f64>,
+) -> Target {
     let found: Vec<Option<f64>> = named(record, prefix)
-        .map(|case| case.ratio(case.rows.iter().find(|row| row.role == against)?))
+        .filter(|case| case.rows.iter().any(|row| row.role == against))
+        .map(|case| Some(case.figure(Role::Tidewire, Figure::Rate)? / theirs(case)?))
         .collect();
     verdict(text, &found, "×", |value| value >= least)
+}
+
+/// Tidewire's p99 over the lowest of the peers'.
+fn first_in_line(record: &Record, text: &'static str, prefix: &str) -> Target {
+    let found: Vec<Option<f64>> = named(record, prefix)
+        .filter(|case| case.rows.iter().any(|row| row.role == Role::Peer))
+        .map(|case| {
+            let best = case
+                .figures_of(Role::Peer, Figure::P99Ms)
+                .min_by(f64::total_cmp)?;
+            Some(case.figure(Role::Tidewire, Figure::P99Ms)? / best)
+        })
+        .collect();
+    verdict(text, &found, "×", |value| value < 1.0)
 }
 
 fn below(
@@ -84,23 +153,17 @@ fn below(
     verdict(text, &found, unit, |value| value < limit)
 }
 
-/// Without and with dedupe keys, the last size against the first.
-fn growth(record: &Record, text: &'static str) -> Target {
+/// Tidewire's rate in one case over that in another, for each pair of their ids.
+fn across(record: &Record, text: &'static str, pairs: &[[&str; 2]], least: f64) -> Target {
     let rate = |id: &str| {
         let case = record.cases().find(|case| case.id == id)?;
         case.figure(Role::Tidewire, Figure::Rate)
     };
-    let found: Vec<Option<f64>> = ["plain", "keyed"]
+    let found: Vec<Option<f64>> = pairs
         .iter()
-        .map(|kind| {
-            let (few, many) = (
-                format!("growth/{kind}/100000"),
-                format!("growth/{kind}/10000000"),
-            );
-            Some(rate(&many)? / rate(&few)?)
-        })
+        .map(|[one, other]| Some(rate(one)? / rate(other)?))
         .collect();
-    verdict(text, &found, "×", |value| value >= 0.7)
+    verdict(text, &found, "×", |value| value >= least)
 }
 
 fn verdict(

@@ -25,6 +25,13 @@ pub struct Job {
     pub started_at: Option<DateTime<Utc>>,
     #[serde(default)]
     pub lease_token: String,
+    payload: Payload,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    /// By the clock of whoever enqueued.
+    sent_ns: u64,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +41,14 @@ struct JobPage {
 }
 
 impl Job {
+    /// From its sending, by a clock that began at `epoch`, until `at`.
+    pub fn waited(&self, epoch: Instant, at: Instant) -> Result<Duration> {
+        let sent = Duration::from_nanos(self.payload.sent_ns);
+        (at - epoch)
+            .checked_sub(sent)
+            .context("a job came before it was sent")
+    }
+
     pub fn start_micros(&self) -> Option<u64> {
         let waited = self.started_at? - self.created_at;
         Some(

@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 
-use super::{event_bodies, keyed_name, keyed_title, stream_contenders};
-use crate::load::{self, Until};
+use super::{event_bodies, keyed_name, keyed_title, stream_contenders, until};
+use crate::args::Store;
+use crate::data::Data;
+use crate::limit::postgres::{self, Arrival};
+use crate::load;
 use crate::record::Case;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
-use crate::servers;
+use crate::servers::{self, Who};
 
 struct Appends {
     connections: usize,
@@ -41,16 +44,21 @@ impl Scenario for Appends {
         "events"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        stream_contenders(self.keyed)
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
+        stream_contenders(bench, self.keyed)
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
+        let until = until(bench);
+        if contender.who == Who::Limit && bench.store == Store::Postgres {
+            let data = Data::empty(bench, "bare").await?;
+            let singly = Arrival::Singly {
+                callers: self.connections,
+            };
+            let outcome = postgres::events(&data, self.keyed, singly, until).await?;
+            return Ok(outcome.figures(1).into());
+        }
         let server = servers::start(bench, contender.who).await?;
-        let until = Until::Elapsed {
-            warmup: bench.plan.warmup,
-            measure: bench.plan.measure,
-        };
         let path = contender.who.append_path();
         let bodies = event_bodies(None, self.keyed);
         let outcome = load::run(&server, path, self.connections, until, bodies).await?;

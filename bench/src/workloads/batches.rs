@@ -1,11 +1,14 @@
 //! Batched appends: an array a request from a few connections, so that one batch can be parsed while another is
-//! written. The limit is SQLite alone, one thread, as many rows a transaction as the requests have events.
+//! written. The limit is the bare store, one connection, as many rows a transaction as the requests have events.
 
 use anyhow::Result;
 
-use super::{event_bodies, keyed_name, keyed_title, stream_contenders};
-use crate::limit::bare;
-use crate::load::{self, Until};
+use super::{event_bodies, keyed_name, keyed_title, stream_contenders, until};
+use crate::args::Store;
+use crate::data::Data;
+use crate::limit::postgres::{self, Arrival};
+use crate::limit::sqlite::bare;
+use crate::load;
 use crate::record::Case;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
@@ -44,20 +47,29 @@ impl Scenario for Batches {
         "events"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        stream_contenders(self.keyed)
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
+        stream_contenders(bench, self.keyed)
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
-        let plan = &bench.plan;
-        if contender.who == Who::Limit {
-            return Ok(bare::inserts(self.size, self.keyed, plan.warmup, plan.measure)?.into());
+        let until = until(bench);
+        match (contender.who, bench.store) {
+            (Who::Limit, Store::Sqlite) => {
+                let plan = &bench.plan;
+                return Ok(bare::inserts(self.size, self.keyed, plan.warmup, plan.measure)?.into());
+            }
+            (Who::Limit, Store::Postgres) => {
+                let data = Data::empty(bench, "bare").await?;
+                let batches = Arrival::Batches {
+                    rows: self.size,
+                    connections: 1,
+                };
+                let outcome = postgres::events(&data, self.keyed, batches, until).await?;
+                return Ok(outcome.figures(self.size as u64).into());
+            }
+            _ => {}
         }
         let server = servers::start(bench, contender.who).await?;
-        let until = Until::Elapsed {
-            warmup: plan.warmup,
-            measure: plan.measure,
-        };
         let path = contender.who.append_path();
         let bodies = event_bodies(Some(self.size), self.keyed);
         let outcome = load::run(&server, path, CONNECTIONS, until, bodies).await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::jobs::echo_jobs;
+use super::jobs::noop_jobs;
 use super::{keyed_name, keyed_title};
 use crate::bodies::Events;
 use crate::calibrate::{Calibration, Drift};
@@ -81,7 +81,7 @@ impl Grown {
 }
 
 async fn curve(bench: &Bench, grown: Grown) -> Result<Vec<Case>> {
-    scratch::clear()?;
+    bench.clear().await?;
     let server = servers::start(bench, Who::Tidewire).await?;
     let folder = scratch::root()?;
     // Keys must go on where they were, so all loads draw from one counter.
@@ -91,7 +91,7 @@ async fn curve(bench: &Bench, grown: Grown) -> Result<Vec<Case>> {
         eprintln!("{}: filling", grown.title(*size));
         rows += fill(&server, grown, size.saturating_sub(rows), &seed).await?;
         let title = grown.title(rows);
-        scratch::settle()?;
+        bench.settle().await?;
         let mut taken = vec![Calibration::take(&folder)?];
         let (figures, added) = rate(bench, &server, grown, rows, &seed).await?;
         rows += added;
@@ -125,7 +125,7 @@ async fn fill(server: &Server, grown: Grown, rows: u64, seed: &Rc<Cell<u64>>) ->
         Grown::Events { .. } => rows.div_ceil(BATCH),
         Grown::Jobs => rows,
     };
-    let outcome = put(server, grown, Until::Requests(requests), seed).await?;
+    let outcome = put(server, grown, Until::Calls(requests), seed).await?;
     Ok(match grown {
         Grown::Events { .. } => outcome.answered * BATCH,
         Grown::Jobs => outcome.answered,
@@ -152,7 +152,7 @@ async fn rate(
         Grown::Jobs => {
             let mut api = Api::open(server.addr).await?;
             api.wait_done(rows, PATIENCE).await?;
-            let mut outcome = put(server, grown, Until::Requests(bench.plan.jobs), seed).await?;
+            let mut outcome = put(server, grown, Until::Calls(bench.plan.jobs), seed).await?;
             let waited = Instant::now();
             api.wait_done(rows + outcome.answered, PATIENCE).await?;
             // A job counts when it is done, not when it was taken in.
@@ -187,7 +187,7 @@ async fn put(
             )
             .await
         }
-        Grown::Jobs => load::run(server, "/v1/jobs", JOB_CONNECTIONS, until, echo_jobs).await,
+        Grown::Jobs => load::run(server, "/v1/jobs", JOB_CONNECTIONS, until, noop_jobs).await,
     }
 }
 

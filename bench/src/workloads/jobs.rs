@@ -5,18 +5,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::bodies::{self, Rng};
-use crate::limit::bare;
+use super::queue_peers;
+use crate::args::Store;
+use crate::bodies::{self, NOOP, Rng};
+use crate::data::Data;
+use crate::driver::{self, Task};
+use crate::limit::{postgres, sqlite::bare};
 use crate::load::{self, NextBody, Until, insert_latencies};
-use crate::peers::Peer;
 use crate::record::{Case, Figure, Figures};
-use crate::river;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
 use crate::tidewire::Api;
 
 const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections of the bare limit on PostgreSQL.
+const WORKERS: usize = 1;
 const BATCH_100: &str = "batch 100";
 const BATCH_500: &str = "batch 500";
 
@@ -27,9 +31,9 @@ pub async fn run(bench: &Bench) -> Result<Vec<Case>> {
     ])
 }
 
-pub fn echo_jobs(connection: usize) -> NextBody {
+pub fn noop_jobs(connection: usize) -> NextBody {
     let mut rng = Rng::new(connection as u64);
-    Box::new(move |out| bodies::job(out, &mut rng, "echo", "default"))
+    Box::new(move |out| bodies::job(out, &mut rng, NOOP, "default", 0))
 }
 
 struct Backlog;
@@ -47,8 +51,8 @@ impl Scenario for Backlog {
         "jobs"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        vec![
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
+        let mut contenders = vec![
             Contender::plain(Who::Tidewire),
             Contender {
                 who: Who::Limit,
@@ -58,18 +62,27 @@ impl Scenario for Backlog {
                 who: Who::Limit,
                 variant: BATCH_100,
             },
-            Contender::plain(Who::Peer(Peer::River)),
-        ]
+        ];
+        contenders.extend(queue_peers(bench));
+        contenders
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
-        // Burning down is quick; twice as many keep the clock running for long enough.
-        let jobs = bench.plan.jobs * 2;
-        match (contender.who, contender.variant) {
-            (Who::Limit, BATCH_100) => Ok(bare::jobs(jobs, 100)?.into()),
-            (Who::Limit, _) => Ok(bare::jobs(jobs, 500)?.into()),
-            (Who::Peer(_), _) => {
-                river::run(bench, &["backlog", "--jobs", &jobs.to_string()], jobs).await
+        let jobs = bench.plan.backlog;
+        let batch = if contender.variant == BATCH_100 {
+            100
+        } else {
+            500
+        };
+        match (contender.who, bench.store) {
+            (Who::Limit, Store::Sqlite) => Ok(bare::jobs(jobs, batch)?.into()),
+            (Who::Limit, Store::Postgres) => {
+                let data = Data::empty(bench, "bare").await?;
+                let figures = postgres::burn_down(&data, jobs, batch, WORKERS).await?;
+                Ok(figures.into())
+            }
+            (Who::Peer(peer), _) => {
+                driver::run(bench, peer, &Task::new("backlog").with("jobs", jobs)).await
             }
             (Who::Tidewire, _) => Ok(burn_down(bench, jobs).await?.into()),
         }
@@ -79,18 +92,18 @@ impl Scenario for Backlog {
 /// Enqueues into a server without workers, then starts one with them over the same data. The clock runs from the first
 /// job that is seen done, so that the start of the process is not counted.
 async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
-    let folder = crate::scratch::folder("data")?;
-    let server = servers::tidewire(bench, folder, Some("api")).await?;
+    let data = Data::empty(bench, "data").await?;
+    let server = servers::tidewire(bench, data, Some("api")).await?;
     load::run(
         &server,
         "/v1/jobs",
         CONNECTIONS,
-        Until::Requests(jobs),
-        echo_jobs,
+        Until::Calls(jobs),
+        noop_jobs,
     )
     .await?;
-    let folder = server.stop().await?;
-    let server = servers::tidewire(bench, folder, None).await?;
+    let data = server.stop().await?;
+    let server = servers::tidewire(bench, data, None).await?;
     let mut api = Api::open(server.addr).await?;
     let (began, cpu, before) = loop {
         let done = api.jobs_done().await?;
@@ -132,28 +145,37 @@ impl Scenario for OneByOne {
         "jobs"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        vec![
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
+        let mut contenders = vec![
             Contender::plain(Who::Tidewire),
             Contender::plain(Who::Limit),
-            Contender::plain(Who::Peer(Peer::River)),
-        ]
+        ];
+        contenders.extend(queue_peers(bench));
+        contenders
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
         let jobs = bench.plan.jobs;
-        if let Who::Peer(_) = contender.who {
-            // One commit a job makes it slow: a quarter of them is still seconds of work.
-            let jobs = jobs / 4;
-            let producers = CONNECTIONS.to_string();
-            let args = [
-                "concurrent",
-                "--jobs",
-                &jobs.to_string(),
-                "--producers",
-                &producers,
-            ];
-            return river::run(bench, &args, jobs).await;
+        match (contender.who, bench.store) {
+            (Who::Peer(peer), store) => {
+                // One commit a job makes it slow: a quarter of them is still seconds of work.
+                let jobs = if store == Store::Sqlite {
+                    jobs / 4
+                } else {
+                    jobs
+                };
+                let task = Task::new("concurrent")
+                    .with("jobs", jobs)
+                    .with("producers", CONNECTIONS as u64);
+                return driver::run(bench, peer, &task).await;
+            }
+            (Who::Limit, Store::Postgres) => {
+                let data = Data::empty(bench, "bare").await?;
+                let figures =
+                    postgres::worked_while_enqueued(&data, jobs, CONNECTIONS, 500).await?;
+                return Ok(figures.into());
+            }
+            _ => {}
         }
         let server = servers::start(bench, contender.who).await?;
         let cpu = server.usage()?.cpu_seconds;
@@ -162,8 +184,8 @@ impl Scenario for OneByOne {
             &server,
             "/v1/jobs",
             CONNECTIONS,
-            Until::Requests(jobs),
-            echo_jobs,
+            Until::Calls(jobs),
+            noop_jobs,
         )
         .await?;
         let mut api = Api::open(server.addr).await?;

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::{STREAM_PEERS, event_bodies};
-use crate::load::{self, Until};
+use super::{STREAM_PEERS, event_bodies, queue_peers, until};
+use crate::driver::{self, Task};
+use crate::load;
 use crate::peers::Peer;
 use crate::record::{Case, Figure, Figures};
-use crate::river;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
 
@@ -33,37 +33,31 @@ impl Scenario for Memory {
         "events"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
         let mut contenders = vec![
             Contender::plain(Who::Tidewire),
             Contender::plain(Who::Limit),
         ];
         contenders.extend(STREAM_PEERS.map(|peer| Contender::plain(Who::Peer(peer))));
-        contenders.push(Contender::plain(Who::Peer(Peer::River)));
+        contenders.extend(queue_peers(bench));
         contenders
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
         let plan = &bench.plan;
-        if contender.who == Who::Peer(Peer::River) {
-            let seconds = plan.settle.as_secs().max(1).to_string();
-            return river::run(bench, &["idle", "--seconds", &seconds], 0).await;
+        if let Who::Peer(peer) = contender.who
+            && Peer::queues(bench.store).contains(&peer)
+        {
+            return driver::run(bench, peer, &Task::idle(plan.settle.as_secs().max(1))).await;
         }
         let server = servers::start(bench, contender.who).await?;
         tokio::time::sleep(plan.settle).await;
         let idle = server.usage()?.rss_mib;
-        let until = Until::Elapsed {
-            warmup: plan.warmup,
-            measure: plan.measure,
-        };
         let path = contender.who.append_path();
-        let outcome =
-            load::run(&server, path, CONNECTIONS, until, event_bodies(None, false)).await?;
+        let bodies = event_bodies(None, false);
+        load::run(&server, path, CONNECTIONS, until(bench), bodies).await?;
+        let peak = server.usage()?.peak_rss_mib;
         server.stop().await?;
-        Ok(Figures::from([
-            (Figure::RssMib, idle),
-            (Figure::PeakRssMib, outcome.peak_rss_mib),
-        ])
-        .into())
+        Ok(Figures::from([(Figure::RssMib, idle), (Figure::PeakRssMib, peak)]).into())
     }
 }

@@ -2,7 +2,9 @@
 
 mod appends;
 mod batches;
+mod enqueue;
 mod growth;
+mod held;
 mod jobs;
 mod latency;
 mod memory;
@@ -10,9 +12,9 @@ mod sse;
 
 use anyhow::Result;
 
-use crate::args::{RunArgs, Workload};
+use crate::args::{RunArgs, Store, Workload};
 use crate::bodies::Events;
-use crate::load::NextBody;
+use crate::load::{NextBody, Until};
 use crate::peers::Peer;
 use crate::record::{Case, Record, Section};
 use crate::rounds::{Bench, Contender};
@@ -22,7 +24,7 @@ const STREAM_PEERS: [Peer; 2] = [Peer::DurableStreams, Peer::DurableStreamsServe
 
 pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
     let mut record = Record::default();
-    for workload in args.workloads() {
+    for workload in args.workloads()? {
         let cases = match workload {
             Workload::Appends => appends::run(bench).await?,
             Workload::Batches => batches::run(bench).await?,
@@ -31,6 +33,8 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Sse => sse::run(bench).await?,
             Workload::Memory => memory::run(bench).await?,
             Workload::Growth => growth::run(bench).await?,
+            Workload::Enqueue => enqueue::run(bench).await?,
+            Workload::Held => held::run(bench).await?,
         };
         record
             .workloads
@@ -48,11 +52,20 @@ fn section(bench: &Bench, args: &RunArgs, cases: Vec<Case>) -> Section {
             plan.measure.as_secs_f64(),
             plan.warmup.as_secs_f64()
         ),
+        match args.store {
+            Store::Sqlite => "store SQLite; WAL, synchronous=FULL, wal_autocheckpoint 10000 for Tidewire, limits and \
+                              River alike",
+            Store::Postgres => "store PostgreSQL; one server for everybody, fsync and synchronous_commit on, \
+                                shared_buffers 1GB, max_wal_size 4GB, max_connections 200",
+        }
+        .to_owned(),
         format!(
-            "store {}; WAL, synchronous=FULL, wal_autocheckpoint 10000 for Tidewire, limits and River alike",
-            args.store.name()
+            "every contender starts over an empty {} and is measured warm",
+            match args.store {
+                Store::Sqlite => "folder",
+                Store::Postgres => "database",
+            }
         ),
-        "every contender starts over an empty folder and is measured warm".to_owned(),
     ];
     Section {
         machine: bench.machine.clone(),
@@ -61,16 +74,30 @@ fn section(bench: &Bench, args: &RunArgs, cases: Vec<Case>) -> Section {
     }
 }
 
-/// Tidewire, its limit and the streaming peers; the peers have no dedupe keys and are left out where those count.
-fn stream_contenders(keyed: bool) -> Vec<Contender> {
+/// Tidewire, its limit and the streaming peers. These have a store of their own, to be compared with a file; they have
+/// no dedupe keys, and are left out where those count.
+fn stream_contenders(bench: &Bench, keyed: bool) -> Vec<Contender> {
     let mut contenders = vec![
         Contender::plain(Who::Tidewire),
         Contender::plain(Who::Limit),
     ];
-    if !keyed {
+    if !keyed && bench.store == Store::Sqlite {
         contenders.extend(STREAM_PEERS.map(|peer| Contender::plain(Who::Peer(peer))));
     }
     contenders
+}
+
+/// Whoever has jobs besides Tidewire.
+fn queue_peers(bench: &Bench) -> impl Iterator<Item = Contender> {
+    let peers = Peer::queues(bench.store).iter();
+    peers.map(|peer| Contender::plain(Who::Peer(*peer)))
+}
+
+fn until(bench: &Bench) -> Until {
+    Until::Elapsed {
+        warmup: bench.plan.warmup,
+        measure: bench.plan.measure,
+    }
 }
 
 fn event_bodies(batch: Option<usize>, keyed: bool) -> impl Fn(usize) -> NextBody {

@@ -48,8 +48,8 @@ impl Scenario for Fan {
         "deliveries"
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        stream_contenders(false)
+    fn contenders(&self, bench: &Bench) -> Vec<Contender> {
+        stream_contenders(bench, false)
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {

@@ -1,4 +1,4 @@
-//! The four things that are measured of River.
+//! What is measured of River.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use riverqueue::{
-    Client, EventKind, EventReceiver, InsertOpts, Job, JobArgs, QueueConfig, SubscribeConfig,
-    WorkContext, WorkOutcome, Workers,
+    Client, ClientBuilder, EventKind, EventReceiver, InsertOpts, Job, JobArgs, QueueConfig,
+    SubscribeConfig, WorkContext, WorkOutcome, Workers,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::SqlitePool;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::figures::{Began, Figures, memory, new_micros, record};
 
 /// What `riverqueue bench` gives its client.
 const MAX_WORKERS: usize = 2_000;
@@ -28,17 +31,8 @@ struct Noop {
     sent_ns: u64,
 }
 
-/// One line of JSON on stdout; absent figures were not measured.
-#[derive(Default, Serialize)]
-pub struct Figures {
-    rate: Option<f64>,
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
-    p999_ms: Option<f64>,
-    cpu_seconds: Option<f64>,
-    rss_mib: Option<f64>,
-    peak_rss_mib: Option<f64>,
-}
+const NOTE: &str = "a no-op job that carries about two hundred bytes of JSON, as the jobs of everybody else here do; \
+                    this text is what makes up most of them, and is never looked at";
 
 /// What a start is timed from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +56,7 @@ impl Starts {
         Ok(Self {
             since,
             epoch: Instant::now(),
-            micros: Arc::new(Mutex::new(Histogram::new_with_bounds(1, 120_000_000, 3)?)),
+            micros: Arc::new(Mutex::new(new_micros()?)),
         })
     }
 
@@ -72,9 +66,16 @@ impl Starts {
 
     fn job(&self) -> Noop {
         Noop {
-            note: "a no-op job with a payload of a few dozen bytes".to_owned(),
+            note: NOTE.to_owned(),
             sent_ns: self.now(),
         }
+    }
+
+    fn jobs(&self, count: u64) -> Vec<(Noop, InsertOpts)> {
+        let job = || (self.job(), InsertOpts::default());
+        std::iter::repeat_with(job)
+            .take(usize::try_from(count).unwrap_or(usize::MAX))
+            .collect()
     }
 
     fn seen(&self, job: &Job<Noop>) {
@@ -90,16 +91,12 @@ impl Starts {
         histogram.saturating_record(micros.unwrap_or_default().max(1));
     }
 
-    fn put(&self, figures: &mut Figures) {
-        let histogram = self.micros.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |quantile| Some(histogram.value_at_quantile(quantile) as f64 / 1_000.0);
-        figures.p50_ms = at(0.5);
-        figures.p99_ms = at(0.99);
-        figures.p999_ms = at(0.999);
+    fn put(&self, figures: Figures) -> Figures {
+        figures.with_times(&self.micros.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn client(pool: SqlitePool, starts: &Starts) -> Result<Client> {
+fn client(builder: ClientBuilder, starts: &Starts) -> Result<Client> {
     let mut workers = Workers::new();
     let starts = starts.clone();
     workers.add_fn(move |_: WorkContext, job: Job<Noop>| {
@@ -109,7 +106,7 @@ fn client(pool: SqlitePool, starts: &Starts) -> Result<Client> {
     let queue = QueueConfig::new(MAX_WORKERS)
         .with_fetch_cooldown(FETCH_COOLDOWN)
         .with_fetch_poll_interval(FETCH_POLL);
-    Ok(Client::builder(pool)
+    Ok(builder
         .fetch_cooldown(FETCH_COOLDOWN)
         .workers(workers)
         .queue(riverqueue::QUEUE_DEFAULT, queue)
@@ -126,7 +123,7 @@ fn outcomes(client: &Client, jobs: u64) -> Result<EventReceiver> {
     Ok(client.subscribe_config(SubscribeConfig::new(kinds)?.with_buffer_capacity(room))?)
 }
 
-/// Waits until `jobs` jobs were committed as completed.
+/// Waits until `jobs` more jobs were committed as completed.
 async fn all_done(events: &mut EventReceiver, jobs: u64) -> Result<()> {
     for _ in 0..jobs {
         let event = events.recv().await?;
@@ -137,42 +134,45 @@ async fn all_done(events: &mut EventReceiver, jobs: u64) -> Result<()> {
     Ok(())
 }
 
-pub async fn backlog(pool: SqlitePool, jobs: u64) -> Result<Figures> {
-    let starts = Starts::new(Since::Created)?;
-    let client = client(pool, &starts)?;
+async fn insert(client: &Client, starts: &Starts, jobs: u64) -> Result<()> {
     let mut left = jobs;
     while left > 0 {
         let batch = left.min(INSERT_BATCH);
-        let rows: Vec<_> = (0..batch)
-            .map(|_| (starts.job(), InsertOpts::default()))
-            .collect();
-        client.insert_many(rows).await?;
+        client.insert_many(starts.jobs(batch)).await?;
         left -= batch;
     }
+    Ok(())
+}
+
+async fn join(mut tasks: JoinSet<Result<()>>) -> Result<()> {
+    while let Some(task) = tasks.join_next().await {
+        task??;
+    }
+    Ok(())
+}
+
+pub async fn backlog(builder: ClientBuilder, jobs: u64) -> Result<Figures> {
+    let starts = Starts::new(Since::Created)?;
+    let client = client(builder, &starts)?;
+    insert(&client, &starts, jobs).await?;
     let mut events = outcomes(&client, jobs)?;
     let mut run = client.start()?;
     run.wait_ready().await?;
-    let cpu = cpu_seconds()?;
-    let began = Instant::now();
+    let began = Began::now()?;
     all_done(&mut events, jobs).await?;
-    let mut figures = Figures {
-        rate: Some(rate(jobs, began.elapsed())),
-        ..Figures::default()
-    };
-    finish(&mut figures, cpu)?;
+    let figures = began.done(jobs)?;
     run.stop().await?;
     Ok(figures)
 }
 
-pub async fn concurrent(pool: SqlitePool, jobs: u64, producers: u64) -> Result<Figures> {
+pub async fn concurrent(builder: ClientBuilder, jobs: u64, producers: u64) -> Result<Figures> {
     let starts = Starts::new(Since::Created)?;
-    let client = client(pool, &starts)?;
+    let client = client(builder, &starts)?;
     let mut events = outcomes(&client, jobs)?;
     let mut run = client.start()?;
     run.wait_ready().await?;
-    let cpu = cpu_seconds()?;
-    let began = Instant::now();
-    let mut tasks = tokio::task::JoinSet::new();
+    let began = Began::now()?;
+    let mut tasks = JoinSet::new();
     for producer in 0..producers {
         let (client, starts) = (client.clone(), starts.clone());
         let share = jobs / producers + u64::from(producer < jobs % producers);
@@ -183,85 +183,133 @@ pub async fn concurrent(pool: SqlitePool, jobs: u64, producers: u64) -> Result<F
             anyhow::Ok(())
         });
     }
-    let insert = async {
-        while let Some(task) = tasks.join_next().await {
-            task??;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(insert, all_done(&mut events, jobs))?;
-    let mut figures = Figures {
-        rate: Some(rate(jobs, began.elapsed())),
-        ..Figures::default()
-    };
-    starts.put(&mut figures);
-    finish(&mut figures, cpu)?;
+    tokio::try_join!(join(tasks), all_done(&mut events, jobs))?;
+    let figures = starts.put(began.done(jobs)?);
     run.stop().await?;
     Ok(figures)
 }
 
-pub async fn latency(pool: SqlitePool, jobs: u64, gap: Duration) -> Result<Figures> {
+pub async fn enqueue(
+    builder: ClientBuilder,
+    batch: u64,
+    callers: u64,
+    warmup: Duration,
+    measure: Duration,
+) -> Result<Figures> {
     let starts = Starts::new(Since::Insert)?;
-    let client = client(pool, &starts)?;
+    let client = builder.build()?;
+    let counting_from = Instant::now() + warmup;
+    let end = counting_from + measure;
+    let inserted = Arc::new(Mutex::new((0, new_micros()?)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let (client, starts) = (client.clone(), starts.clone());
+        let inserted = Arc::clone(&inserted);
+        tasks.spawn(async move {
+            while Instant::now() < end {
+                let jobs = starts.jobs(batch);
+                let began = Instant::now();
+                if batch == 1 {
+                    client.insert(starts.job()).await?;
+                } else {
+                    client.insert_many(jobs).await?;
+                }
+                let now = Instant::now();
+                if now > counting_from && now <= end {
+                    let mut inserted = inserted.lock().unwrap_or_else(PoisonError::into_inner);
+                    inserted.0 += batch;
+                    record(&mut inserted.1, now - began);
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
+    tokio::time::sleep_until(counting_from.into()).await;
+    let began = Began::now()?;
+    tokio::time::sleep_until(end.into()).await;
+    let counted = inserted.lock().unwrap_or_else(PoisonError::into_inner).0;
+    let figures = began.done(counted)?;
+    join(tasks).await?;
+    let inserted = inserted.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(figures.with_times(&inserted.1))
+}
+
+pub async fn latency(builder: ClientBuilder, jobs: u64, gap: Duration) -> Result<Figures> {
+    let starts = Starts::new(Since::Insert)?;
+    let client = client(builder, &starts)?;
     let mut events = outcomes(&client, jobs)?;
     let mut run = client.start()?;
     run.wait_ready().await?;
-    let cpu = cpu_seconds()?;
     for _ in 0..jobs {
         client.insert(starts.job()).await?;
         all_done(&mut events, 1).await?;
         tokio::time::sleep(gap).await;
     }
-    let mut figures = Figures::default();
-    starts.put(&mut figures);
-    finish(&mut figures, cpu)?;
+    run.stop().await?;
+    Ok(starts.put(memory()?))
+}
+
+pub async fn paced(builder: ClientBuilder, jobs: u64, every: Duration) -> Result<Figures> {
+    let starts = Starts::new(Since::Insert)?;
+    let client = client(builder, &starts)?;
+    let mut events = outcomes(&client, jobs)?;
+    let mut run = client.start()?;
+    run.wait_ready().await?;
+    let mut tick = tokio::time::interval(every);
+    let mut tasks = JoinSet::new();
+    for _ in 0..jobs {
+        tick.tick().await;
+        // A slow insert does not hold the next one up.
+        let (client, job) = (client.clone(), starts.job());
+        tasks.spawn(async move {
+            client.insert(job).await?;
+            anyhow::Ok(())
+        });
+    }
+    tokio::try_join!(join(tasks), all_done(&mut events, jobs))?;
+    run.stop().await?;
+    Ok(starts.put(memory()?))
+}
+
+pub async fn through(builder: ClientBuilder, jobs: u64, last: u64, chunk: u64) -> Result<Figures> {
+    let starts = Starts::new(Since::Created)?;
+    let client = client(builder, &starts)?;
+    let mut events = outcomes(&client, jobs)?;
+    let mut run = client.start()?;
+    run.wait_ready().await?;
+    let (count, mut counted) = watch::channel(0);
+    let counting = tokio::spawn(async move {
+        for done in 1..=jobs {
+            all_done(&mut events, 1).await?;
+            count.send_replace(done);
+        }
+        anyhow::Ok(())
+    });
+    let (mut inserted, mut timed) = (0, None);
+    while inserted < jobs {
+        if timed.is_none() && inserted + last >= jobs {
+            timed = Some((Began::now()?, *counted.borrow()));
+        }
+        let next = chunk.min(jobs - inserted);
+        insert(&client, &starts, next).await?;
+        inserted += next;
+        let due = inserted.saturating_sub(chunk);
+        // The sender is gone if a job failed; then the task says why.
+        let _ = counted.wait_for(|done| *done >= due).await;
+    }
+    counting.await??;
+    let (began, before) = timed.context("too few jobs to have last ones")?;
+    let figures = began.done(jobs - before)?;
     run.stop().await?;
     Ok(figures)
 }
 
-pub async fn idle(pool: SqlitePool, wait: Duration) -> Result<Figures> {
-    let client = client(pool, &Starts::new(Since::Created)?)?;
+pub async fn idle(builder: ClientBuilder, wait: Duration) -> Result<Figures> {
+    let client = client(builder, &Starts::new(Since::Created)?)?;
     let mut run = client.start()?;
     run.wait_ready().await?;
     tokio::time::sleep(wait).await;
-    let mut figures = Figures::default();
-    finish(&mut figures, 0.0)?;
+    let figures = memory()?;
     run.stop().await?;
     Ok(figures)
-}
-
-fn rate(jobs: u64, elapsed: Duration) -> f64 {
-    jobs as f64 / elapsed.as_secs_f64()
-}
-
-/// Adds this process's CPU time since `cpu` and its memory.
-fn finish(figures: &mut Figures, cpu: f64) -> Result<()> {
-    figures.cpu_seconds = Some(cpu_seconds()? - cpu);
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    figures.rss_mib = mib(&status, "VmRSS:");
-    figures.peak_rss_mib = mib(&status, "VmHWM:");
-    Ok(())
-}
-
-/// User and system time of this process; ticks are hundredths of a second on Linux.
-fn cpu_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat
-        .rsplit_once(") ")
-        .context("no command in /proc/self/stat")?
-        .1;
-    let mut ticks = fields
-        .split_ascii_whitespace()
-        .skip(11)
-        .map(str::parse::<f64>);
-    match (ticks.next(), ticks.next()) {
-        (Some(user), Some(system)) => Ok((user? + system?) / 100.0),
-        _ => bail!("too few fields in /proc/self/stat"),
-    }
-}
-
-fn mib(status: &str, field: &str) -> Option<f64> {
-    let line = status.lines().find(|line| line.starts_with(field))?;
-    let kib: f64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1_024.0)
 }

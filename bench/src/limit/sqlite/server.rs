@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::schema::{NewEvent, NewJob};
 use super::writer::{self, Stored, Write, Writer};
+use crate::limit::{first_id, sortable_id};
 
 const BODY_LIMIT: usize = 8 << 20;
 
@@ -177,18 +178,6 @@ impl App {
 
 fn raw(payload: Option<&RawValue>) -> String {
     payload.map_or_else(|| "{}".to_owned(), |payload| payload.get().to_owned())
-}
-
-/// As long as a ULID and growing with time; nobody needs it to be unguessable here.
-pub fn sortable_id(number: u64) -> String {
-    format!("{number:026}")
-}
-
-pub fn first_id() -> u64 {
-    let millis = chrono::Utc::now().timestamp_millis();
-    u64::try_from(millis)
-        .unwrap_or_default()
-        .saturating_mul(1_000_000)
 }
 
 fn json(status: StatusCode, body: String) -> Response {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::schema::{NewEvent, NewJob, Store, timestamp};
-use super::server::{first_id, sortable_id};
-use crate::bodies::Events;
+use crate::bodies::{Events, NOOP, Rng, job_payload};
 use crate::calibrate::millis;
-use crate::load::{insert_latencies, new_micros};
+use crate::limit::{first_id, sortable_id};
+use crate::load::{insert_latencies, new_micros, record};
 use crate::record::{Figure, Figures};
 use crate::scratch;
 
@@ -19,14 +19,13 @@ pub fn inserts(batch: usize, keyed: bool, warmup: Duration, measure: Duration) -
     let mut made = MadeEvents {
         bodies: Events::new(0, keyed),
         next_id: first_id(),
-        text: Vec::new(),
     };
     let mut micros = new_micros();
     let (mut rows, mut spent) = (0_u64, Duration::ZERO);
     let began = Instant::now();
     while began.elapsed() < warmup + measure {
         // Making the rows is not the store's work, and is left out of its time.
-        let events: Vec<NewEvent> = (0..batch).map(|_| made.next()).collect::<Result<_>>()?;
+        let events: Vec<NewEvent> = (0..batch).map(|_| made.next()).collect();
         let one = Instant::now();
         store.begin()?;
         let now = timestamp();
@@ -37,7 +36,7 @@ pub fn inserts(batch: usize, keyed: bool, warmup: Duration, measure: Duration) -
         if began.elapsed() >= warmup {
             rows += batch as u64;
             spent += one.elapsed();
-            micros.saturating_record(u64::try_from(one.elapsed().as_micros())?.max(1));
+            record(&mut micros, one.elapsed());
         }
     }
     let mut figures = Figures::new();
@@ -51,9 +50,9 @@ pub fn jobs(backlog: u64, batch: i64) -> Result<Figures> {
     let folder = scratch::folder("bare")?;
     let store = Store::create(folder.path())?;
     let job = NewJob {
-        kind: "echo".to_owned(),
+        kind: NOOP.to_owned(),
         queue: "default".to_owned(),
-        payload: "{\"order\":123456,\"basket\":\"0123456789abcdef\"}".to_owned(),
+        payload: job_payload(&mut Rng::new(0), 0).to_string(),
     };
     store.begin()?;
     let now = timestamp();
@@ -80,23 +79,19 @@ pub fn jobs(backlog: u64, batch: i64) -> Result<Figures> {
 struct MadeEvents {
     bodies: Events,
     next_id: u64,
-    text: Vec<u8>,
 }
 
 impl MadeEvents {
-    fn next(&mut self) -> Result<NewEvent> {
-        self.text.clear();
-        self.bodies.one(&mut self.text, 0);
-        let body: serde_json::Value = serde_json::from_slice(&self.text)?;
+    fn next(&mut self) -> NewEvent {
+        let event = self.bodies.next();
         self.next_id += 1;
-        let text = |key: &str| body[key].as_str().map(str::to_owned);
-        Ok(NewEvent {
+        NewEvent {
             id: sortable_id(self.next_id),
-            kind: text("type").unwrap_or_default(),
+            kind: event.kind.to_owned(),
             stream: "default".to_owned(),
-            subject: text("subject"),
-            payload: body["payload"].to_string(),
-            dedupe_key: text("dedupe_key"),
-        })
+            subject: Some(event.subject().to_string()),
+            payload: event.payload(0).to_string(),
+            dedupe_key: event.key().map(|key| key.to_string()),
+        }
     }
 }

@@ -1,0 +1,53 @@
+//! What the figures cannot say by themselves: who is compared with whom, and on what terms.
+
+use crate::args::Store;
+
+pub fn compared(store: Store) -> &'static str {
+    match store {
+        Store::Sqlite => SQLITE,
+        Store::Postgres => POSTGRES,
+    }
+}
+
+const SQLITE: &str = "\
+- **limit**: for single appends and SSE, axum in front of a group commit into Tidewire's tables and indexes, without
+  validation, tenants, dedupe answers or logs, its subscribers sharing the bytes of a whole commit; for batches and
+  jobs, SQLite alone in one thread, without HTTP. An event carries about 200 bytes of JSON. Over HTTP the group commit
+  may put several batches into one transaction, which the bare limit does not do.
+- **durable-streams** (Electric's server, `--durability wal`, its default): an append is answered after the group
+  commit of its write-ahead log was synced. It keeps bytes: no ids, no types, no queries or indexes, no dedupe by key
+  (producers number their requests instead), so it has no rows where dedupe keys count. Its subscribers may get several
+  events in one frame.
+- **durable-streams-server** (another author, `file-durable`): one fdatasync an append under the stream's lock, no
+  group commit; otherwise as above. Its caps on stored bytes were lifted.
+- **riverqueue** (River's Rust client): a library, so its jobs are inserted in-process and pay for no HTTP. River's own
+  bench program speaks PostgreSQL only; this one drives the unmodified client with the same worker settings (2,000
+  workers, fetch cooldown 2 ms, poll 20 ms) on SQLite with WAL, synchronous=FULL, wal_autocheckpoint 10000 and a pool
+  of 5, as its README shows. It has no log, no leases for workers in other languages and no HTTP.
+";
+
+const POSTGRES: &str = "\
+One private PostgreSQL on the same machine for everybody: `fsync` and `synchronous_commit` on, shared buffers of 1 GB,
+`max_wal_size` 4 GB so that checkpoints fall between contenders, everything else as installed. Each contender has a fresh
+database, whose texts sort by bytes. PostgreSQL's own CPU time and memory are in nobody's figures: the columns *a CPU
+second* and *MiB* are those of the contender's process. Jobs and events carry about 200 bytes of JSON.
+
+- **Tidewire** is asked over HTTP, one thing a request where nothing else is said, and its built-in worker runs the jobs.
+  `POST /v1/jobs` takes one job; there is no bulk enqueue over HTTP to compare with the libraries'.
+- **limit**: bare SQL over prepared statements from the load generator itself, without HTTP. *Jobs*: one table with the
+  index of the queue's order; a round is one transaction that completes what was claimed before and claims the next
+  batch with SKIP LOCKED. *Enqueue* and *appends*: one INSERT from UNNEST a batch, appends into Tidewire's tables and
+  indexes over one connection, since a log has one order, with the look-up of duplicates where there are keys. Where
+  Tidewire takes one thing a request, what as many callers wait for is written together, up to 1,000 in a statement.
+- **riverqueue** (River's Rust client) and **River (Go)**, River's own: libraries, driven with the settings of their own
+  bench programs (2,000 workers, fetch cooldown 2 ms, poll 20 ms; the Rust one with its pool of 50 connections).
+- **graphile-worker**: its own performance test's settings (24 at a time, a local queue of 500, completion batched with
+  a delay of 0) on Node 24.
+- **pg-boss**: batches fetched and completed together, with LISTEN/NOTIFY for latency, on Node 24. Its settings were
+  tried out here, since its documentation names none for speed.
+
+The peers insert in-process, and pay for no HTTP. Their bulk insert is the fastest that their documentation names. Their
+time from enqueueing to start runs from the call of their insert to the first line of the handler; Tidewire's from the
+sending of the request to the job in the hands of a worker that holds a long poll open in another process. The built-in
+worker's times, from `created_at` to `started_at`, are Tidewire's own account of itself, and are compared with nobody's.
+";
