@@ -27,11 +27,13 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 type Outcome = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type Check = Arc<dyn Fn() -> Outcome + Send + Sync>;
+type Fact = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The checks of one server; clones share them.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<RwLock<Vec<(String, Check)>>>,
+    facts: Arc<RwLock<BTreeMap<&'static str, Fact>>>,
     /// Whether the server wants new work: not while it starts, not while it drains.
     ready: Arc<AtomicBool>,
 }
@@ -59,6 +61,15 @@ impl Health {
         checks.push((name, check));
     }
 
+    /// Adds what is worth knowing and neither right nor wrong. It is shown to anyone who asks.
+    pub fn tell(&self, name: &'static str, fact: impl Fn() -> String + Send + Sync + 'static) {
+        let mut facts = self
+            .facts
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.insert(name, Arc::new(fact));
+    }
+
     /// Says whether `/ready` may answer 200: true once all roles run, false from the first sign of
     /// shutdown, so that load balancers turn away before connections are closed.
     pub fn set_ready(&self, ready: bool) {
@@ -81,9 +92,14 @@ impl Health {
         });
         let checks: BTreeMap<_, _> = join_all(outcomes).await.into_iter().collect();
         let ok = checks.values().all(|text| text == "ok");
+        let facts = self
+            .facts
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         HealthReport {
             status: if ok { "ok" } else { "failing" },
             checks,
+            info: facts.iter().map(|(name, fact)| (*name, fact())).collect(),
         }
     }
 }
@@ -94,6 +110,10 @@ struct HealthReport {
     /// `ok`, `failing`, or for `/ready` also `not ready`.
     status: &'static str,
     checks: BTreeMap<String, String>,
+    /// What is neither right nor wrong: the store's engine, for one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    info: BTreeMap<&'static str, String>,
 }
 
 impl IntoResponse for HealthReport {

@@ -5,6 +5,7 @@ pub mod config;
 mod index;
 mod logging;
 mod server;
+mod sharing;
 mod supervisor;
 
 /// TLS for outgoing requests comes from one provider, chosen once for the process.

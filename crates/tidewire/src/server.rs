@@ -6,7 +6,7 @@ use std::{
 
 use tidewire_access::Authenticate;
 use tidewire_core::Clock;
-use tidewire_db::{Db, Migration, MigrationReport, Options, StoreUrl};
+use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
 use tidewire_http::{App, AppService, Health, Limits};
 use tidewire_jobs::{JobSettings, Jobs, Processors, Worker, WorkerOptions};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Role, Values},
+    sharing::{self, Sharing},
     supervisor::{Supervisor, Task},
 };
 
@@ -45,29 +46,51 @@ pub async fn migrate(config: &Config) -> Result<MigrationReport, String> {
     Ok(report)
 }
 
+/// The migrations that [`migrate`] would apply. Changes nothing.
+pub async fn pending(config: &Config) -> Result<Vec<&'static str>, String> {
+    let pending = Db::pending_in(options(config), &migrations()).await;
+    pending.map_err(|error| error.to_string())
+}
+
+fn options(config: &Config) -> Options {
+    let mut options = Options::new(config.store.url.clone());
+    options.connections = config.store.connections;
+    options.listen_url.clone_from(&config.store.listen_url);
+    options
+}
+
 async fn open(config: &Config) -> Result<Db, String> {
-    Db::open(Options::new(config.store.clone()))
-        .await
-        .map_err(|error| error.to_string())
+    let db = Db::open(options(config)).await;
+    db.map_err(|error| error.to_string())
 }
 
 /// What capabilities share in this process.
 struct House {
     db: Db,
     clock: Clock,
+    sharing: Sharing,
     access: tidewire_access::Service,
     events: Events,
     jobs: Jobs,
     health: Health,
+    /// What this process made of the schema.
+    migrated: MigrationReport,
     /// Ends endless streams and long polls, so that draining does not wait for them.
     streams: CancellationToken,
 }
 
-/// Runs the server until `stop` is done, then drains. `ready` is told the bound address.
+/// What is known once the server answers.
+pub struct Ready {
+    pub address: SocketAddr,
+    /// The store was empty before.
+    pub is_new: bool,
+}
+
+/// Runs the server until `stop` is done, then drains. `ready` is told when it answers.
 pub async fn run(
     config: Config,
     stop: impl Future<Output = ()>,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(Ready),
 ) -> Result<(), String> {
     let house = House::build(&config).await?;
     let listener = TcpListener::bind(config.addr).await.map_err(|error| {
@@ -80,7 +103,10 @@ pub async fn run(
         .map_err(|error| format!("the API cannot be described: {error}"))?;
     let mut supervisor = Supervisor::start(house.tasks(&config, listener, api));
     house.health.set_ready(true);
-    ready(address);
+    ready(Ready {
+        address,
+        is_new: house.migrated.already == 0,
+    });
     let result = tokio::select! {
         () = stop => {
             tracing::info!(drain = ?config.drain, "stopping");
@@ -100,12 +126,14 @@ impl House {
     async fn build(config: &Config) -> Result<Self, String> {
         let clock = Clock::system();
         let db = open(config).await?;
-        db.migrate(&migrations(), &clock)
+        tidewire_http::metrics::install();
+        describe_metrics();
+        let sharing = Sharing::begin(db.clone(), clock.clone()).await?;
+        let migrated = db
+            .migrate(&migrations(), &clock)
             .await
             .map_err(|error| error.to_string())?;
         let streams = CancellationToken::new();
-        tidewire_http::metrics::install();
-        describe_metrics();
         let access = tidewire_access::Service::new(db.clone(), clock.clone(), &config.access);
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
@@ -117,13 +145,16 @@ impl House {
         let jobs = Jobs::new(db.clone(), clock.clone(), settings, streams.clone());
         let health = Health::new();
         register_store(&health, &db);
+        sharing.tell(&health);
         Ok(House {
             db,
             clock,
+            sharing,
             access,
             events,
             jobs,
             health,
+            migrated,
             streams,
         })
     }
@@ -159,7 +190,14 @@ impl House {
 
     /// What runs in the background, in the order of starting. HTTP is last: it is the first to stop.
     fn tasks(&self, config: &Config, listener: TcpListener, api: AppService) -> Vec<Task> {
-        let mut tasks = Vec::new();
+        let sharing = self.sharing.clone();
+        let mut tasks = vec![Task::new("sharing", move |stop| {
+            let sharing = sharing.clone();
+            async move {
+                sharing.keep(stop).await;
+                Ok(())
+            }
+        })];
         if config.roles.has(Role::Sweeper) {
             let (access, jobs) = (self.access.clone(), self.jobs.clone());
             tasks.push(Task::new("sweeper", move |stop| {
@@ -200,6 +238,14 @@ impl House {
                 let access = access.clone();
                 async move {
                     tidewire_access::worker::keep_last_used(access, stop.cancelled_owned()).await;
+                    Ok(())
+                }
+            }));
+            let access = self.access.clone();
+            tasks.push(Task::new("key-revocations", move |stop| {
+                let access = access.clone();
+                async move {
+                    tidewire_access::worker::hear_revocations(access, stop.cancelled_owned()).await;
                     Ok(())
                 }
             }));
@@ -329,13 +375,7 @@ fn describe_metrics() {
     tidewire_db::describe_metrics();
     tidewire_events::describe_metrics();
     tidewire_jobs::describe_metrics();
-}
-
-/// Whether the store's folder is where it is now for the first time: what to say at the start.
-#[must_use]
-pub fn is_new(config: &Config) -> bool {
-    let StoreUrl::Sqlite(path) = &config.store;
-    !Path::new(path).exists()
+    sharing::describe_metrics();
 }
 
 /// Completes at the first SIGTERM or Ctrl-C after this call, whenever it is polled; a second one

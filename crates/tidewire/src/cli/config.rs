@@ -5,7 +5,7 @@ use super::{
     output::{Printer, Rows},
     settings::Flags,
 };
-use crate::config::{Config, OTHER_VARIABLES, SETTINGS, Variable};
+use crate::config::{Config, Group, OTHER_VARIABLES, SETTINGS, Setting, Variable};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -32,7 +32,7 @@ pub(super) fn run(args: Args, printer: Printer) -> Result<(), Fault> {
                 "the settings are sound: {} on {}, data in {}",
                 config.roles,
                 config.addr,
-                config.data()
+                config.store.shown()
             ))
         }
         Command::Env => printer.bytes(env().as_bytes()),
@@ -41,17 +41,13 @@ pub(super) fn run(args: Args, printer: Printer) -> Result<(), Fault> {
 
 fn show(flags: &Flags, printer: Printer) -> Result<(), Fault> {
     let values = flags.values()?;
-    let shown = |name: &str, secret: bool| match values.text(name) {
-        Some(_) if secret => Some("********".to_owned()),
-        Some(text) => Some(text.to_owned()),
-        None => None,
-    };
+    let shown = |setting: &Setting| values.text(setting.name).map(|text| setting.shown(text));
     if printer.is_json() {
         let all: serde_json::Map<_, _> = SETTINGS
             .iter()
             .map(|setting| {
                 let origin = values.origin(setting.name).map(ToString::to_string);
-                let entry = serde_json::json!({ "value": shown(setting.name, setting.secret), "origin": origin });
+                let entry = serde_json::json!({ "value": shown(setting), "origin": origin });
                 (setting.name.to_owned(), entry)
             })
             .collect();
@@ -59,7 +55,7 @@ fn show(flags: &Flags, printer: Printer) -> Result<(), Fault> {
     }
     let mut rows = Rows::new(["SETTING", "VALUE", "FROM"]);
     for setting in SETTINGS {
-        let value = shown(setting.name, setting.secret).unwrap_or_else(|| "-".to_owned());
+        let value = shown(setting).unwrap_or_else(|| "-".to_owned());
         let origin = values
             .origin(setting.name)
             .map_or_else(|| "not set".to_owned(), ToString::to_string);
@@ -85,6 +81,9 @@ pub(super) fn env() -> String {
                 &format!("Also read from {}", setting.aliases.join(", ")),
             );
         }
+        if let Some(group) = setting.group {
+            comment(&mut text, &or_from(group));
+        }
         let variable = setting.variable();
         text.push_str(&format!("# {variable}: {}\n", setting.form));
         text.push_str(&format!("#{variable}={}\n", setting.default));
@@ -102,6 +101,16 @@ pub(super) fn env() -> String {
         text.push_str(&format!("#{name}={default}\n"));
     }
     text
+}
+
+fn or_from(group: &Group) -> String {
+    let name = |(name, default): &(&str, &str)| match *default {
+        "" => (*name).to_owned(),
+        default => format!("{name} ({default})"),
+    };
+    let all: Vec<_> = group.variables.iter().map(name).collect();
+    let first = group.variables.first().map_or("", |(name, _)| name);
+    format!("Or, once {first} is set, from {}", all.join(", "))
 }
 
 /// One sentence or more, wrapped at 120 columns.

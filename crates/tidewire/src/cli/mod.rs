@@ -98,7 +98,7 @@ impl Command {
     fn run(self, remote: &Remote) -> Result<(), Fault> {
         let printer = Printer::new(remote.output);
         match self {
-            Command::Serve(args) => serve::serve(&args, printer),
+            Command::Serve(args) => serve::serve(&args),
             Command::Migrate(args) => serve::migrate(&args, printer),
             Command::Config(args) => config::run(args, printer),
             Command::Openapi => openapi::run(printer),

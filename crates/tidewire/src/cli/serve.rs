@@ -1,12 +1,12 @@
 //! `tidewire serve` and `tidewire migrate`: the commands that open the store themselves.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::io::Write as _;
 
 use super::{Fault, output::Printer, settings::Flags};
 use crate::{
     config::{Bad, Config, unknown_variables},
     logging::Logging,
-    server,
+    server::{self, Ready},
 };
 
 #[derive(clap::Args)]
@@ -23,7 +23,16 @@ pub(super) struct Serve {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tidewire migrate --database-url postgres://tidewire@127.0.0.1/tidewire
+  tidewire migrate --check && echo up to date
+
+Several processes may do it at once: one migrates, the others wait.")]
 pub(super) struct Migrate {
+    /// Change nothing; exit status 1 and the list if migrations are pending
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -34,7 +43,7 @@ impl From<Bad> for Fault {
     }
 }
 
-pub(super) fn serve(args: &Serve, printer: Printer) -> Result<(), Fault> {
+pub(super) fn serve(args: &Serve) -> Result<(), Fault> {
     let config = Config::new(&args.flags.values()?)?;
     let _logging = Logging::start(&config.log).map_err(Fault::Config)?;
     for name in
@@ -53,7 +62,7 @@ pub(super) fn serve(args: &Serve, printer: Printer) -> Result<(), Fault> {
         .map_err(|error| Fault::Failed(format!("cannot start threads: {error}")))?;
     let served = runtime.block_on(async {
         let stop = server::signalled();
-        server::run(config, stop, |address| welcome.say(address, printer)).await
+        server::run(config, stop, |ready| welcome.say(&ready)).await
     });
     served.map_err(Fault::Failed)
 }
@@ -61,7 +70,10 @@ pub(super) fn serve(args: &Serve, printer: Printer) -> Result<(), Fault> {
 pub(super) fn migrate(args: &Migrate, printer: Printer) -> Result<(), Fault> {
     let config = Config::new(&args.flags.values()?)?;
     let _logging = Logging::start(&config.log).map_err(Fault::Config)?;
-    let data = config.data();
+    let data = config.store.shown();
+    if args.check {
+        return check(&config, &data, printer);
+    }
     let report = super::block_on(server::migrate(&config))?.map_err(Fault::Failed)?;
     if printer.is_json() {
         let report = serde_json::json!({ "store": data, "applied": report.applied, "already": report.already });
@@ -74,10 +86,24 @@ pub(super) fn migrate(args: &Migrate, printer: Printer) -> Result<(), Fault> {
     printer.line(&text)
 }
 
+fn check(config: &Config, data: &str, printer: Printer) -> Result<(), Fault> {
+    let pending = super::block_on(server::pending(config))?.map_err(Fault::Failed)?;
+    if printer.is_json() {
+        printer.json(&serde_json::json!({ "store": data, "pending": pending }))?;
+    } else if pending.is_empty() {
+        printer.line(&format!("{data} is up to date"))?;
+    } else {
+        printer.line(&format!("{data}: pending {}", pending.join(", ")))?;
+    }
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::Told)
+}
+
 /// What a person is told once the server answers.
 struct Welcome {
     data: String,
-    is_new: bool,
     roles: String,
     open: bool,
 }
@@ -85,21 +111,21 @@ struct Welcome {
 impl Welcome {
     fn of(config: &Config) -> Self {
         Welcome {
-            data: config.data(),
-            is_new: server::is_new(config),
+            data: config.store.shown(),
             roles: config.roles.to_string(),
             open: config.access.open,
         }
     }
 
-    fn say(&self, address: SocketAddr, _: Printer) {
+    fn say(&self, ready: &Ready) {
+        let address = ready.address;
         // An address that means "all" cannot be called; this machine is one of them.
         let call = if address.ip().is_unspecified() {
             format!("http://127.0.0.1:{}", address.port())
         } else {
             format!("http://{address}")
         };
-        let state = if self.is_new { "new" } else { "as it was" };
+        let state = if ready.is_new { "new" } else { "as it was" };
         let (access, key, flag) = if self.open {
             (
                 "open to this machine, because no --admin-key is set",

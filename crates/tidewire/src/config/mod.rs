@@ -5,9 +5,11 @@
 //! is what they mean, one typed struct for each concern, checked before anything binds.
 
 mod settings;
+mod store;
 mod typed;
 mod values;
 
-pub use settings::{OTHER_VARIABLES, SETTINGS, Setting, Variable};
+pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};
+pub use store::Store;
 pub use typed::{Config, Log, LogFormat, Role, Roles};
 pub use values::{Bad, Origin, Values, unknown_variables};

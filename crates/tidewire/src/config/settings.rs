@@ -1,5 +1,7 @@
 //! The list of settings.
 
+use super::store::{from_postgres_variables, masked};
+
 /// One setting: the flag `--name`, the variable `TIDEWIRE_NAME`, and `name` in `tidewire.toml`.
 #[derive(Debug)]
 pub struct Setting {
@@ -8,14 +10,44 @@ pub struct Setting {
     pub form: &'static str,
     /// What holds if it is not set; empty if that depends.
     pub default: &'static str,
-    /// Never shown by `config show`, never in help.
-    pub secret: bool,
+    pub sight: Sight,
     /// Variables of other names that are read where the `TIDEWIRE_` one is not set.
     pub aliases: &'static [&'static str],
+    /// Variables that are read together where none of those is set.
+    pub group: Option<&'static Group>,
     pub help: &'static str,
 }
 
+/// What `config show` and errors show of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    All,
+    /// All but the password in it.
+    NoPassword,
+    /// Nothing.
+    Nothing,
+}
+
+/// Variables that stand for one setting together, once the first of them is set.
+#[derive(Debug)]
+pub struct Group {
+    /// Their names, and what holds where one is not set.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// Makes the setting's value of theirs.
+    pub join: fn(&[String]) -> String,
+}
+
 impl Setting {
+    /// The value as it may be shown.
+    #[must_use]
+    pub fn shown(&self, text: &str) -> String {
+        match self.sight {
+            Sight::All => text.to_owned(),
+            Sight::NoPassword => masked(text),
+            Sight::Nothing => "********".to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn variable(&self) -> String {
         format!(
@@ -40,15 +72,24 @@ const fn setting(
         name,
         form,
         default,
-        secret: false,
+        sight: Sight::All,
         aliases: &[],
+        group: None,
         help,
     }
 }
 
 const fn secret(setting: Setting) -> Setting {
     Setting {
-        secret: true,
+        sight: Sight::Nothing,
+        ..setting
+    }
+}
+
+/// A setting whose value may hold a password among other things.
+const fn address(setting: Setting) -> Setting {
+    Setting {
+        sight: Sight::NoPassword,
         ..setting
     }
 }
@@ -56,6 +97,25 @@ const fn secret(setting: Setting) -> Setting {
 const fn also(aliases: &'static [&'static str], setting: Setting) -> Setting {
     Setting { aliases, ..setting }
 }
+
+const fn or(group: &'static Group, setting: Setting) -> Setting {
+    Setting {
+        group: Some(group),
+        ..setting
+    }
+}
+
+/// As the image of a PostgreSQL server and programs beside it are set up.
+const POSTGRES_VARIABLES: Group = Group {
+    variables: &[
+        ("POSTGRES_SERVER", ""),
+        ("POSTGRES_PORT", "5433"),
+        ("POSTGRES_DB", "eventide"),
+        ("POSTGRES_USER", "eventide"),
+        ("POSTGRES_PASSWORD", ""),
+    ],
+    join: from_postgres_variables,
+};
 
 pub const SETTINGS: &[Setting] = &[
     also(
@@ -73,16 +133,31 @@ pub const SETTINGS: &[Setting] = &[
         "./tidewire-data",
         "The folder of the SQLite file, where no other store is named",
     ),
-    also(
-        &["DATABASE_URL"],
-        setting(
-            "database-url",
-            "URL",
-            "",
-            "The store: sqlite://PATH. The default is tidewire.db in the data folder",
+    or(
+        &POSTGRES_VARIABLES,
+        also(
+            &["DATABASE_URL"],
+            address(setting(
+                "database-url",
+                "URL",
+                "",
+                "The store: sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or mysql://… (mariadb://…). The default is tidewire.db in the data folder. docs/stores.md has the parameters and other forms",
+            )),
         ),
     ),
     setting("db", "FILE", "", "Short for --database-url sqlite://FILE"),
+    setting(
+        "database-connections",
+        "N",
+        "10",
+        "Connections to a PostgreSQL or MySQL server that this process has at most, 2 to 1000; one more listens for other processes",
+    ),
+    address(setting(
+        "database-listen-url",
+        "URL",
+        "",
+        "Where PostgreSQL is reached without a pooler, to listen there, if --database-url leads through one (pgbouncer=true)",
+    )),
     setting(
         "roles",
         "ROLE,…",

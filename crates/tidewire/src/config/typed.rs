@@ -4,23 +4,21 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use tidewire_access::AccessConfig;
 use tidewire_core::{backoff::Backoff, duration, name};
-use tidewire_db::StoreUrl;
 use tidewire_http::Origin;
 
-use super::{Bad, Values};
+use super::{Bad, Store, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub addr: SocketAddr,
-    pub store: StoreUrl,
+    pub store: Store,
     pub roles: Roles,
     pub access: AccessConfig,
     pub cors_origins: Vec<Origin>,
@@ -159,11 +157,12 @@ impl Config {
         const MS: Duration = Duration::from_millis(1);
         const S: Duration = Duration::from_secs(1);
         const DAY: Duration = Duration::from_secs(86_400);
+        let connections = values.read("database-connections", |text| number(text, 2, 1000))?;
         let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
         let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
         Ok(Config {
             addr,
-            store: store(values)?,
+            store: Store::new(values, need(connections, "database-connections")?)?,
             roles: need(values.read("roles", str::parse)?, "roles")?,
             access,
             cors_origins: values
@@ -205,37 +204,11 @@ impl Config {
             },
         })
     }
-
-    /// The store's place as the operator is told.
-    #[must_use]
-    pub fn data(&self) -> String {
-        let StoreUrl::Sqlite(path) = &self.store;
-        path.display().to_string()
-    }
 }
 
 /// A setting whose default is in the list.
 fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
     value.ok_or_else(|| Bad(format!("--{name} is not set and has no default")))
-}
-
-fn store(values: &Values) -> Result<StoreUrl, Bad> {
-    let file = values.read("db", |text| Ok::<_, String>(PathBuf::from(text)))?;
-    // The operator's flag is nearer than an alias in the environment.
-    let url = values.read("database-url", |text| {
-        text.parse::<StoreUrl>()
-            .map_err(|why| why.replace(text, "…"))
-    });
-    match (file, values.text("database-url").is_some()) {
-        (Some(_), true) => Err(Bad(
-            "--db and --database-url name two stores: leave one of them out".to_owned(),
-        )),
-        (Some(file), false) => Ok(StoreUrl::Sqlite(file)),
-        (None, _) => Ok(url?.unwrap_or_else(|| {
-            let folder = values.text("data-dir").unwrap_or("tidewire-data");
-            StoreUrl::Sqlite(Path::new(folder).join("tidewire.db"))
-        })),
-    }
 }
 
 fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
@@ -332,7 +305,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
         assert!(config.access.open);
-        assert_eq!(config.data(), "./tidewire-data/tidewire.db");
+        assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
         assert_eq!(config.roles.to_string(), "api,worker,sweeper");
     }
 
@@ -377,6 +350,9 @@ mod tests {
             ("keep-done", "forever"),
             ("max-connections", "-1"),
             ("worker-name", "two words"),
+            ("database-connections", "1"),
+            ("database-url", "oracle://host/db"),
+            ("database-url", "tidewire.db"),
         ] {
             let bad = config(&[(name, text)]).unwrap_err();
             assert!(
@@ -384,10 +360,64 @@ mod tests {
                 "{bad}"
             );
         }
-        assert!(config(&[("db", "a.db"), ("database-url", "sqlite://b.db")]).is_err());
-        let url = config(&[("database-url", "oracle://me:secret@host/db")]).unwrap_err();
-        assert!(url.contains("--database-url"), "{url}");
         let key = config(&[("admin-key", "not ascii ü")]).unwrap_err();
         assert!(!key.contains('ü'), "{key}");
+    }
+    #[test]
+    fn a_store_has_one_name_and_the_nearer_one_holds() {
+        let store = |flags: &[(&'static str, &str)], variables: &[(&str, &str)]| {
+            let flags = flags
+                .iter()
+                .map(|(name, text)| (*name, (*text).to_owned()))
+                .collect();
+            let variable = |asked: &str| {
+                let found = variables.iter().find(|(name, _)| *name == asked);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            let values = Values::gather(&flags, variable, None).map_err(|bad| bad.to_string())?;
+            let config = Config::new(&values).map_err(|bad| bad.to_string())?;
+            Ok::<_, String>(config.store.shown())
+        };
+        let [file, url] = [("db", "a.db"), ("database-url", "sqlite://b.db")];
+        assert!(store(&[file, url], &[]).unwrap_err().contains("two stores"));
+        let [ours, theirs] = [
+            ("TIDEWIRE_DATABASE_URL", "postgres://me:hunter2@db/ours"),
+            ("DATABASE_URL", "me:hunter2@tcp(db)/theirs?parseTime=true"),
+        ];
+        assert_eq!(store(&[file], &[ours, theirs]).unwrap(), "a.db");
+        assert_eq!(
+            store(&[], &[ours, theirs]).unwrap(),
+            "postgres://me:***@db/ours"
+        );
+        assert_eq!(
+            store(&[], &[theirs]).unwrap(),
+            "mysql://me:***@db:3306/theirs"
+        );
+        assert_eq!(
+            store(&[], &[("TIDEWIRE_DB", "a.db"), theirs]).unwrap(),
+            "a.db"
+        );
+        assert!(store(&[], &[("TIDEWIRE_DB", "a.db"), ours]).is_err());
+    }
+
+    #[test]
+    fn who_listens_beside_a_pooler_names_the_server_itself() {
+        let [pooled, direct] = ["postgres://db/d?pgbouncer=true", "postgres://db:5433/d"];
+        let listening = |url, listen| {
+            let flags = [("database-url", url), ("database-listen-url", listen)];
+            config(&flags).map(|config| config.store.listen_url.is_some())
+        };
+        assert_eq!(listening(pooled, direct), Ok(true));
+        assert!(
+            listening(pooled, pooled)
+                .unwrap_err()
+                .contains("--database-listen-url")
+        );
+        assert!(listening("mysql://db/d", direct).is_err());
+        assert!(
+            listening("sqlite://a.db", "me:hunter2@/d")
+                .unwrap_err()
+                .contains("***")
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use super::{OTHER_VARIABLES, SETTINGS, Setting};
+use super::{OTHER_VARIABLES, SETTINGS, Setting, Sight};
 
 /// The file that is read where no other is named, if it exists.
 const FILE: &str = "tidewire.toml";
@@ -24,6 +24,16 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
         }
     }
+}
+
+/// How near to the process a layer is: the nearest is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Nearness {
+    Flag,
+    OwnVariable,
+    OtherVariable,
+    File,
+    Default,
 }
 
 /// A setting that makes no sense: which, its value, what would do. One line.
@@ -82,6 +92,16 @@ impl Values {
         self.values.get(name).map(|(_, origin)| origin)
     }
 
+    pub(super) fn nearness(&self, name: &str) -> Option<Nearness> {
+        Some(match self.origin(name)? {
+            Origin::Flag => Nearness::Flag,
+            Origin::Variable(name) if name.starts_with("TIDEWIRE_") => Nearness::OwnVariable,
+            Origin::Variable(_) => Nearness::OtherVariable,
+            Origin::File(_) => Nearness::File,
+            Origin::Default => Nearness::Default,
+        })
+    }
+
     /// Reads a setting with `parse`; the error says which setting, from where, and what would do.
     pub fn read<T>(
         &self,
@@ -92,11 +112,11 @@ impl Values {
             return Ok(None);
         };
         parse(text).map(Some).map_err(|why| {
-            let secret = Setting::named(name).is_some_and(|setting| setting.secret);
-            let shown = if secret {
-                String::new()
-            } else {
-                format!(" `{text}`")
+            let shown = match Setting::named(name) {
+                Some(setting) if setting.sight != Sight::Nothing => {
+                    format!(" `{}`", setting.shown(text))
+                }
+                _ => String::new(),
             };
             Bad(format!("--{name}{shown} ({origin}): {why}"))
         })
@@ -117,11 +137,20 @@ fn from_environment(
     setting: &Setting,
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Option<(String, Origin)> {
+    let filled = |name: &str| variable(name).filter(|text| !text.is_empty());
     std::iter::once(setting.variable())
         .chain(setting.aliases.iter().map(|alias| (*alias).to_owned()))
-        .find_map(|name| {
-            let text = variable(&name).filter(|text| !text.is_empty())?;
-            Some((text, Origin::Variable(name)))
+        .find_map(|name| Some((filled(&name)?, Origin::Variable(name))))
+        .or_else(|| {
+            let group = setting.group?;
+            let (first, _) = group.variables.first()?;
+            filled(first)?;
+            let values: Vec<_> = group
+                .variables
+                .iter()
+                .map(|(name, default)| filled(name).unwrap_or_else(|| (*default).to_owned()))
+                .collect();
+            Some(((group.join)(&values), Origin::Variable((*first).to_owned())))
         })
 }
 
@@ -251,6 +280,31 @@ mod tests {
             (ours.text("addr"), ours.text("log-format")),
             (Some(":1"), Some("pretty"))
         );
+    }
+
+    #[test]
+    fn variables_that_stand_for_a_setting_together_count_once_the_first_is_set() {
+        let url = |variables: &[(&str, &str)]| {
+            let values = gather(&[], variables, None).unwrap();
+            values.text("database-url").map(str::to_owned)
+        };
+        let [server, port, password] = [
+            ("POSTGRES_SERVER", "db"),
+            ("POSTGRES_PORT", "5432"),
+            ("POSTGRES_PASSWORD", "hunter2"),
+        ];
+        assert_eq!(url(&[port, password]), None);
+        assert_eq!(url(&[("POSTGRES_SERVER", ""), port]), None);
+        assert_eq!(
+            url(&[server]).unwrap(),
+            "postgres://eventide@db:5433/eventide"
+        );
+        assert_eq!(
+            url(&[server, port, password]).unwrap(),
+            "postgres://eventide:hunter2@db:5432/eventide"
+        );
+        let nearer = ("DATABASE_URL", "mysql://me@db/tide");
+        assert_eq!(url(&[server, nearer]).unwrap(), nearer.1);
     }
 
     #[test]
