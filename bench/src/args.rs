@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// Print only.
     #[arg(long)]
     pub no_write: bool,
+    /// Measure nothing: draw the store's part of the page and its chart again from the record in the docs.
+    #[arg(long)]
+    pub redraw: bool,
     /// The last size of the growth curve.
     #[arg(long, default_value_t = 10_000_000, value_name = "ROWS")]
     pub growth_rows: u64,

@@ -36,6 +36,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Args, Hidden, RunArgs};
+use crate::record::Record;
 use crate::rounds::Bench;
 
 fn main() -> ExitCode {
@@ -57,6 +58,9 @@ fn run(args: &RunArgs) -> Result<()> {
     process::raise_open_files().context("raise the limit of open files")?;
     // Before anything starts: a wrong choice should not cost a minute.
     args.workloads()?;
+    if args.redraw {
+        return draw(args, &record::load(&args.docs_folder(), args.store)?);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -75,16 +79,23 @@ async fn measure(args: &RunArgs) -> Result<()> {
     let record = workloads::run(&bench, args).await?;
     print!("{}", report::terminal(args.store, &record));
     if args.publishes() {
-        let docs = args.docs_folder();
-        let record = record::merge(&docs, args.store, record)?;
-        report::write_page(&docs, args.store, &record)?;
-        chart::write(&docs, args.store, &record)?;
-        eprintln!("wrote to {}", docs.display());
+        draw(
+            args,
+            &record::merge(&args.docs_folder(), args.store, record)?,
+        )?;
     } else {
         eprintln!("nothing written: --no-write, a quick run, or fewer than 3 rounds");
     }
     scratch::remove()?;
     bench.verdict()
+}
+
+fn draw(args: &RunArgs, record: &Record) -> Result<()> {
+    let docs = args.docs_folder();
+    report::write_page(&docs, args.store, record)?;
+    chart::write(&docs, args.store, record)?;
+    eprintln!("wrote to {}", docs.display());
+    Ok(())
 }
 
 /// Ctrl-C or SIGTERM, as an error.

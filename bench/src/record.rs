@@ -112,17 +112,23 @@ pub fn medians(rounds: &[Figures]) -> Figures {
         .collect()
 }
 
+/// What the docs hold of a store; nothing if it was never published.
+pub fn load(docs: &Path, store: Store) -> Result<Record> {
+    let path = docs.join(store.file_name("json"));
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is not a record of this bench", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Record::default()),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
 /// Puts what was just measured over what the docs already hold, and stores both.
 pub fn merge(docs: &Path, store: Store, fresh: Record) -> Result<Record> {
-    let path = docs.join(store.file_name("json"));
-    let mut record = match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is not a record of this bench", path.display()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Record::default(),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
+    let mut record = load(docs, store)?;
     record.workloads.extend(fresh.workloads);
     std::fs::create_dir_all(docs).with_context(|| format!("create {}", docs.display()))?;
+    let path = docs.join(store.file_name("json"));
     let mut text = serde_json::to_string_pretty(&record)?;
     text.push('\n');
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
