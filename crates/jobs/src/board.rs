@@ -1,19 +1,26 @@
 //! The board: which lanes have jobs, and when the next one of each is due.
 //!
 //! A lane is (tenant, queue, type, priority); in the store its entries are one index range in due
-//! order. The board is only a hint that spares the store idle questions: commits add to it, claims
-//! correct it, and the keeper rebuilds it from the store at every poll interval. Losing all of it
-//! costs at most that interval.
+//! order. The board is only a hint that spares the store idle questions: commits add to it, here and
+//! in other processes, claims correct it, and the keeper rebuilds it from the store at every poll
+//! interval. Losing all of it costs at most that interval.
+
+mod lane;
+mod waiter;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tidewire_core::{Clock, Time};
-use tokio::{sync::Notify, time::Instant};
+use tidewire_core::Time;
+use tokio::sync::Notify;
+
+use lane::Lane;
+pub(crate) use lane::{Mark, Next};
+pub(crate) use waiter::Waiter;
+use waiter::Waiting;
 
 /// Lanes that one claim reads at most.
 const LANES_A_CLAIM: usize = 64;
@@ -69,7 +76,9 @@ impl Filter {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub lane: LaneKey,
-    generation: u64,
+    /// Nothing of it lies before.
+    pub from: Mark,
+    pick: u64,
 }
 
 /// What a claim should read.
@@ -85,6 +94,7 @@ pub(crate) struct Pick {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     state: Mutex<State>,
+    wait_begins: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -92,8 +102,10 @@ struct State {
     tenants: BTreeMap<Arc<str>, HashMap<Place, Lane>>,
     /// (tenant, queue) pairs that are at their limit: nothing of them is due until a job ends.
     full: HashSet<(Arc<str>, Arc<str>)>,
-    /// Counts hints, so that a claim that found a lane empty does not erase a newer hint.
+    /// Counts hints, so that a rebuild does not erase what was heard while it read.
     generation: u64,
+    /// Counts claims, so that none passes over what was heard while it read.
+    picks: u64,
     /// The tenant that was served first by the last claim over all tenants.
     served: Option<Arc<str>>,
     waiters: BTreeMap<u64, Waiting>,
@@ -108,25 +120,11 @@ struct Place {
     priority: i32,
 }
 
-#[derive(Debug)]
-struct Lane {
-    due: Time,
-    generation: u64,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    filter: Arc<Filter>,
-    notify: Arc<Notify>,
-    /// It was told to look and has not looked yet.
-    woken: bool,
-}
-
 impl Board {
     /// `count` jobs of a lane wait, the first of them due at `due`.
     pub(crate) fn hint(&self, lane: &LaneKey, due: Time, count: usize, now: Time) {
         let mut state = self.lock();
-        let earlier = state.note(lane, due);
+        let earlier = state.note(lane, Mark::start_of(due));
         if due <= now {
             state.wake(lane, count);
         } else if earlier {
@@ -138,6 +136,8 @@ impl Board {
     /// What to read for a claim of `limit` jobs.
     pub(crate) fn pick(&self, filter: &Filter, now: Time, limit: u32) -> Pick {
         let mut state = self.lock();
+        state.picks += 1;
+        let pick = state.picks;
         let found = state.due_by_tenant(filter, now, limit.max(1) as usize);
         if found.is_empty() {
             return Pick::default();
@@ -152,7 +152,7 @@ impl Board {
         for rank in 0.. {
             let before = lanes.len();
             for (tenant, places) in &found {
-                if let Some((place, generation)) = places.get(rank) {
+                if let Some((place, from)) = places.get(rank) {
                     let lane = LaneKey {
                         tenant: Arc::clone(tenant),
                         queue: Arc::clone(&place.queue),
@@ -161,7 +161,8 @@ impl Board {
                     };
                     lanes.push(Candidate {
                         lane,
-                        generation: *generation,
+                        from: from.clone(),
+                        pick,
                     });
                 }
             }
@@ -176,26 +177,30 @@ impl Board {
         }
     }
 
-    /// After a claim: when the next job of the lane is due, or that it has none.
-    pub(crate) fn settle(&self, candidate: &Candidate, next: Option<Time>) {
+    /// After a claim: what it has learned of a lane.
+    pub(crate) fn settle(&self, candidate: &Candidate, next: Next, now: Time) {
         let mut state = self.lock();
-        let place = Place::of(&candidate.lane);
-        let Some(places) = state.tenants.get_mut(&candidate.lane.tenant) else {
-            return;
-        };
-        let Some(lane) = places.get_mut(&place) else {
-            return;
-        };
-        match next {
-            Some(due) if lane.generation == candidate.generation => lane.due = due,
-            Some(due) => lane.due = lane.due.min(due),
-            None if lane.generation == candidate.generation => {
-                places.remove(&place);
-                if places.is_empty() {
-                    state.tenants.remove(&candidate.lane.tenant);
-                }
+        let state = &mut *state;
+        let key = &candidate.lane;
+        let place = Place::of(key);
+        let known = state
+            .tenants
+            .get_mut(&key.tenant)
+            .and_then(|places| places.get_mut(&place));
+        let Some(lane) = known else {
+            // A rebuild dropped it meanwhile.
+            if let Next::At(mark) | Next::Held(mark) = next {
+                state.note(key, mark);
             }
-            None => {}
+            return;
+        };
+        if !lane.settle(candidate.pick, next, now) {
+            state.remove(key, &place);
+            return;
+        }
+        if lane.due() <= now {
+            // One hint may stand for many jobs of another process.
+            state.wake(key, 1);
         }
     }
 
@@ -205,7 +210,7 @@ impl Board {
         self.lock().full.insert(pair);
     }
 
-    /// A job of the queue has ended.
+    /// A job of the queue has ended, or several; that many may look.
     pub(crate) fn drained(&self, tenant: &Arc<str>, queue: &Arc<str>, ended: usize) {
         let mut state = self.lock();
         if state.full.is_empty() {
@@ -221,10 +226,12 @@ impl Board {
         self.lock().generation
     }
 
-    /// Ends a rebuild that found these lanes. Lanes that it did not find and of which nothing was
-    /// heard since it began are empty.
-    pub(crate) fn rebuilt(&self, since: u64, found: &[(LaneKey, Time)], now: Time) {
+    /// Ends a rebuild that found these lanes and the first entry of each. Lanes that it did not find
+    /// and of which nothing was heard since it began are empty. Whether it found anything that was
+    /// not known.
+    pub(crate) fn rebuilt(&self, since: u64, found: &[(LaneKey, Mark)], now: Time) -> bool {
         let mut state = self.lock();
+        let state = &mut *state;
         // A limit may have been raised, and what ended elsewhere was not heard here.
         state.full.clear();
         let mut seen: HashMap<&str, HashSet<Place>> = HashMap::new();
@@ -240,37 +247,30 @@ impl Board {
             });
             !places.is_empty()
         });
-        for (lane, due) in found {
-            state.note(lane, *due);
-            if *due <= now {
-                state.wake(lane, 1);
+        let mut news = false;
+        for (key, first) in found {
+            let place = Place::of(key);
+            let known = state
+                .tenants
+                .get_mut(&key.tenant)
+                .and_then(|places| places.get_mut(&place));
+            match known {
+                // Nothing was heard of it: what it has begins where the store says.
+                Some(lane) if lane.generation <= since && lane.from <= *first => {
+                    lane.from = first.clone();
+                }
+                _ => news |= state.note(key, first.clone()),
+            }
+            if first.due <= now {
+                state.wake(key, 1);
             }
         }
+        news
     }
 
     #[cfg(test)]
     pub(crate) fn next_due(&self, filter: &Filter) -> Option<Time> {
         self.lock().next_due(filter)
-    }
-
-    /// A place among those who wait for jobs.
-    pub(crate) fn waiter(self: &Arc<Self>, filter: Arc<Filter>) -> Waiter {
-        let notify = Arc::new(Notify::new());
-        let mut state = self.lock();
-        let id = state.next_waiter;
-        state.next_waiter += 1;
-        let waiting = Waiting {
-            filter: Arc::clone(&filter),
-            notify: Arc::clone(&notify),
-            woken: false,
-        };
-        state.waiters.insert(id, waiting);
-        Waiter {
-            board: Arc::clone(self),
-            id,
-            filter,
-            notify,
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -299,27 +299,38 @@ impl Place {
     }
 }
 
-type DueLanes = Vec<(Arc<str>, Vec<(Place, u64)>)>;
+type DueLanes = Vec<(Arc<str>, Vec<(Place, Mark)>)>;
 
 impl State {
-    /// Whether the lane is due earlier now than it was.
-    fn note(&mut self, lane: &LaneKey, due: Time) -> bool {
+    /// A lane has jobs from this place on. Whether it is due earlier now than it was.
+    fn note(&mut self, key: &LaneKey, from: Mark) -> bool {
         self.generation += 1;
-        let generation = self.generation;
-        let places = match self.tenants.get_mut(&lane.tenant) {
+        let (generation, pick) = (self.generation, self.picks);
+        let places = match self.tenants.get_mut(&key.tenant) {
             Some(places) => places,
-            None => self.tenants.entry(Arc::clone(&lane.tenant)).or_default(),
+            None => self.tenants.entry(Arc::clone(&key.tenant)).or_default(),
         };
-        let mut earlier = true;
-        places
-            .entry(Place::of(lane))
-            .and_modify(|known| {
-                earlier = due < known.due;
-                known.due = known.due.min(due);
-                known.generation = generation;
-            })
-            .or_insert(Lane { due, generation });
-        earlier
+        match places.entry(Place::of(key)) {
+            Entry::Occupied(mut lane) => {
+                let lane = lane.get_mut();
+                lane.generation = generation;
+                lane.hear(from, pick)
+            }
+            Entry::Vacant(place) => {
+                let lane = place.insert(Lane::new(from.clone(), generation));
+                lane.hear(from, pick);
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &LaneKey, place: &Place) {
+        if let Some(places) = self.tenants.get_mut(&key.tenant) {
+            places.remove(place);
+            if places.is_empty() {
+                self.tenants.remove(&key.tenant);
+            }
+        }
     }
 
     /// Up to `most` tenants with lanes that are due, each with these in the order of urgency;
@@ -331,9 +342,9 @@ impl State {
             let mut due: Vec<_> = places
                 .iter()
                 .filter(|(place, lane)| {
-                    lane.due <= now && filter.takes(tenant, place) && !self.is_full(tenant, place)
+                    lane.due() <= now && filter.takes(tenant, place) && !self.is_full(tenant, place)
                 })
-                .map(|(place, lane)| (place.priority, lane.due, place, lane.generation))
+                .map(|(place, lane)| (place.priority, lane.from.due, place, &lane.from))
                 .collect();
             if due.is_empty() {
                 return found.len() < most;
@@ -341,7 +352,7 @@ impl State {
             due.sort_by_key(|lane| (lane.0, lane.1));
             let due = due
                 .into_iter()
-                .map(|(_, _, place, generation)| (place.clone(), generation));
+                .map(|(_, _, place, from)| (place.clone(), from.clone()));
             found.push((Arc::clone(tenant), due.collect()));
             found.len() < most
         };
@@ -373,7 +384,7 @@ impl State {
             places
                 .iter()
                 .filter(|(place, _)| filter.takes(tenant, place) && !self.is_full(tenant, place))
-                .map(|(_, lane)| lane.due)
+                .map(|(_, lane)| lane.due())
                 .min()
         };
         match &filter.tenant {
@@ -421,64 +432,13 @@ impl State {
     }
 }
 
-/// Somebody who waits for jobs. Dropping it gives its place up, and a wake-up that it did not use
-/// goes to the others.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    board: Arc<Board>,
-    id: u64,
-    filter: Arc<Filter>,
-    notify: Arc<Notify>,
-}
-
-impl Waiter {
-    /// Waits until something is due, at most until `end`; whether something is. It looks by itself
-    /// every `poll`, should a wake-up be lost.
-    pub(crate) async fn due(&self, clock: &Clock, end: Option<Instant>, poll: Duration) -> bool {
-        loop {
-            let now = clock.now();
-            let next = self.look();
-            if next.is_some_and(|due| due <= now) {
-                return true;
-            }
-            let started = Instant::now();
-            if end.is_some_and(|end| end <= started) {
-                return false;
-            }
-            let wait = next.map_or(poll, |due| due.since(now).min(poll));
-            let until = started + wait.max(Duration::from_millis(1));
-            let until = end.map_or(until, |end| end.min(until));
-            tokio::select! {
-                () = self.notify.notified() => {}
-                () = tokio::time::sleep_until(until) => {}
-            }
-        }
-    }
-
-    fn look(&self) -> Option<Time> {
-        let mut state = self.board.lock();
-        if let Some(waiting) = state.waiters.get_mut(&self.id) {
-            waiting.woken = false;
-        }
-        state.next_due(&self.filter)
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let mut state = self.board.lock();
-        if state
-            .waiters
-            .remove(&self.id)
-            .is_some_and(|waiting| waiting.woken)
-        {
-            state.wake_where(usize::MAX, |_| true);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tidewire_core::Clock;
+    use tokio::time::Instant;
+
     use super::*;
 
     fn at(millis: i64) -> Time {
@@ -527,11 +487,30 @@ mod tests {
         board.hint(&lane("a", "q", 0), at(1), 1, at(100));
         let pick = board.pick(&all, at(100), 1);
         board.hint(&lane("a", "q", 0), at(2), 1, at(100));
-        board.settle(&pick.lanes[0], None);
-        assert!(board.next_due(&all).is_some(), "a newer hint came");
+        board.settle(&pick.lanes[0], Next::Nothing, at(100));
+        assert_eq!(board.next_due(&all), Some(at(2)), "a newer hint came");
         let pick = board.pick(&all, at(100), 1);
-        board.settle(&pick.lanes[0], Some(at(500)));
+        let later = Mark::start_of(at(500));
+        board.settle(&pick.lanes[0], Next::At(later.clone()), at(100));
         assert_eq!(board.next_due(&all), Some(at(500)));
+        assert!(board.pick(&all, at(100), 1).lanes.is_empty());
+        let pick = board.pick(&all, at(500), 1);
+        assert_eq!(pick.lanes[0].from, later);
+        board.settle(&pick.lanes[0], Next::Nothing, at(500));
+        assert_eq!(board.next_due(&all), None);
+    }
+
+    #[test]
+    fn what_a_claim_leaves_is_not_lost_if_a_rebuild_dropped_its_lane() {
+        let board = Board::default();
+        let all = Filter::default();
+        board.hint(&lane("a", "q", 0), at(1), 1, at(100));
+        let pick = board.pick(&all, at(100), 1);
+        board.rebuilt(board.generation(), &[], at(100));
+        assert_eq!(board.next_due(&all), None);
+        let left = Mark::behind(at(1), "x");
+        board.settle(&pick.lanes[0], Next::At(left.clone()), at(100));
+        assert_eq!(board.pick(&all, at(100), 1).lanes[0].from, left);
     }
 
     #[test]
@@ -554,13 +533,51 @@ mod tests {
         board.hint(&lane("gone", "q", 0), at(1), 1, at(100));
         let since = board.generation();
         board.hint(&lane("new", "q", 0), at(3), 1, at(100));
-        board.rebuilt(since, &[(lane("lost", "q", 0), at(2))], at(100));
+        let lost = [(lane("lost", "q", 0), Mark::at(at(2), "m"))];
+        assert!(board.rebuilt(since, &lost, at(100)));
+        assert!(!board.rebuilt(since, &lost, at(100)), "now it is known");
         let mut left: Vec<_> = picked(&board, &all, 10)
             .into_iter()
             .map(|(tenant, _)| tenant)
             .collect();
         left.sort();
         assert_eq!(left, ["lost", "new"]);
+    }
+
+    #[test]
+    fn a_rebuild_looks_from_the_start_and_no_claim_on_its_way_undoes_it() {
+        let board = Board::default();
+        let all = Filter::default();
+        let key = lane("a", "q", 0);
+        let rebuild = |first: &Mark| {
+            board.rebuilt(board.generation(), &[(key.clone(), first.clone())], at(100))
+        };
+        board.hint(&key, at(9), 1, at(100));
+        let pick = board.pick(&all, at(100), 1);
+        let lost = Mark::at(at(5), "m");
+        assert!(rebuild(&lost), "nobody had told of it");
+        board.settle(&pick.lanes[0], Next::At(Mark::behind(at(9), "x")), at(100));
+        let pick = board.pick(&all, at(100), 1);
+        assert_eq!(pick.lanes[0].from, lost);
+        // And forward: what other processes have taken is not walked.
+        let later = Mark::at(at(50), "n");
+        assert!(!rebuild(&later));
+        assert_eq!(board.pick(&all, at(100), 1).lanes[0].from, later);
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_leaves_jobs_wakes_another_of_those_who_wait() {
+        let board = Arc::new(Board::default());
+        let filter = Arc::new(Filter::default());
+        let waiters = [board.waiter(Arc::clone(&filter)), board.waiter(filter)];
+        let woken = || board.lock().waiters.values().filter(|w| w.woken).count();
+        board.hint(&lane("a", "q", 0), at(1), 1, at(100));
+        assert_eq!(woken(), 1);
+        let pick = board.pick(&Filter::default(), at(100), 1);
+        board.settle(&pick.lanes[0], Next::At(Mark::behind(at(1), "x")), at(100));
+        assert_eq!(woken(), 2);
+        assert!(!board.somebody_waits());
+        drop(waiters);
     }
 
     #[tokio::test]

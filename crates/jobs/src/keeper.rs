@@ -1,35 +1,52 @@
 //! What keeps the queue going in the background, and loses nothing by being late: the truth is in
 //! the store, and whoever runs next catches up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tidewire_db::Reach;
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Jobs, metrics};
+use crate::{
+    Error, Jobs,
+    hints::{self, Heard},
+    metrics,
+};
 
 /// How often expired leases are looked for, if the poll interval is not shorter.
 const EXPIRY_EVERY: Duration = Duration::from_secs(1);
 /// How often deltas are folded and gauges are written.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
-/// Counting the queue takes a hundredth of the time at most: a long queue is counted less often.
+/// Each look at everything takes a bounded share of the time. It is short as a rule; but there may
+/// be tens of thousands of lanes, or a transaction that was left open may keep a million entries in
+/// the way that were taken long ago.
 const GAUGE_SHARE: u32 = 100;
-/// Reading all lanes takes a twentieth at most, should there be tens of thousands.
-const REBUILD_SHARE: u32 = 20;
+const LOOK_SHARE: u32 = 20;
+/// How often the store is looked at where nobody tells of new jobs, while somebody waits: at first,
+/// and when nothing has come for a while.
+const ASK_FIRST: Duration = Duration::from_millis(20);
+const ASK_MOST: Duration = Duration::from_millis(250);
 /// The least pause, whatever the settings say.
 const BREATH: Duration = Duration::from_millis(10);
 const SWEEP_AT_MOST: Duration = Duration::from_mins(1);
 const SWEEP_AT_LEAST: Duration = Duration::from_secs(1);
 
 impl Jobs {
-    /// Hands expired leases on, rebuilds the board, folds counts and writes gauges. Runs wherever
-    /// jobs are claimed: with the API and with workers.
+    /// Hears the other processes, hands expired leases on, rebuilds the board, folds counts and
+    /// writes gauges. Runs wherever jobs are claimed: with the API and with workers.
     pub async fn keep(&self, stop: CancellationToken) {
         let poll = || self.settings().poll_interval;
-        let expiry = every(&stop, || poll().min(EXPIRY_EVERY), 0, || self.hand_on());
-        let rebuild = every(&stop, poll, REBUILD_SHARE, || self.rebuild());
-        let fold = every(&stop, || FOLD_EVERY, 0, || self.fold());
+        let often = || poll().min(EXPIRY_EVERY);
+        let expiry = every(&stop, often, LOOK_SHARE, || self.hand_on());
+        let fold = every(&stop, || FOLD_EVERY, LOOK_SHARE, || self.fold());
         let gauges = every(&stop, || FOLD_EVERY, GAUGE_SHARE, || self.gauge());
-        tokio::join!(expiry, rebuild, fold, gauges);
+        tokio::join!(
+            self.listen(&stop),
+            self.keep_rebuilding(&stop),
+            expiry,
+            fold,
+            gauges
+        );
     }
 
     /// Prunes finished jobs; see the `keep_…` settings.
@@ -62,6 +79,67 @@ impl Jobs {
             tracing::warn!(expired, "leases ran out, their jobs were handed on");
         }
         Ok(())
+    }
+
+    /// Takes in what other processes tell.
+    async fn listen(&self, stop: &CancellationToken) {
+        let mut told = self.hints().subscribe();
+        loop {
+            let heard = match stop.run_until_cancelled(told.recv()).await {
+                Some(Ok(hint)) => hints::read(&hint),
+                Some(Err(RecvError::Lagged(_))) => Some(Heard::Everything),
+                Some(Err(RecvError::Closed)) | None => return,
+            };
+            if let Some(heard) = heard {
+                self.hear(heard);
+            }
+        }
+    }
+
+    /// Rebuilds the board at every poll interval, at once when hints were lost, and often where
+    /// there are none and somebody waits.
+    async fn keep_rebuilding(&self, stop: &CancellationToken) {
+        let mut ask = ASK_FIRST;
+        loop {
+            let started = Instant::now();
+            match self.rebuild().await {
+                Ok(true) => ask = ASK_FIRST,
+                Ok(false) => ask = (ask * 2).min(ASK_MOST),
+                Err(error) => {
+                    tracing::warn!(%error, "the board was not rebuilt, it will be tried again");
+                }
+            }
+            let least = (started.elapsed() * LOOK_SHARE).max(BREATH);
+            let next = self.look_again(started, least, ask);
+            if stop.run_until_cancelled(next).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Until the store should be looked at again.
+    async fn look_again(&self, last: Instant, least: Duration, ask: Duration) {
+        let mut was_lost = false;
+        loop {
+            let asks = self.hints().reach() == Reach::Polled;
+            let is_asked = asks && self.board().somebody_waits();
+            let pause = match (was_lost, is_asked) {
+                (true, _) => Duration::ZERO,
+                (false, true) => ask,
+                (false, false) => self.settings().poll_interval,
+            };
+            let until = last + pause.max(least);
+            let now = Instant::now();
+            if until <= now {
+                return;
+            }
+            tokio::select! {
+                // Whether hints arrive may change at any time.
+                () = tokio::time::sleep_until(until.min(now + ASK_MOST)) => {}
+                () = self.look_wanted() => was_lost = true,
+                () = self.board().wait_begins(), if asks => {}
+            }
+        }
     }
 }
 

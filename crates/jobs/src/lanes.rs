@@ -1,21 +1,25 @@
 //! The three batched operations on the hot path: reports about jobs, claims, new jobs.
 //!
 //! In a round of the writer they are applied in this order, so that a worker which reports and
-//! claims at once pays one commit, and its claim sees the room that the reports made. Each applies
-//! a whole batch with a fixed number of statements (a claim: for each distinct filter in it).
+//! claims at once pays one commit, and its claim sees the room that the reports made; where several
+//! can write, new jobs have rounds of their own and wait for neither. Each applies a whole batch
+//! with a fixed number of statements (a claim: for each lane that it takes from).
 
 mod claims;
 mod enqueues;
+mod give_back;
+mod limits;
 mod reports;
 
 use std::{collections::HashMap, sync::Arc};
 
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Result, Tx};
+use tidewire_db::{Hints, Result, Tx};
 use tokio::sync::watch;
 
 use crate::{
     board::{Board, LaneKey},
+    hints,
     metrics::Ended,
     model::Status,
     settings::JobSettings,
@@ -23,8 +27,9 @@ use crate::{
     store::Store,
 };
 
-pub(crate) use claims::{Claim, Claimed, Claims, Grant};
+pub(crate) use claims::{Claim, Claims};
 pub(crate) use enqueues::{Enqueues, New, enqueue};
+pub(crate) use give_back::{Claimed, Grant};
 pub(crate) use reports::{Refused, Report, Reported, Reports, Says};
 
 /// What the lanes share.
@@ -32,21 +37,23 @@ pub(crate) use reports::{Refused, Report, Reported, Reports, Says};
 pub(crate) struct Room {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    /// To the other processes that share the store.
+    pub hints: Hints,
     pub clock: Clock,
     pub settings: watch::Receiver<JobSettings>,
 }
 
-/// Writes steps and, once they are durable, tells the board and the metrics.
+/// Writes steps and, once they are durable, tells the board, the other processes and the metrics.
 pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: Time) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     room.store.apply(tx, &changes, now).await?;
-    let board = Arc::clone(&room.board);
+    let room = room.clone();
     tx.on_commit(move || {
         let mut ended = Ended::default();
         let mut freed: HashMap<(&Arc<str>, &Arc<str>), usize> = HashMap::new();
-        let mut waiting = Hints::default();
+        let mut waiting = Waiting::default();
         for change in &changes {
             let lane = &change.now.lane;
             if change.was == Status::Running && change.now.status != Status::Running {
@@ -57,22 +64,27 @@ pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: T
             }
             ended.add(change, now);
         }
+        let settings = room.settings.borrow();
         for ((tenant, queue), count) in freed {
-            board.drained(tenant, queue, count);
+            room.board.drained(tenant, queue, count);
+            if settings.queue_limits.contains_key(&**queue) {
+                hints::drained(&room.hints, tenant, queue);
+            }
         }
-        waiting.tell(&board, now);
+        drop(settings);
+        waiting.tell(&room, now);
         ended.record();
     });
     Ok(())
 }
 
-/// What the board should know, one hint for each lane.
+/// What boards should know of jobs that wait, one hint for each lane.
 #[derive(Default)]
-struct Hints {
+struct Waiting {
     lanes: HashMap<LaneKey, (Time, usize)>,
 }
 
-impl Hints {
+impl Waiting {
     fn add(&mut self, lane: &LaneKey, due: Time) {
         match self.lanes.get_mut(lane) {
             Some((first, count)) => {
@@ -85,9 +97,10 @@ impl Hints {
         }
     }
 
-    fn tell(&self, board: &Board, now: Time) {
+    fn tell(&self, room: &Room, now: Time) {
         for (lane, (due, count)) in &self.lanes {
-            board.hint(lane, *due, *count, now);
+            room.board.hint(lane, *due, *count, now);
+            hints::due(&room.hints, lane, *due);
         }
     }
 }

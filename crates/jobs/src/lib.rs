@@ -7,6 +7,7 @@
 
 mod board;
 mod error;
+mod hints;
 mod http;
 mod keeper;
 mod lanes;

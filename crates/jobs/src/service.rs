@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::NaiveDate;
 use serde_json::value::RawValue;
 use tidewire_core::{Clock, Problem, Time, ids};
-use tidewire_db::{Db, Lane, Reader, Tx};
+use tidewire_db::{Db, Hints, Lane, Reader, Tx};
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Notify, broadcast, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     board::{Board, Filter, Waiter},
+    hints,
     lanes::{
         self, Claim, Claimed, Claims, Enqueues, Grant, New, Refused, Report, Reported, Reports,
         Room, Says,
@@ -52,8 +53,10 @@ struct Inner {
     reports: Lane<Reports>,
     claims: Lane<Claims>,
     enqueues: Lane<Enqueues>,
-    /// Running jobs that were cancelled, for the workers of this process.
+    /// Running jobs that were cancelled, here or in another process, for the workers of this one.
     cancelled: broadcast::Sender<Arc<str>>,
+    /// Something was missed, and the store should be looked at now.
+    look: Notify,
     /// Ends waiting claims when the server stops.
     shutdown: CancellationToken,
 }
@@ -84,14 +87,12 @@ impl Jobs {
         let room = Room {
             store: Arc::new(Store::new(db.dialect(), clock.clone())),
             board: Arc::new(Board::default()),
+            hints: db.hints().clone(),
             clock,
             settings,
         };
         let reports = db.lane(Reports(room.clone()));
-        let claims = db.lane(Claims {
-            room: room.clone(),
-            reports: reports.clone(),
-        });
+        let claims = db.lane(Claims::new(room.clone(), reports.clone()));
         let enqueues = db.lane(Enqueues(room.clone()));
         let inner = Inner {
             db,
@@ -100,6 +101,7 @@ impl Jobs {
             claims,
             enqueues,
             cancelled: broadcast::channel(CANCELLATIONS).0,
+            look: Notify::new(),
             shutdown,
         };
         Jobs {
@@ -272,9 +274,12 @@ impl Jobs {
                     })?;
                     if let Some(change) = change {
                         if change.was == Status::Running {
-                            let id = Arc::clone(&state.id);
-                            // Nobody listens where no worker runs.
-                            tx.on_commit(move || drop(cancelled.send(id)));
+                            let (id, hints) = (Arc::clone(&state.id), room.hints.clone());
+                            tx.on_commit(move || {
+                                hints::cancelled(&hints, &id);
+                                // Nobody listens where no worker runs.
+                                let _ = cancelled.send(id);
+                            });
                         }
                         lanes::write(&room, tx, vec![change], now).await?;
                     }
@@ -494,7 +499,16 @@ impl Jobs {
         &self.inner.room.clock
     }
 
-    #[cfg(test)]
+    /// To and from the other processes that share the store.
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.inner.room.hints
+    }
+
+    /// Until something was missed, and the store should be looked at.
+    pub(crate) async fn look_wanted(&self) {
+        self.inner.look.notified().await;
+    }
+
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.inner.room.board
     }

@@ -58,8 +58,8 @@ pub(crate) struct Change {
     /// An attempt that ended and did not end the job. (The row of the job is the log's entry of an
     /// attempt that did.)
     pub logged: Option<Attempt>,
-    /// The log has the latest attempt as expired, and it went on after all.
-    pub went_on: bool,
+    /// The attempt that the log has as expired, if it went on after all.
+    pub went_on: Option<u32>,
     pub output: Option<Box<RawValue>>,
     /// Until when it is leased, if it is running.
     pub leased_until: Option<Time>,
@@ -75,7 +75,7 @@ impl Change {
             was_due: was.run_at,
             now,
             logged: None,
-            went_on: false,
+            went_on: None,
             output: None,
             leased_until: None,
         }
@@ -85,7 +85,7 @@ impl Change {
     pub(crate) fn after(mut self, first: Change) -> Self {
         self.was = first.was;
         self.was_due = first.was_due;
-        self.went_on |= first.went_on;
+        self.went_on = self.went_on.or(first.went_on);
         self
     }
 
@@ -243,7 +243,7 @@ impl State {
         }
         edit(&mut now);
         let mut change = Change::of(self, now);
-        change.went_on = late;
+        change.went_on = late.then_some(self.attempts);
         change
     }
 
@@ -397,7 +397,7 @@ mod tests {
     fn a_late_completion_forgets_the_expiry() {
         let expired = running().expire(now()).now;
         let change = expired.complete(None, now());
-        assert!(change.went_on);
+        assert_eq!(change.went_on, Some(1));
         assert_eq!(change.now.last_error, None);
         assert_eq!(change.now.locked_by.as_deref(), Some("w"), "for the log");
     }

@@ -4,13 +4,20 @@
 //! - `job_queue`: one slim entry for each pending job, in the order in which a lane is served. It
 //!   is the claim's path: nothing that is not due, running or finished is ever walked.
 //! - `job_leases`: one row for each running job. Heartbeats write only here.
+//! - `job_limits`: what a claim locks while it counts a queue that has a limit; see [`limits`].
+//! - `job_given_up`: the jobs that failed or were cancelled; see [`given_up`].
 //! - `job_attempts`: attempts that ended without ending their job; of the attempt that ended it (or
 //!   is running) the job's own row is the record.
 //! - `job_results`: outputs other than null.
 //! - `job_count_deltas`, `metrics_daily`: see [`counts`].
 //!
-//! A job is in `job_queue` exactly while it is pending, and in `job_leases` exactly while it is
-//! running; both are written with `jobs` in one transaction.
+//! A job is in `job_queue` exactly while it is pending, in `job_leases` exactly while it is running,
+//! and in `job_given_up` exactly while it is failed or cancelled; all are written with `jobs` in one
+//! transaction.
+//!
+//! Where several processes write, the row in `jobs` is the lock of everything that is kept of a job:
+//! whoever writes any of it has locked that row before. Several are locked in the order of (tenant,
+//! id), or, by those who can do without, skipped if they are locked.
 
 mod change;
 #[cfg(test)]
@@ -18,6 +25,8 @@ mod check;
 mod claim;
 mod counts;
 mod enqueue;
+mod given_up;
+mod limits;
 mod read;
 mod sweep;
 
@@ -32,7 +41,8 @@ use crate::{
     state::State,
 };
 
-pub(crate) use claim::{Claimable, Taken};
+pub(crate) use claim::Taken;
+pub(crate) use limits::Pair;
 pub(crate) use read::{Depth, END};
 pub(crate) use sweep::Old;
 
@@ -42,6 +52,8 @@ pub(crate) struct Store {
     enqueue: enqueue::Statements,
     claim: claim::Statements,
     change: change::Statements,
+    limits: limits::Statements,
+    given_up: given_up::Statements,
     read: read::Statements,
     counts: counts::Statements,
     sweep: sweep::Statements,
@@ -55,10 +67,17 @@ impl Store {
             enqueue: enqueue::Statements::new(dialect),
             claim: claim::Statements::new(dialect),
             change: change::Statements::new(dialect),
+            limits: limits::Statements::new(dialect),
+            given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
             counts: counts::Statements::new(dialect),
             sweep: sweep::Statements::new(dialect),
         }
+    }
+
+    /// Whether others write to the same store.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.dialect.sole_writer
     }
 
     fn time(&self, time: Time) -> String {
@@ -70,12 +89,23 @@ impl Store {
     }
 }
 
+/// A column of the table that leads a join, for the condition on the other one's. Said so, it is no
+/// constant even if the first table is narrowed to one tenant, and the join cannot be turned round:
+/// without statistics an engine takes a tenant's rows for a few, and walks all of them.
+fn driven_by(column: &str) -> String {
+    format!("coalesce({column}, {column})")
+}
+
 /// The columns of a [`Job`], its output aside.
 const JOB: &str =
     "j.tenant, j.id, j.type, j.queue, j.status, j.payload, j.priority, j.run_at, j.attempts,
     j.max_attempts, j.timeout_seconds, j.idempotency_key, j.locked_at, j.locked_by, j.last_error,
     j.event_id, j.created_at, j.updated_at, j.started_at, j.finished_at";
 const JOB_COLUMNS: usize = 20;
+
+/// Joins the output to a job; see [`driven_by`].
+const RESULT: &str = "LEFT JOIN job_results o
+    ON o.tenant = coalesce(j.tenant, j.tenant) AND o.job_id = coalesce(j.id, j.id)";
 
 /// The columns of a [`State`].
 const STATE: &str = "j.tenant, j.id, j.queue, j.type, j.priority, j.status, j.run_at, j.attempts,
@@ -87,12 +117,12 @@ fn queue_rows(dialect: &Dialect) -> JsonRows {
     dialect.json_rows(
         "r",
         &[
-            Column::Text("tenant"),
-            Column::Text("queue"),
-            Column::Text("type"),
+            Column::Id("tenant"),
+            Column::Id("queue"),
+            Column::Id("type"),
             Column::Int("priority"),
             Column::Time("run_at"),
-            Column::Text("id"),
+            Column::Id("id"),
         ],
     )
 }

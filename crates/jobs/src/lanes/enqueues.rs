@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidewire_db::{Batch, Result, Tx};
 
-use super::{Hints, Room};
+use super::{Room, Waiting};
 use crate::{
     board::LaneKey,
     metrics,
@@ -27,6 +27,7 @@ impl Batch for Enqueues {
     const NAME: &'static str = "job_enqueues";
     const RANK: u8 = 40;
     const ROUND: usize = 1000;
+    const WRITER: &'static str = "enqueues";
 
     fn weight(&self, new: &New) -> usize {
         1 + new.job.payload.get().len() / 8192
@@ -38,14 +39,14 @@ impl Batch for Enqueues {
     }
 }
 
-/// Stores new jobs and, once they are durable, tells the board.
+/// Stores new jobs and, once they are durable, tells the boards.
 pub(crate) async fn enqueue(
     room: &Room,
     tx: &mut Tx,
     jobs: &[(&Arc<str>, &NewJob)],
 ) -> Result<Vec<Enqueued>> {
     let answers = room.store.enqueue(tx, jobs).await?;
-    let mut hints = Hints::default();
+    let mut waiting = Waiting::default();
     let mut created = 0;
     for answer in answers.iter().filter(|answer| answer.created) {
         let job = &answer.job;
@@ -55,13 +56,13 @@ pub(crate) async fn enqueue(
             job.kind.as_str(),
             job.priority,
         );
-        hints.add(&lane, job.run_at);
+        waiting.add(&lane, job.run_at);
         created += 1;
     }
-    let (board, now) = (Arc::clone(&room.board), room.clock.now());
+    let (room, now) = (room.clone(), room.clock.now());
     tx.on_commit(move || {
         metrics::enqueued(created);
-        hints.tell(&board, now);
+        waiting.tell(&room, now);
     });
     Ok(answers)
 }

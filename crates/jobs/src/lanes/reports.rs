@@ -58,6 +58,7 @@ impl Batch for Reports {
     const NAME: &'static str = "job_reports";
     const RANK: u8 = 20;
     const ROUND: usize = 1000;
+    const WRITER: &'static str = "jobs";
 
     fn weight(&self, reports: &Vec<Report>) -> usize {
         let weight = |report: &Report| match &report.says {
@@ -137,7 +138,8 @@ impl Reports {
                 Some((&*report.tenant, &*report.id, secret))
             })
             .collect();
-        if !held.is_empty() && store.held(tx, &held).await? < held.len() as u64 {
+        let asked = held.len() as u64;
+        if asked > 0 && store.held(tx, held).await? < asked {
             // Some were lost: look at all.
             states.iter_mut().for_each(|known| *known = None);
         }

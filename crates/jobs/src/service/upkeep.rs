@@ -7,6 +7,7 @@ use tidewire_core::Time;
 use super::{AT_ONCE, Jobs};
 use crate::{
     Error, JobSettings,
+    hints::Heard,
     lanes::{self, Room},
     model::Status,
     store::Old,
@@ -46,8 +47,8 @@ impl Jobs {
         Ok(self.store().any_expired(&mut self.read(), now).await?)
     }
 
-    /// Rebuilds the board from the store.
-    pub(crate) async fn rebuild(&self) -> Result<(), Error> {
+    /// Rebuilds the board from the store; whether it found anything that was not known.
+    pub(crate) async fn rebuild(&self) -> Result<bool, Error> {
         let Room {
             store,
             board,
@@ -56,8 +57,20 @@ impl Jobs {
         } = &self.inner.room;
         let since = board.generation();
         let lanes = store.lanes(&mut self.read()).await?;
-        board.rebuilt(since, &lanes, clock.now());
-        Ok(())
+        Ok(board.rebuilt(since, &lanes, clock.now()))
+    }
+
+    /// Hears what another process has told.
+    pub(crate) fn hear(&self, heard: Heard) {
+        let Room { board, clock, .. } = &self.inner.room;
+        match heard {
+            // It may stand for many; each claim that leaves some wakes the next.
+            Heard::Due(lane, due) => board.hint(&lane, due, 1, clock.now()),
+            Heard::Drained { tenant, queue } => board.drained(&tenant, &queue, usize::MAX),
+            // Nobody listens where no worker runs.
+            Heard::Cancelled(id) => drop(self.inner.cancelled.send(id)),
+            Heard::Everything => self.inner.look.notify_one(),
+        }
     }
 
     /// Folds the counts' deltas.
@@ -102,8 +115,10 @@ impl Jobs {
                 .store()
                 .oldest(&mut self.read(), tenant, &after, AT_ONCE)
                 .await?;
-            if old.iter().any(|old| kept.has_outlived(old)) {
-                pruned += self.prune(tenant, after.clone(), kept).await?;
+            let gone = old.iter().filter(|old| kept.has_outlived(old));
+            let gone: Vec<_> = gone.map(|old| old.id.clone()).collect();
+            if !gone.is_empty() {
+                pruned += self.prune(tenant, gone, kept).await?;
             }
             match old.last() {
                 Some(last) if old.len() == AT_ONCE as usize && last.created_at < kept.youngest => {
@@ -114,19 +129,19 @@ impl Jobs {
         }
     }
 
-    async fn prune(&self, tenant: &str, after: String, kept: Kept) -> Result<usize, Error> {
+    /// Of these jobs, deletes those that are still so; one may have been retried since.
+    async fn prune(&self, tenant: &str, ids: Vec<String>, kept: Kept) -> Result<usize, Error> {
         let (store, tenant) = (Arc::clone(&self.inner.room.store), tenant.to_owned());
         let pruned = self
             .inner
             .db
             .transact("jobs.sweep", move |tx| {
-                let (store, tenant, after) = (Arc::clone(&store), tenant.clone(), after.clone());
+                let (store, tenant, ids) = (Arc::clone(&store), tenant.clone(), ids.clone());
                 Box::pin(async move {
-                    let old = store.oldest(tx, &tenant, &after, AT_ONCE).await?;
-                    let gone = old.into_iter().filter(|old| kept.has_outlived(old));
-                    let gone: Vec<_> = gone.map(|old| old.id).collect();
-                    store.prune(tx, &tenant, &gone).await?;
-                    Ok::<_, tidewire_db::Error>(gone.len())
+                    let mut old = store.lock_old(tx, &tenant, &ids).await?;
+                    old.retain(|old| kept.has_outlived(old));
+                    store.prune(tx, &tenant, &old).await?;
+                    Ok::<_, tidewire_db::Error>(old.len())
                 })
             })
             .await?;

@@ -1,11 +1,13 @@
 //! Writing the steps of jobs' lives, all kinds of them with the same few statements.
 
+use std::collections::BTreeMap;
+
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, JsonRows, Query, Result, Sql, Tx};
 
 use super::{
-    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, STATE, Store, claim::place, enqueue, job, queue_rows,
-    state,
+    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, RESULT, STATE, Store, claim::place, driven_by, enqueue,
+    job, queue_rows, state,
 };
 use crate::{
     model::{Job, Status},
@@ -36,59 +38,55 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
         let ids = dialect.json_rows(
             "r",
-            &[Column::Int("n"), Column::Text("tenant"), Column::Text("id")],
+            &[Column::Int("n"), Column::Id("tenant"), Column::Id("id")],
         );
         let secrets = dialect.json_rows(
             "r",
-            &[
-                Column::Text("tenant"),
-                Column::Text("id"),
-                Column::Text("secret"),
-            ],
+            &[Column::Id("tenant"), Column::Id("id"), Column::Id("secret")],
         );
         let held = format!(
-            "SELECT count(*) FROM {} CROSS JOIN jobs j WHERE j.tenant = {} AND j.id = {}
-             AND j.status = 'running' AND j.lease_secret = {}",
+            "FROM {} {} jobs j WHERE j.tenant = {} AND j.id = {} AND j.status = 'running' AND j.lease_secret = {}",
             secrets.from,
+            dialect.then(),
             secrets.col("tenant"),
             secrets.col("id"),
             secrets.col("secret")
         );
-        let states = format!(
-            "SELECT {}, {STATE} FROM {} CROSS JOIN jobs j WHERE j.tenant = {} AND j.id = {}",
-            ids.col("n"),
-            ids.from,
-            ids.col("tenant"),
-            ids.col("id")
-        );
-        let jobs = format!(
-            "SELECT {}, {JOB}, o.output_json FROM {} CROSS JOIN jobs j
-             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
-             WHERE j.tenant = {} AND j.id = {}",
-            ids.col("n"),
-            ids.from,
-            ids.col("tenant"),
-            ids.col("id")
-        );
+        let by_ids = |columns: &str, more: &str| {
+            format!(
+                "SELECT {}, {columns} FROM {} {} jobs j {more} WHERE j.tenant = {} AND j.id = {}",
+                ids.col("n"),
+                ids.from,
+                dialect.then(),
+                ids.col("tenant"),
+                ids.col("id")
+            )
+        };
+        let states = format!("{}{}", by_ids(STATE, ""), dialect.lock());
+        let jobs = by_ids(&format!("{JOB}, o.output_json"), RESULT);
         let expired = format!(
-            "SELECT {STATE} FROM job_leases l CROSS JOIN jobs j
-             WHERE l.expires_at <= ? AND j.tenant = l.tenant AND j.id = l.id LIMIT ?"
+            "SELECT {STATE} FROM job_leases l {} jobs j WHERE l.expires_at <= ?
+             AND j.tenant = {} AND j.id = {} LIMIT ?{}",
+            dialect.then(),
+            driven_by("l.tenant"),
+            driven_by("l.id"),
+            dialect.skip_locked()
         );
         let leases = lease_rows(dialect);
         let insert_leases = format!(
             "INSERT INTO job_leases (tenant, queue, id, worker, expires_at) SELECT {} FROM {}",
             leases.columns, leases.from
         );
-        let attempts = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("job_id")]);
-        // What is forgotten is always the latest attempt.
-        let delete_attempts = format!(
-            "DELETE FROM job_attempts WHERE (tenant, job_id) IN (SELECT {} FROM {})
-             AND attempt = (SELECT j.attempts FROM jobs j
-                WHERE j.tenant = job_attempts.tenant AND j.id = job_attempts.job_id)",
-            attempts.columns, attempts.from
-        );
+        let attempts = dialect
+            .json_rows("r", &[Column::Id("tenant"), Column::Id("job_id")])
+            .arg(1)
+            .with(&[("attempt", 2)]);
+        let leases_of_queue = dialect
+            .json_ids("r", "id")
+            .arg(3)
+            .with(&[("tenant", 1), ("queue", 2)]);
         Statements {
-            held: dialect.sql(&held),
+            held: dialect.count_locked(&held),
             states: dialect.sql(&states),
             jobs: dialect.sql(&jobs),
             expired: dialect.sql(&expired),
@@ -99,36 +97,35 @@ impl Statements {
             extend_leases: dialect.update_rows(
                 "job_leases",
                 &leases,
-                &["tenant", "queue", "id"],
+                &LEASE_KEY,
                 &[("expires_at", leases.col("expires_at"))],
             ),
-            delete_leases: dialect.delete_rows("job_leases", &leases, &["tenant", "queue", "id"]),
-            delete_leases_of_queue: dialect.sql(&format!(
-                "DELETE FROM job_leases WHERE tenant = ? AND queue = ? AND id IN {}",
-                dialect.id_list()
-            )),
-            delete_attempts: dialect.sql(&delete_attempts),
+            delete_leases: dialect.delete_rows("job_leases", &leases, &LEASE_KEY),
+            delete_leases_of_queue: dialect.delete_rows("job_leases", &leases_of_queue, &LEASE_KEY),
+            delete_attempts: dialect.delete_rows(
+                "job_attempts",
+                &attempts,
+                &["tenant", "job_id", "attempt"],
+            ),
             insert_attempts: insert_attempts(dialect),
             insert_results: insert_results(dialect),
             finish: finish(dialect),
-            finish_of_tenant: dialect.sql(&format!(
-                "UPDATE jobs SET status = 'done', lease_secret = NULL, finished_at = ?, updated_at = ?
-                 WHERE tenant = ? AND id IN {}",
-                dialect.id_list()
-            )),
+            finish_of_tenant: finish_of_tenant(dialect),
             update: update(dialect),
         }
     }
 }
 
+const LEASE_KEY: [&str; 3] = ["tenant", "queue", "id"];
+
 fn lease_rows(dialect: &Dialect) -> JsonRows {
     dialect.json_rows(
         "r",
         &[
-            Column::Text("tenant"),
-            Column::Text("queue"),
-            Column::Text("id"),
-            Column::Text("worker"),
+            Column::Id("tenant"),
+            Column::Id("queue"),
+            Column::Id("id"),
+            Column::Id("worker"),
             Column::Time("expires_at"),
         ],
     )
@@ -138,21 +135,22 @@ fn insert_attempts(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "r",
         &[
-            Column::Text("tenant"),
-            Column::Text("job_id"),
+            Column::Id("tenant"),
+            Column::Id("job_id"),
             Column::Int("attempt"),
             Column::Time("started_at"),
             Column::Time("finished_at"),
-            Column::Text("outcome"),
+            Column::Id("outcome"),
             Column::Text("error"),
-            Column::Text("worker"),
+            Column::Id("worker"),
         ],
     );
     // An attempt that expired at the end of a job's budget is here before a retry by hand logs it.
+    // Counted, as NOT EXISTS would be a join, and that one could walk the whole table.
     dialect.sql(&format!(
         "INSERT INTO job_attempts (tenant, job_id, attempt, started_at, finished_at, outcome, error, worker)
-         SELECT {} FROM {} WHERE NOT EXISTS (SELECT 1 FROM job_attempts a
-            WHERE a.tenant = {} AND a.job_id = {} AND a.attempt = {})",
+         SELECT {} FROM {} WHERE (SELECT count(*) FROM job_attempts a
+            WHERE a.tenant = {} AND a.job_id = {} AND a.attempt = {}) = 0",
         rows.columns,
         rows.from,
         rows.col("tenant"),
@@ -165,8 +163,8 @@ fn insert_results(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "r",
         &[
-            Column::Text("tenant"),
-            Column::Text("job_id"),
+            Column::Id("tenant"),
+            Column::Id("job_id"),
             Column::Time("started_at"),
             Column::Time("finished_at"),
             Column::Json("output_json"),
@@ -182,11 +180,7 @@ fn insert_results(dialect: &Dialect) -> Sql {
 fn finish(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "r",
-        &[
-            Column::Text("tenant"),
-            Column::Text("id"),
-            Column::Time("at"),
-        ],
+        &[Column::Id("tenant"), Column::Id("id"), Column::Time("at")],
     );
     dialect.update_rows(
         "jobs",
@@ -201,20 +195,36 @@ fn finish(dialect: &Dialect) -> Sql {
     )
 }
 
+/// The same for jobs of one tenant that end at one time.
+fn finish_of_tenant(dialect: &Dialect) -> Sql {
+    let ids = dialect.json_ids("r", "id").arg(3).with(&[("tenant", 2)]);
+    dialect.update_rows(
+        "jobs",
+        &ids,
+        &["tenant", "id"],
+        &[
+            ("status", "'done'"),
+            ("lease_secret", "NULL"),
+            ("finished_at", "?1"),
+            ("updated_at", "?1"),
+        ],
+    )
+}
+
 /// Every other way.
 fn update(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "r",
         &[
-            Column::Text("tenant"),
-            Column::Text("id"),
-            Column::Text("status"),
+            Column::Id("tenant"),
+            Column::Id("id"),
+            Column::Id("status"),
             Column::Time("run_at"),
             Column::Int("attempts"),
             Column::Int("max_attempts"),
             Column::Time("locked_at"),
-            Column::Text("locked_by"),
-            Column::Text("lease_secret"),
+            Column::Id("locked_by"),
+            Column::Id("lease_secret"),
             Column::Time("started_at"),
             Column::Time("finished_at"),
             Column::Text("last_error"),
@@ -239,13 +249,16 @@ fn update(dialect: &Dialect) -> Sql {
 }
 
 impl Store {
-    /// How many of these (tenant, id, secret) run under their claim.
-    pub(crate) async fn held(&self, tx: &mut Tx, held: &[(&str, &str, &str)]) -> Result<u64> {
-        let row = tx.row(&self.change.held, vec![Arg::json(&held)?]).await?;
-        row.map_or(Ok(0), |row| row.count(0))
+    /// How many of these (tenant, id, secret) run under their claim. They do until the end of this
+    /// transaction.
+    pub(crate) async fn held(&self, tx: &mut Tx, mut held: Vec<(&str, &str, &str)>) -> Result<u64> {
+        held.sort_unstable();
+        let rows = tx.rows(&self.change.held, vec![Arg::json(&held)?]).await?;
+        rows.iter().map(|row| row.count(0)).sum()
     }
 
-    /// The states of these jobs, each in its place; `None` for one that is unknown.
+    /// The states of these jobs, each in its place; `None` for one that is unknown. They stay so
+    /// until the end of this transaction, but for what it does itself.
     pub(crate) async fn states(
         &self,
         tx: &mut Tx,
@@ -273,7 +286,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Running jobs whose lease has run out.
+    /// Running jobs whose lease has run out, but for those that somebody else has in hand.
     pub(crate) async fn expired(&self, tx: &mut Tx, now: Time, most: u32) -> Result<Vec<State>> {
         let rows = tx
             .rows(&self.change.expired, vec![now.into(), most.into()])
@@ -294,6 +307,7 @@ impl Store {
         self.leave(tx, changes).await?;
         self.log(tx, changes).await?;
         self.update(tx, changes, at).await?;
+        self.list_given_up(tx, changes).await?;
         self.enter(tx, changes).await?;
         let ended = changes.iter().filter(|change| change.is_terminal());
         self.count(tx, ended.map(|change| &change.now), at).await
@@ -366,14 +380,16 @@ impl Store {
     }
 
     async fn log(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
-        let forgotten: Vec<_> = changes
-            .iter()
-            .filter(|change| change.went_on)
-            .map(|change| (&*change.now.lane.tenant, &*change.now.id))
-            .collect();
-        if !forgotten.is_empty() {
-            tx.push(&self.change.delete_attempts, vec![Arg::json(&forgotten)?])
-                .await?;
+        let mut forgotten: BTreeMap<u32, Vec<(&str, &str)>> = BTreeMap::new();
+        for change in changes {
+            if let Some(attempt) = change.went_on {
+                let job = (&*change.now.lane.tenant, &*change.now.id);
+                forgotten.entry(attempt).or_default().push(job);
+            }
+        }
+        for (attempt, jobs) in forgotten {
+            let args = vec![Arg::json(&jobs)?, attempt.into()];
+            tx.push(&self.change.delete_attempts, args).await?;
         }
         let logged: Vec<_> = changes
             .iter()
@@ -426,7 +442,7 @@ impl Store {
             .collect();
         if let Some(tenant) = alike(done.iter().map(|row| row.0)) {
             let ids: Vec<_> = done.iter().map(|row| row.1).collect();
-            let args = vec![at.into(), at.into(), tenant.into(), Arg::json(&ids)?];
+            let args = vec![at.into(), tenant.into(), Arg::json(&ids)?];
             tx.push(&self.change.finish_of_tenant, args).await?;
         } else if !done.is_empty() {
             tx.push(&self.change.finish, vec![Arg::json(&done)?])
@@ -475,12 +491,14 @@ impl Store {
     }
 }
 
-fn numbered(jobs: &[(&str, &str)]) -> Result<tidewire_db::Arg> {
-    let rows: Vec<_> = jobs
+/// Sorted as rows are locked: two who want the same jobs wait for each other one way only.
+fn numbered(jobs: &[(&str, &str)]) -> Result<Arg> {
+    let mut rows: Vec<_> = jobs
         .iter()
         .enumerate()
         .map(|(n, (tenant, id))| (n, *tenant, *id))
         .collect();
+    rows.sort_unstable_by_key(|(_, tenant, id)| (*tenant, *id));
     Arg::json(&rows)
 }
 

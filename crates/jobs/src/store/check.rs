@@ -5,7 +5,7 @@ use tidewire_db::{Query, Result};
 use super::Store;
 
 /// Each question finds the rows that break the rule beside it.
-const RULES: [(&str, &str); 8] = [
+const RULES: [(&str, &str); 10] = [
     (
         "a pending job has its entry",
         "SELECT j.id FROM jobs j WHERE j.status = 'pending' AND NOT EXISTS (SELECT 1 FROM job_queue q
@@ -26,6 +26,17 @@ const RULES: [(&str, &str); 8] = [
         "a lease has its running job",
         "SELECT l.id FROM job_leases l LEFT JOIN jobs j ON j.tenant = l.tenant AND j.id = l.id
             WHERE coalesce(j.status, '') <> 'running'",
+    ),
+    (
+        "a job that was given up is listed",
+        "SELECT j.id FROM jobs j WHERE j.status IN ('failed', 'cancelled') AND NOT EXISTS (
+            SELECT 1 FROM job_given_up g WHERE g.tenant = j.tenant AND g.status = j.status
+            AND g.id = j.id AND g.type = j.type AND g.queue = j.queue)",
+    ),
+    (
+        "what is listed was given up",
+        "SELECT g.id FROM job_given_up g LEFT JOIN jobs j ON j.tenant = g.tenant AND j.id = g.id
+            WHERE coalesce(j.status, '') <> g.status",
     ),
     (
         "a job that has ended has no claim and has an end",

@@ -2,8 +2,9 @@
 //!
 //! The transaction that ends jobs inserts one row of `job_count_deltas` for each tenant and day;
 //! nothing is updated on that path. A fold moves deltas into `metrics_daily` later: it adds exactly
-//! the rows that it deletes, so a delta whose transaction commits late is folded next time. Readers
-//! add both tables in one statement and never see a delta twice or not at all.
+//! the rows that it deletes, so a delta whose transaction commits late is folded next time; it locks
+//! them before, and leaves out what another process is folding. Readers add both tables in one
+//! statement and never see a delta twice or not at all.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +33,9 @@ impl Statements {
         let deltas = dialect.json_rows(
             "r",
             &[
-                Column::Text("tenant"),
-                Column::Text("id"),
-                Column::Text("day"),
+                Column::Id("tenant"),
+                Column::Id("id"),
+                Column::Id("day"),
                 Column::Int("jobs_done"),
                 Column::Int("jobs_failed"),
             ],
@@ -46,17 +47,19 @@ impl Statements {
         let days = dialect.json_rows(
             "r",
             &[
-                Column::Text("tenant"),
-                Column::Text("day"),
+                Column::Id("tenant"),
+                Column::Id("day"),
                 Column::Int("jobs_done"),
                 Column::Int("jobs_failed"),
             ],
         );
         let known = format!(
-            "SELECT d.tenant, d.day FROM {} CROSS JOIN metrics_daily d WHERE d.tenant = {} AND d.day = {}",
+            "SELECT d.tenant, d.day FROM {} {} metrics_daily d WHERE d.tenant = {} AND d.day = {}{}",
             days.from,
+            dialect.then(),
             days.col("tenant"),
-            days.col("day")
+            days.col("day"),
+            dialect.lock()
         );
         let insert_days = format!(
             "INSERT INTO metrics_daily (tenant, day, jobs_done, jobs_failed) SELECT {} FROM {}",
@@ -66,18 +69,21 @@ impl Statements {
         let (done, failed) = (plus("jobs_done"), plus("jobs_failed"));
         Statements {
             insert: dialect.sql(&insert),
-            by_day: dialect.sql(
-                "SELECT day, sum(jobs_done), sum(jobs_failed) FROM (
+            by_day: dialect.sql(&format!(
+                "SELECT day, {}, {} FROM (
                     SELECT day, jobs_done, jobs_failed FROM metrics_daily
-                    WHERE tenant = ? AND day >= ? AND day <= ?
+                    WHERE tenant = ?1 AND day >= ?2 AND day <= ?3
                     UNION ALL SELECT day, jobs_done, jobs_failed FROM job_count_deltas
-                    WHERE tenant = ? AND day >= ? AND day <= ?) both_tables
+                    WHERE tenant = ?1 AND day >= ?2 AND day <= ?3) both_tables
                  GROUP BY day ORDER BY day",
-            ),
-            deltas: dialect.sql(
+                dialect.sum("jobs_done"),
+                dialect.sum("jobs_failed")
+            )),
+            deltas: dialect.sql(&format!(
                 "SELECT tenant, id, day, jobs_done, jobs_failed FROM job_count_deltas
-                 ORDER BY tenant, id LIMIT ?",
-            ),
+                 ORDER BY tenant, id LIMIT ?{}",
+                dialect.skip_locked()
+            )),
             days: dialect.sql(&known),
             insert_days: dialect.sql(&insert_days),
             update_days: dialect.update_rows(
@@ -141,12 +147,7 @@ impl Store {
         to: NaiveDate,
     ) -> Result<BTreeMap<NaiveDate, DayCounts>> {
         let (from, to) = (from.to_string(), to.to_string());
-        let range = [tenant, &from, &to];
-        let args = range
-            .iter()
-            .chain(&range)
-            .map(|text| (*text).into())
-            .collect();
+        let args = vec![tenant.into(), from.into(), to.into()];
         let rows = query.rows(&self.counts.by_day, args).await?;
         rows.iter()
             .map(|row| Ok((day(row, 0)?, counts(row, 1)?)))
@@ -168,6 +169,7 @@ impl Store {
             sum.done += counts.done;
             sum.failed += counts.failed;
         }
+        // In the order of their keys, in which everybody locks them.
         let asked: Vec<_> = days.keys().collect();
         let mut known = Vec::new();
         for row in tx.rows(&self.counts.days, vec![Arg::json(&asked)?]).await? {

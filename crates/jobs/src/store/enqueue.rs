@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tidewire_core::ids;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{JOB, JOB_COLUMNS, QueueRow, Store, job, queue_rows};
+use super::{JOB, JOB_COLUMNS, QueueRow, RESULT, Store, job, queue_rows};
 use crate::model::{Enqueued, Job, NewJob, Status};
 
 pub(super) struct Statements {
@@ -16,28 +16,28 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let keys = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("key")]);
+        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Text("key")]);
         let known = format!(
-            "SELECT {JOB}, o.output_json FROM {} CROSS JOIN jobs j
-             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+            "SELECT {JOB}, o.output_json FROM {} {} jobs j {RESULT}
              WHERE j.tenant = {} AND j.idempotency_key = {}",
             keys.from,
+            dialect.then(),
             keys.col("tenant"),
             keys.col("key")
         );
         let jobs = dialect.json_rows(
             "r",
             &[
-                Column::Text("tenant"),
-                Column::Text("id"),
-                Column::Text("type"),
-                Column::Text("queue"),
+                Column::Id("tenant"),
+                Column::Id("id"),
+                Column::Id("type"),
+                Column::Id("queue"),
                 Column::Int("priority"),
                 Column::Time("run_at"),
                 Column::Int("max_attempts"),
                 Column::Int("timeout_seconds"),
                 Column::Text("idempotency_key"),
-                Column::Text("event_id"),
+                Column::Id("event_id"),
                 Column::Json("payload"),
             ],
         );

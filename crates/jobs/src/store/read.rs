@@ -1,11 +1,11 @@
 //! Reading jobs: one, a page, the lanes, the depth of the queue.
 
 use tidewire_core::Time;
-use tidewire_db::{Arg, Dialect, Error, Query, Result, Row, Sql};
+use tidewire_db::{Dialect, Error, Query, Result, Row, Sql};
 
-use super::{JOB, JOB_COLUMNS, Store, job, priority, small};
+use super::{JOB, JOB_COLUMNS, RESULT, Store, driven_by, job, priority, small};
 use crate::{
-    board::LaneKey,
+    board::{LaneKey, Mark},
     model::{Attempt, Job, JobDetail, JobFilter, Outcome, Status},
 };
 
@@ -14,8 +14,6 @@ pub(super) struct Statements {
     attempts: Sql,
     page: Sql,
     window: Sql,
-    given_up: Sql,
-    given_up_upwards: Sql,
     running: Sql,
     lanes: Sql,
     depth: Sql,
@@ -25,25 +23,26 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
         let page = format!(
-            "SELECT {JOB}, o.output_json FROM jobs j
-             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+            "SELECT {JOB}, o.output_json FROM jobs j {RESULT}
              WHERE j.tenant = ? AND j.id < ? AND j.id >= ? AND j.status = coalesce(?, j.status)
              AND j.type = coalesce(?, j.type) AND j.queue = coalesce(?, j.queue)
              ORDER BY j.id DESC LIMIT ?"
         );
-        let given_up = |compare: &str, order: &str| {
-            dialect.sql(&format!(
-                "SELECT id FROM jobs WHERE tenant = ? AND status IN ('failed', 'cancelled') AND status = ?
-                 AND id {compare} ? AND type = coalesce(?, type) AND queue = coalesce(?, queue)
-                 ORDER BY id {order} LIMIT ?"
-            ))
-        };
         // The last column is the job's holder also after its end, for the log of attempts.
         let detail = format!(
-            "SELECT {JOB}, o.output_json, j.locked_by FROM jobs j
-             LEFT JOIN job_results o ON o.tenant = j.tenant AND o.job_id = j.id
+            "SELECT {JOB}, o.output_json, j.locked_by FROM jobs j {RESULT}
              WHERE j.tenant = ? AND j.id = ?"
         );
+        let running = format!(
+            "SELECT l.id FROM job_leases l {} jobs j
+             WHERE l.tenant = ? AND l.id < ? AND l.queue = coalesce(?, l.queue)
+             AND j.tenant = {} AND j.id = {} AND j.type = coalesce(?, j.type)
+             ORDER BY l.id DESC LIMIT ?",
+            dialect.then(),
+            driven_by("l.tenant"),
+            driven_by("l.id")
+        );
+        let ready = dialect.sum("CASE WHEN run_at <= ? THEN 1 ELSE 0 END");
         Statements {
             detail: dialect.sql(&detail),
             attempts: dialect.sql(
@@ -54,54 +53,17 @@ impl Statements {
             window: dialect.sql(
                 "SELECT id FROM jobs WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
             ),
-            given_up: given_up("<", "DESC"),
-            given_up_upwards: given_up(">", "ASC"),
-            running: dialect.sql(
-                "SELECT l.id FROM job_leases l CROSS JOIN jobs j
-                 WHERE l.tenant = ? AND l.id < ? AND l.queue = coalesce(?, l.queue)
-                 AND j.tenant = l.tenant AND j.id = l.id AND j.type = coalesce(?, j.type)
-                 ORDER BY l.id DESC LIMIT ?",
-            ),
-            lanes: lanes(dialect),
-            depth: dialect.sql(
-                "SELECT count(*), coalesce(sum(CASE WHEN run_at <= ? THEN 1 ELSE 0 END), 0), min(run_at) FROM job_queue",
-            ),
+            running: dialect.sql(&running),
+            lanes: dialect.firsts("job_queue", &LANE, ["run_at", "id"]),
+            depth: dialect.sql(&format!(
+                "SELECT count(*), coalesce({ready}, 0), min(run_at) FROM job_queue"
+            )),
             leases: dialect.sql("SELECT count(*) FROM job_leases"),
         }
     }
 }
 
-const LANE_COLUMNS: [&str; 5] = ["tenant", "queue", "type", "priority", "run_at"];
-
-/// The first entry of the queue, and from each entry the first one behind its lane.
-fn lanes(dialect: &Dialect) -> Sql {
-    let columns = LANE_COLUMNS.join(", ");
-    // The plus signs take the columns' types from them: SQLite seeks by a whole row value only if
-    // it need not convert a part of it. And it seeks to the first row that is not less, even for
-    // `>`, so the bound is one behind every entry of the lane.
-    let next = LANE_COLUMNS.map(|column| {
-        format!(
-            "(SELECT q.{column} FROM job_queue q
-              WHERE (q.tenant, q.queue, q.type, q.priority, q.run_at, q.id)
-                >= (+l.tenant, +l.queue, +l.type, +l.priority, ?, '{END}')
-              ORDER BY q.tenant, q.queue, q.type, q.priority, q.run_at, q.id LIMIT 1)"
-        )
-    });
-    dialect.sql(&format!(
-        "WITH RECURSIVE lanes (tenant, queue, type, priority, run_at) AS (
-            SELECT {columns} FROM (SELECT {columns} FROM job_queue
-                ORDER BY tenant, queue, type, priority, run_at LIMIT 1) first_lane
-            UNION ALL SELECT {} FROM lanes l WHERE l.tenant IS NOT NULL)
-         SELECT {columns} FROM lanes WHERE tenant IS NOT NULL",
-        next.join(", ")
-    ))
-}
-
-/// No job is due later.
-fn end_of_time() -> Time {
-    const YEAR_10000: i64 = 253_402_300_800_000_000;
-    Time::from_micros(YEAR_10000 - 1)
-}
+const LANE: [&str; 4] = ["tenant", "queue", "type", "priority"];
 
 /// How much waits and runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,34 +151,6 @@ impl Store {
             .transpose()
     }
 
-    /// Failed or cancelled jobs below an id, newest first.
-    pub(crate) async fn given_up_below(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-        status: Status,
-        filter: &JobFilter,
-        before: &str,
-        limit: u32,
-    ) -> Result<Vec<String>> {
-        let args = given_up_args(tenant, status, filter, before, limit);
-        ids(&query.rows(&self.read.given_up, args).await?)
-    }
-
-    /// Failed or cancelled jobs above an id, oldest first.
-    pub(crate) async fn given_up_above(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-        status: Status,
-        filter: &JobFilter,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<String>> {
-        let args = given_up_args(tenant, status, filter, after, limit);
-        ids(&query.rows(&self.read.given_up_upwards, args).await?)
-    }
-
     /// Running jobs, newest first.
     pub(crate) async fn running_below(
         &self,
@@ -236,16 +170,14 @@ impl Store {
         ids(&query.rows(&self.read.running, args).await?)
     }
 
-    /// Every lane and when its next job is due: a few seeks a lane, the entries between are not
-    /// walked.
-    pub(crate) async fn lanes(&self, query: &mut impl Query) -> Result<Vec<(LaneKey, Time)>> {
-        let end = vec![Arg::Time(end_of_time()); LANE_COLUMNS.len()];
-        let rows = query.rows(&self.read.lanes, end).await?;
+    /// Every lane and its first entry, due or not. The entries between are not walked.
+    pub(crate) async fn lanes(&self, query: &mut impl Query) -> Result<Vec<(LaneKey, Mark)>> {
+        let rows = query.rows(&self.read.lanes, Vec::new()).await?;
         rows.iter()
             .map(|row| {
                 let lane =
                     LaneKey::new(row.text(0)?, row.text(1)?, row.text(2)?, priority(row, 3)?);
-                Ok((lane, row.time(4)?))
+                Ok((lane, Mark::at(row.time(4)?, row.text(5)?)))
             })
             .collect()
     }
@@ -290,24 +222,7 @@ impl Store {
     }
 }
 
-fn given_up_args(
-    tenant: &str,
-    status: Status,
-    filter: &JobFilter,
-    bound: &str,
-    limit: u32,
-) -> Vec<Arg> {
-    vec![
-        tenant.into(),
-        status.as_str().into(),
-        bound.into(),
-        filter.kind.as_ref().into(),
-        filter.queue.as_ref().into(),
-        limit.into(),
-    ]
-}
-
-fn ids(rows: &[Row]) -> Result<Vec<String>> {
+pub(super) fn ids(rows: &[Row]) -> Result<Vec<String>> {
     rows.iter().map(|row| row.text(0)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Pruning what finished long ago.
 
 use tidewire_core::Time;
-use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql, Tx};
 
 use super::{Store, status};
 use crate::model::Status;
@@ -9,13 +9,26 @@ use crate::model::Status;
 pub(super) struct Statements {
     next_tenant: Sql,
     oldest: Sql,
+    locked: Sql,
     delete: [Sql; 3],
 }
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let jobs = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("id")]);
-        let of_jobs = dialect.json_rows("r", &[Column::Text("tenant"), Column::Text("job_id")]);
+        let jobs = dialect.json_ids("r", "id").arg(2).with(&[("tenant", 1)]);
+        let of_jobs = dialect
+            .json_ids("r", "job_id")
+            .arg(2)
+            .with(&[("tenant", 1)]);
+        let locked = format!(
+            "SELECT j.id, j.status, j.created_at, j.finished_at FROM {} {} jobs j
+             WHERE j.tenant = {} AND j.id = {}{}",
+            jobs.from,
+            dialect.then(),
+            jobs.col("tenant"),
+            jobs.col("id"),
+            dialect.skip_locked()
+        );
         Statements {
             next_tenant: dialect.sql(
                 "SELECT tenant, created_at FROM jobs WHERE tenant > ? ORDER BY tenant, id LIMIT 1",
@@ -24,6 +37,7 @@ impl Statements {
                 "SELECT id, status, created_at, finished_at FROM jobs
                  WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
             ),
+            locked: dialect.sql(&locked),
             delete: [
                 dialect.delete_rows("job_attempts", &of_jobs, &["tenant", "job_id"]),
                 dialect.delete_rows("job_results", &of_jobs, &["tenant", "job_id"]),
@@ -65,24 +79,47 @@ impl Store {
     ) -> Result<Vec<Old>> {
         let args = vec![tenant.into(), after.into(), most.into()];
         let rows = query.rows(&self.sweep.oldest, args).await?;
-        let read = |row: &tidewire_db::Row| {
-            Ok(Old {
-                id: row.text(0)?,
-                status: status(row, 1)?,
-                created_at: row.time(2)?,
-                finished_at: row.opt_time(3)?,
-            })
-        };
-        rows.iter().map(read).collect()
+        rows.iter().map(old).collect()
     }
 
-    /// Deletes jobs with their attempts and results.
-    pub(crate) async fn prune(&self, tx: &mut Tx, tenant: &str, ids: &[String]) -> Result<()> {
-        let gone: Vec<_> = ids.iter().map(|id| (tenant, id)).collect();
-        let gone = Arg::json(&gone)?;
+    /// These jobs as they are now and stay until the end of this transaction; those that somebody
+    /// else has in hand are left out.
+    pub(crate) async fn lock_old(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<Vec<Old>> {
+        let args = vec![tenant.into(), Arg::json(ids)?];
+        let rows = tx.rows(&self.sweep.locked, args).await?;
+        rows.iter().map(old).collect()
+    }
+
+    /// Deletes jobs, which must be locked, with all that is kept of them.
+    pub(crate) async fn prune(&self, tx: &mut Tx, tenant: &str, gone: &[Old]) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let listed: Vec<_> = gone
+            .iter()
+            .filter(|old| old.status != Status::Done)
+            .map(|old| (tenant, old.status.as_str(), old.id.as_str()))
+            .collect();
+        self.unlist_given_up(tx, &listed).await?;
+        let ids: Vec<_> = gone.iter().map(|old| &old.id).collect();
+        let ids = Arg::json(&ids)?;
         for sql in &self.sweep.delete {
-            tx.push(sql, vec![gone.clone()]).await?;
+            tx.push(sql, vec![tenant.into(), ids.clone()]).await?;
         }
         Ok(())
     }
+}
+
+fn old(row: &Row) -> Result<Old> {
+    Ok(Old {
+        id: row.text(0)?,
+        status: status(row, 1)?,
+        created_at: row.time(2)?,
+        finished_at: row.opt_time(3)?,
+    })
 }

@@ -206,7 +206,9 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
             }
         }
         Op::Fold => queue.jobs.fold().await.unwrap(),
-        Op::Rebuild => queue.jobs.rebuild().await.unwrap(),
+        Op::Rebuild => {
+            queue.jobs.rebuild().await.unwrap();
+        }
     }
 }
 
