@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::json;
+use tidewire_testkit::{Engine, every_engine};
 
 use crate::server::{ADMIN, AGENT, Reply, Server, locked, text};
 
@@ -9,9 +10,9 @@ async fn whoami(server: &Server, headers: &[(&str, &str)]) -> Reply {
     server.send(Method::GET, "/v1/whoami", headers, None).await
 }
 
-#[tokio::test]
-async fn a_key_opens_in_either_header() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_key_opens_in_either_header(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, key) = server.tenant("acme").await;
     let bearer = format!("Bearer {key}");
     let shouted = format!("BEARER {key}");
@@ -26,9 +27,9 @@ async fn a_key_opens_in_either_header() {
     }
 }
 
-#[tokio::test]
-async fn no_key_and_a_wrong_key_are_refused_with_a_challenge() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn no_key_and_a_wrong_key_are_refused_with_a_challenge(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let well_formed = format!("tw_{}", "A".repeat(43));
     for headers in [
         &[][..],
@@ -53,18 +54,18 @@ async fn no_key_and_a_wrong_key_are_refused_with_a_challenge() {
     }
 }
 
-#[tokio::test]
-async fn two_different_keys_are_a_bad_request() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn two_different_keys_are_a_bad_request(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (_, key) = server.tenant("acme").await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str()), ("x-api-key", ADMIN)];
     whoami(&server, &headers).await.is(400);
 }
 
-#[tokio::test]
-async fn a_key_may_do_what_its_scopes_say() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_key_may_do_what_its_scopes_say(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, _) = server.tenant("acme").await;
     let (_, reader) = server.key(&tenant, &["read"]).await;
     let (_, writer) = server.key(&tenant, &["write"]).await;
@@ -74,9 +75,9 @@ async fn a_key_may_do_what_its_scopes_say() {
     server.post(&writer, "/v1/things", json!("x")).await.is(201);
 }
 
-#[tokio::test]
-async fn only_the_operator_sees_tenants_and_mints_keys() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn only_the_operator_sees_tenants_and_mints_keys(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, key) = server.tenant("acme").await;
     let keys = format!("/v1/tenants/{tenant}/keys");
     for key in [key.as_str(), AGENT] {
@@ -99,9 +100,9 @@ async fn only_the_operator_sees_tenants_and_mints_keys() {
     }
 }
 
-#[tokio::test]
-async fn a_minted_admin_key_is_the_operators() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_minted_admin_key_is_the_operators(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, _) = server.tenant("acme").await;
     let (_, admin) = server.key(&tenant, &["admin"]).await;
     server.get(&admin, "/v1/tenants").await.is(200);
@@ -111,9 +112,9 @@ async fn a_minted_admin_key_is_the_operators() {
     assert_eq!(who.is(200).body["tenant"], tenant);
 }
 
-#[tokio::test]
-async fn the_operator_chooses_a_tenant_and_a_tenant_does_not() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_operator_chooses_a_tenant_and_a_tenant_does_not(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, key) = server.tenant("acme").await;
     let who = whoami(&server, &[("x-api-key", ADMIN)]).await;
     assert_eq!(who.is(200).body["tenant"], "default");
@@ -141,17 +142,17 @@ async fn the_operator_chooses_a_tenant_and_a_tenant_does_not() {
         .is(403);
 }
 
-#[tokio::test]
-async fn the_agents_key_has_the_scope_fleet_and_no_other() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_agents_key_has_the_scope_fleet_and_no_other(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let refused = server.get(AGENT, "/v1/whoami").await;
     assert!(text(&refused.is(403).body, "detail").contains("fleet"));
     server.post(AGENT, "/v1/things", json!("x")).await.is(403);
 }
 
-#[tokio::test]
-async fn a_revoked_key_opens_nothing_any_more() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_revoked_key_opens_nothing_any_more(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, kept) = server.tenant("acme").await;
     let (id, key) = server.key(&tenant, &["read"]).await;
     server.get(&key, "/v1/whoami").await.is(200);
@@ -168,9 +169,9 @@ async fn a_revoked_key_opens_nothing_any_more() {
 
 /// Whoever is in the middle of a request meets the revocation at any point; once it is answered
 /// nobody gets through.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_wins_over_lookups_that_are_under_way() {
-    let server = Server::start(locked()).await;
+#[every_engine(multi_thread)]
+async fn a_revocation_wins_over_lookups_that_are_under_way(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, _) = server.tenant("acme").await;
     for _ in 0..20 {
         let (id, key) = server.key(&tenant, &["read"]).await;
@@ -182,9 +183,9 @@ async fn a_revocation_wins_over_lookups_that_are_under_way() {
     }
 }
 
-#[tokio::test]
-async fn keys_outlive_the_process() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn keys_outlive_the_process(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, key) = server.tenant("acme").await;
     let again = server.again().await;
     let who = again.get(&key, "/v1/whoami").await;

@@ -2,12 +2,13 @@
 
 use http::Method;
 use serde_json::json;
+use tidewire_testkit::{Engine, every_engine};
 
 use crate::server::{Server, open, text};
 
-#[tokio::test]
-async fn without_a_key_everybody_is_the_operator() {
-    let server = Server::start(open()).await;
+#[every_engine]
+async fn without_a_key_everybody_is_the_operator(engine: Engine) {
+    let server = Server::start(engine, open()).await;
     let who = server.send(Method::GET, "/v1/whoami", &[], None).await;
     assert_eq!(who.is(200).body["tenant"], "default");
     let name = Some(json!({"name": "acme"}));
@@ -21,9 +22,9 @@ async fn without_a_key_everybody_is_the_operator() {
     who.is(404);
 }
 
-#[tokio::test]
-async fn a_key_that_is_shown_is_meant() {
-    let server = Server::start(open()).await;
+#[every_engine]
+async fn a_key_that_is_shown_is_meant(engine: Engine) {
+    let server = Server::start(engine, open()).await;
     let name = Some(json!({"name": "acme"}));
     let made = server.send(Method::POST, "/v1/tenants", &[], name).await;
     let key = text(&made.is(201).body, "api_key");

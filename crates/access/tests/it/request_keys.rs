@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use tidewire_access::KEPT;
+use tidewire_testkit::{Engine, every_engine};
 
 use crate::server::{ADMIN, Reply, Server, locked};
 
@@ -15,9 +16,9 @@ async fn make(server: &Server, by: &str, key: &str, name: &str) -> Reply {
         .await
 }
 
-#[tokio::test]
-async fn without_a_key_every_request_counts() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn without_a_key_every_request_counts(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     for n in 0..3 {
         let made = server.post(ADMIN, "/v1/things", json!("x")).await;
         assert_eq!(made.is(201).body["made_before"], n);
@@ -25,9 +26,9 @@ async fn without_a_key_every_request_counts() {
     }
 }
 
-#[tokio::test]
-async fn the_first_answer_is_given_again() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_first_answer_is_given_again(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let first = make(&server, ADMIN, "k", "x").await;
     first.is(201);
     assert_eq!(first.header("idempotent-replayed"), None);
@@ -40,18 +41,18 @@ async fn the_first_answer_is_given_again() {
     assert_eq!(server.things.count().await, 2);
 }
 
-#[tokio::test]
-async fn another_body_is_refused() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn another_body_is_refused(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     make(&server, ADMIN, "k", "x").await.is(201);
     make(&server, ADMIN, "k", "y").await.is(422);
     make(&server, ADMIN, "k", "x").await.is(201);
     assert_eq!(server.things.count().await, 1);
 }
 
-#[tokio::test]
-async fn a_failure_leaves_nothing_and_is_not_remembered() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_failure_leaves_nothing_and_is_not_remembered(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     make(&server, ADMIN, "k", "bad").await.is(409);
     assert_eq!(server.things.count().await, 0);
     let second = make(&server, ADMIN, "k", "good").await;
@@ -59,9 +60,9 @@ async fn a_failure_leaves_nothing_and_is_not_remembered() {
     assert_eq!(second.header("idempotent-replayed"), None);
 }
 
-#[tokio::test]
-async fn tenants_do_not_share_keys() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn tenants_do_not_share_keys(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (_, one) = server.tenant("one").await;
     let (_, two) = server.tenant("two").await;
     for by in [&one, &two] {
@@ -71,9 +72,9 @@ async fn tenants_do_not_share_keys() {
     assert_eq!(server.things.count().await, 2);
 }
 
-#[tokio::test]
-async fn a_second_request_does_not_wait_for_the_first() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_second_request_does_not_wait_for_the_first(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     server.gate.shut();
     let meet = async {
         server.gate.arrivals(1).await;
@@ -92,9 +93,9 @@ async fn a_second_request_does_not_wait_for_the_first() {
     assert_eq!(server.things.count().await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_right_behind_the_answer_is_not_held_for_unfinished() {
-    let server = Server::start(locked()).await;
+#[every_engine(multi_thread)]
+async fn a_request_right_behind_the_answer_is_not_held_for_unfinished(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     for n in 0..50 {
         let key = n.to_string();
         make(&server, ADMIN, &key, "x").await.is(201);
@@ -103,9 +104,9 @@ async fn a_request_right_behind_the_answer_is_not_held_for_unfinished() {
     assert_eq!(server.things.count().await, 50);
 }
 
-#[tokio::test]
-async fn a_client_that_hangs_up_finds_its_answer_later() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_client_that_hangs_up_finds_its_answer_later(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     server.gate.shut();
     tokio::select! {
         _ = make(&server, ADMIN, "k", "x") => panic!("the gate is shut"),
@@ -129,18 +130,18 @@ async fn a_client_that_hangs_up_finds_its_answer_later() {
     assert_eq!(server.things.count().await, 1);
 }
 
-#[tokio::test]
-async fn a_malformed_key_is_refused() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_malformed_key_is_refused(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     for key in ["", "two words", &"x".repeat(256)] {
         make(&server, ADMIN, key, "x").await.is(400);
     }
     assert_eq!(server.things.count().await, 0);
 }
 
-#[tokio::test]
-async fn an_answer_is_kept_for_a_day() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn an_answer_is_kept_for_a_day(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     make(&server, ADMIN, "k", "x").await.is(201);
     server.clock.advance(KEPT - Duration::from_secs(1));
     let again = make(&server, ADMIN, "k", "x").await;
@@ -153,9 +154,9 @@ async fn an_answer_is_kept_for_a_day() {
     assert_eq!(again.is(201).header("idempotent-replayed"), Some("true"));
 }
 
-#[tokio::test]
-async fn the_sweep_takes_what_is_old_of_every_tenant_and_leaves_the_rest() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_sweep_takes_what_is_old_of_every_tenant_and_leaves_the_rest(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (_, other) = server.tenant("other").await;
     // More than one transaction of the sweep, and more of one instant than one of them takes.
     for n in 0..1100u32 {
@@ -179,11 +180,11 @@ async fn the_sweep_takes_what_is_old_of_every_tenant_and_leaves_the_rest() {
 }
 
 /// Two processes share a store and not their memory.
-#[tokio::test]
-async fn two_processes_make_one_thing() {
+#[every_engine]
+async fn two_processes_make_one_thing(engine: Engine) {
     use tidewire_access::{Answer, Request, Service};
 
-    let server = Server::start(locked()).await;
+    let server = Server::start(engine, locked()).await;
     let other = Service::new(server.db.clone(), server.clock.clone(), &locked());
     let tenant = "default".into();
     let ask = async |service: &Service| {

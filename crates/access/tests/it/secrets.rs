@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 use tidewire_access::worker;
+use tidewire_testkit::{Engine, every_engine};
 
 use crate::server::{ADMIN, AGENT, Server, locked, text};
 
@@ -24,8 +25,8 @@ impl io::Write for Log {
     }
 }
 
-#[tokio::test]
-async fn no_key_reaches_the_log_an_error_or_the_disk() {
+#[every_engine]
+async fn no_key_reaches_the_log_an_error_or_the_store(engine: Engine) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -33,7 +34,7 @@ async fn no_key_reaches_the_log_an_error_or_the_disk() {
         .with_writer(move || writer.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
-    let server = Server::start(locked()).await;
+    let server = Server::start(engine, locked()).await;
     let (tenant, first) = server.tenant("acme").await;
     let (id, second) = server.key(&tenant, &["read"]).await;
     let wrong = format!("tw_{}", "W".repeat(43));
@@ -56,11 +57,11 @@ async fn no_key_reaches_the_log_an_error_or_the_disk() {
     drop(guard);
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("minted a key"), "{logged}");
-    let disk = server.disk();
+    let disk = server.stored().await;
     for key in [&first, &second, &wrong, ADMIN, AGENT, "a-misspelt-key"] {
         assert!(!logged.contains(key), "{key} is in the log");
         assert!(!seen.contains(key), "{key} is in an answer");
         let stored = disk.windows(key.len()).any(|bytes| bytes == key.as_bytes());
-        assert!(!stored, "{key} is on the disk");
+        assert!(!stored, "{key} is stored");
     }
 }

@@ -1,16 +1,16 @@
 //! A server of access alone, with two routes beside its own to be let into.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use axum::{body::Body, extract::State};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tidewire_access::{AccessConfig, Answer, Answered, Authenticate, MIGRATIONS, Service};
 use tidewire_core::{Clock, Scope, Time};
-use tidewire_db::{Db, Options, StoreUrl};
+use tidewire_db::Db;
 use tidewire_http::{ApiError, App, AppService, Caller, Config, Health, IdempotencyKey, Json};
+use tidewire_testkit::{Engine, TestStore};
 use tower::ServiceExt as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -26,8 +26,7 @@ pub struct Server {
     pub things: Things,
     pub gate: Gate,
     app: AppService,
-    file: PathBuf,
-    folder: Arc<TempDir>,
+    store: Arc<TestStore>,
 }
 
 pub struct Reply {
@@ -52,39 +51,27 @@ pub fn open() -> AccessConfig {
 }
 
 impl Server {
-    pub async fn start(config: AccessConfig) -> Self {
+    pub async fn start(engine: Engine, config: AccessConfig) -> Self {
         config.check().unwrap();
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("tidewire.db");
-        let db = Db::open(Options::new(StoreUrl::Sqlite(file.clone())))
-            .await
-            .unwrap();
         let clock = Clock::fake(Time::from_millis(1_800_000_000_000));
         let migrations = [MIGRATIONS, store::MIGRATIONS].concat();
-        db.migrate(&migrations, &clock).await.unwrap();
-        Self::over(db, clock, config, file, Arc::new(folder)).await
+        let store = TestStore::on_with_clock(engine, &migrations, clock).await;
+        Self::over(store.db.clone(), config, Arc::new(store)).await
     }
 
     /// The server anew, on the same store: nothing is left but what was stored.
     pub async fn again(&self) -> Self {
-        let (db, clock) = (self.db.clone(), self.clock.clone());
-        Self::over(
-            db,
-            clock,
-            locked(),
-            self.file.clone(),
-            Arc::clone(&self.folder),
-        )
-        .await
+        Self::over(self.db.clone(), locked(), Arc::clone(&self.store)).await
     }
 
-    async fn over(
-        db: Db,
-        clock: Clock,
-        config: AccessConfig,
-        file: PathBuf,
-        folder: Arc<TempDir>,
-    ) -> Self {
+    /// Another process on the same store. Not on SQLite, which has but one.
+    pub async fn another(&self) -> Self {
+        let db = self.store.second().await;
+        Self::over(db, locked(), Arc::clone(&self.store)).await
+    }
+
+    async fn over(db: Db, config: AccessConfig, store: Arc<TestStore>) -> Self {
+        let clock = store.clock.clone();
         let access = Service::new(db.clone(), clock.clone(), &config);
         access.start().await.unwrap();
         let (things, gate) = (Things::new(&db), Gate::default());
@@ -118,8 +105,7 @@ impl Server {
             things,
             gate,
             app,
-            file,
-            folder,
+            store,
         }
     }
 
@@ -192,13 +178,17 @@ impl Server {
         (text(&made.body, "id"), text(&made.body, "api_key"))
     }
 
-    /// Everything that is on the disk, the write-ahead log included.
-    pub fn disk(&self) -> Vec<u8> {
-        let folder = self.file.parent().unwrap();
-        let files = std::fs::read_dir(folder).unwrap();
-        files
-            .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
-            .collect()
+    /// Everything that is stored: what the tables hold and, if the store is a file, what is on the
+    /// disk, the write-ahead log included.
+    pub async fn stored(&self) -> Vec<u8> {
+        let mut stored = store::rows(&self.db).await;
+        if let Some(file) = self.store.url().strip_prefix("sqlite://") {
+            let folder = Path::new(file).parent().unwrap();
+            for file in std::fs::read_dir(folder).unwrap() {
+                stored.extend(std::fs::read(file.unwrap().path()).unwrap());
+            }
+        }
+        stored
     }
 }
 

@@ -70,6 +70,31 @@ impl Things {
     }
 }
 
+/// What the columns hold that could hold a key.
+pub async fn rows(db: &Db) -> Vec<u8> {
+    let mut stored = Vec::new();
+    for (statement, texts, hashes) in [
+        ("SELECT id, name FROM tenants", 2, 0),
+        ("SELECT tenant, id, scopes, hash FROM api_keys", 3, 1),
+        (
+            "SELECT tenant, route, answer, key_hash, body_hash FROM request_keys",
+            3,
+            2,
+        ),
+    ] {
+        let sql = db.dialect().sql(statement);
+        for row in db.read().rows(&sql, Vec::new()).await.unwrap() {
+            for column in 0..texts {
+                stored.extend(row.text(column).unwrap().into_bytes());
+            }
+            for column in texts..texts + hashes {
+                stored.extend(row.bytes(column).unwrap());
+            }
+        }
+    }
+    stored
+}
+
 /// Holds effects up in their transaction while it is shut, and tells when one has come.
 #[derive(Clone)]
 pub struct Gate {

@@ -3,12 +3,13 @@
 use http::Method;
 use serde_json::json;
 use tidewire_access::worker;
+use tidewire_testkit::{Engine, every_engine};
 
 use crate::server::{ADMIN, Server, locked, text};
 
-#[tokio::test]
-async fn a_tenant_comes_with_a_key_that_works() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_tenant_comes_with_a_key_that_works(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let made = server
         .post(ADMIN, "/v1/tenants", json!({"name": "acme"}))
         .await;
@@ -23,9 +24,9 @@ async fn a_tenant_comes_with_a_key_that_works() {
     assert_eq!(who.body["scopes"], "read,write,worker");
 }
 
-#[tokio::test]
-async fn tenants_are_listed_newest_first_page_by_page() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn tenants_are_listed_newest_first_page_by_page(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     for n in 0..5 {
         server
             .clock
@@ -51,9 +52,9 @@ async fn tenants_are_listed_newest_first_page_by_page() {
     assert_eq!(names, ["t4", "t3", "t2", "t1", "t0", "default"]);
 }
 
-#[tokio::test]
-async fn keys_are_listed_without_their_secrets_page_by_page() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn keys_are_listed_without_their_secrets_page_by_page(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, first) = server.tenant("acme").await;
     let (id, second) = server.key(&tenant, &["read"]).await;
     let path = format!("/v1/tenants/{tenant}/keys?limit=1");
@@ -72,9 +73,9 @@ async fn keys_are_listed_without_their_secrets_page_by_page() {
     assert!(!shown.contains(&first) && !shown.contains(&second) && !shown.contains("hash"));
 }
 
-#[tokio::test]
-async fn a_key_is_minted_with_the_scopes_that_were_asked_for() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn a_key_is_minted_with_the_scopes_that_were_asked_for(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, _) = server.tenant("acme").await;
     let path = format!("/v1/tenants/{tenant}/keys");
     let made = server
@@ -97,9 +98,9 @@ async fn a_key_is_minted_with_the_scopes_that_were_asked_for() {
     }
 }
 
-#[tokio::test]
-async fn bad_input_is_named() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn bad_input_is_named(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, _) = server.tenant("acme").await;
     let keys = format!("/v1/tenants/{tenant}/keys");
     for (path, body, pointer) in [
@@ -125,9 +126,9 @@ async fn bad_input_is_named() {
     assert!(foreign.body["next_cursor"].is_null());
 }
 
-#[tokio::test]
-async fn what_does_not_exist_is_not_found() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn what_does_not_exist_is_not_found(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (acme, _) = server.tenant("acme").await;
     let (other, _) = server.tenant("other").await;
     let (key, secret) = server.key(&acme, &["read"]).await;
@@ -151,9 +152,9 @@ async fn what_does_not_exist_is_not_found() {
     server.get(&secret, "/v1/whoami").await.is(200);
 }
 
-#[tokio::test]
-async fn the_last_use_of_a_key_is_shown_and_not_written_each_time() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_last_use_of_a_key_is_shown_and_not_written_each_time(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     let (tenant, key) = server.tenant("acme").await;
     server.key(&tenant, &["read"]).await;
     let path = format!("/v1/tenants/{tenant}/keys");
@@ -175,9 +176,9 @@ async fn the_last_use_of_a_key_is_shown_and_not_written_each_time() {
     assert_eq!(last_used().await, server.clock.now().to_string());
 }
 
-#[tokio::test]
-async fn the_default_tenant_is_made_once() {
-    let server = Server::start(locked()).await;
+#[every_engine]
+async fn the_default_tenant_is_made_once(engine: Engine) {
+    let server = Server::start(engine, locked()).await;
     server.access.start().await.unwrap();
     let listed = server.get(ADMIN, "/v1/tenants").await;
     assert_eq!(listed.body["tenants"].as_array().unwrap().len(), 1);

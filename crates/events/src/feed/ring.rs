@@ -56,13 +56,14 @@ impl Ring {
 
     pub(super) fn find(&self, pos: u64) -> Found {
         // Followers are nearly always at the newest chunk.
-        let newest_first = self.chunks.iter().rev();
-        match newest_first.clone().find(|chunk| chunk.first <= pos + 1) {
+        let mut newest_first = self.chunks.iter().rev();
+        match newest_first.find(|chunk| chunk.first <= pos + 1) {
             Some(chunk) if chunk.last > pos => Found::In(Arc::clone(chunk)),
             Some(_) => Found::Beyond,
-            None => newest_first
-                .last()
-                .map_or(Found::Beyond, |oldest| Found::Before(oldest.first)),
+            None => match self.chunks.front() {
+                Some(oldest) => Found::Before(oldest.first),
+                None => Found::Beyond,
+            },
         }
     }
 

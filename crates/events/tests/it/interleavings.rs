@@ -91,7 +91,7 @@ async fn processes_that_share_a_store_keep_one_order(engine: Engine) {
     for _ in 0..CASES {
         let plan = plan().new_tree(&mut runner).unwrap().current();
         // Cargo shows it if the test fails.
-        println!("{plan:?}");
+        eprintln!("{plan:?}");
         run(engine, plan).await;
     }
 }
@@ -102,7 +102,7 @@ async fn one_process_keeps_one_order(engine: Engine) {
     let mut runner = TestRunner::new(Config::default());
     for _ in 0..CASES {
         let plan = plan().new_tree(&mut runner).unwrap().current();
-        println!("{plan:?}");
+        eprintln!("{plan:?}");
         let store = TestStore::on(engine, tidewire_events::MIGRATIONS).await;
         let app = process(store.db.clone(), Clock::system(), NEVER).await.0;
         check(Arc::new(vec![app]), plan.clients, async {}).await;

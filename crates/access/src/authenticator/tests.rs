@@ -1,0 +1,174 @@
+use tidewire_core::Time;
+use tidewire_db::Reach;
+use tidewire_testkit::{Engine, TestStore, eventually, every_engine};
+
+use super::*;
+use crate::{MIGRATIONS, Service};
+
+/// Two processes on one store, as far as the engine has such, and a key.
+struct World {
+    here: Authenticator,
+    there: Service,
+    tenant: String,
+    key: String,
+    key_id: String,
+    store: TestStore,
+}
+
+impl World {
+    async fn new(engine: Engine) -> Self {
+        let clock = Clock::fake(Time::from_millis(1_800_000_000_000));
+        let store = TestStore::on_with_clock(engine, MIGRATIONS, clock.clone()).await;
+        let there = store.db.clone();
+        Self::of(store, there).await
+    }
+
+    async fn of(store: TestStore, there: Db) -> Self {
+        let (config, clock) = (AccessConfig::default(), store.clock.clone());
+        let statements = Store::new(store.db.dialect());
+        let here = Authenticator::new(store.db.clone(), clock.clone(), statements, &config);
+        let there = Service::new(there, clock, &config);
+        let tenant = there.create_tenant("acme".to_owned()).await.unwrap().id;
+        let key = there.mint_key(&tenant, None).await.unwrap();
+        World {
+            here,
+            there,
+            tenant,
+            key: key.api_key,
+            key_id: key.id,
+            store,
+        }
+    }
+
+    fn recall(&self, now: Instant) -> Result<Known> {
+        let shown = Shown {
+            key: Some(&self.key),
+            tenant: None,
+        };
+        self.here.know(shown, now)
+    }
+
+    /// Whether memory was enough, and who it is.
+    async fn enter(&self, now: Instant) -> Result<(bool, Principal)> {
+        match self.recall(now)? {
+            Known::Caller(principal) => Ok((true, principal)),
+            Known::Ask(question) => Ok((false, self.here.ask(question, now).await?)),
+        }
+    }
+}
+
+#[every_engine]
+async fn a_key_is_looked_up_once_and_refreshed_by_one_of_its_users(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    let (from_memory, principal) = world.enter(start).await.unwrap();
+    assert!(!from_memory);
+    assert_eq!(&*principal.tenant, world.tenant);
+    assert!(world.enter(start).await.unwrap().0);
+    let late = start + REFRESH;
+    let Ok(Known::Ask(question)) = world.recall(late) else {
+        panic!("nobody refreshes")
+    };
+    assert!(world.enter(late).await.unwrap().0, "the others go on");
+    world.here.ask(question, late).await.unwrap();
+    assert!(world.enter(start + TTL).await.unwrap().0);
+}
+
+#[every_engine]
+async fn a_key_that_another_process_revoked_is_good_for_seconds_only(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    world.enter(start).await.unwrap();
+    let revoked = world.there.revoke_key(&world.tenant, &world.key_id).await;
+    revoked.unwrap();
+    assert!(world.enter(start).await.is_ok());
+    let late = world.enter(start + TTL).await;
+    assert!(matches!(late, Err(Error::WrongKey)));
+}
+
+#[every_engine]
+async fn a_wrong_key_asks_the_store_once(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    world
+        .there
+        .revoke_key(&world.tenant, &world.key_id)
+        .await
+        .unwrap();
+    assert!(matches!(world.recall(start), Ok(Known::Ask(_))));
+    assert!(matches!(world.enter(start).await, Err(Error::WrongKey)));
+    assert!(matches!(world.recall(start), Err(Error::WrongKey)));
+    assert!(matches!(world.recall(start + TTL), Ok(Known::Ask(_))));
+}
+
+#[every_engine]
+async fn a_store_that_is_away_for_a_moment_shuts_nobody_out(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    world.enter(start).await.unwrap();
+    world.store.db.clone().close().await;
+    assert!(world.enter(start + REFRESH).await.is_ok());
+    let late = world.enter(start + TTL).await;
+    assert!(matches!(late, Err(Error::Store(_))));
+}
+
+/// All at one instant, so that nothing is asked again because it is old.
+#[every_engine]
+async fn a_key_of_which_a_revocation_was_heard_is_asked_for_again(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    world.enter(start).await.unwrap();
+    world.here.forget("another key");
+    assert!(world.enter(start).await.unwrap().0);
+    world.here.forget(&world.key_id);
+    assert!(!world.enter(start).await.unwrap().0);
+    let revoked = world.there.revoke_key(&world.tenant, &world.key_id).await;
+    revoked.unwrap();
+    assert!(world.enter(start).await.unwrap().0);
+    world.here.forget(&world.key_id);
+    assert!(matches!(world.enter(start).await, Err(Error::WrongKey)));
+}
+
+#[every_engine]
+async fn after_a_doubt_each_key_is_asked_for_again_by_one_of_its_users(engine: Engine) {
+    let world = World::new(engine).await;
+    let start = Instant::now();
+    world.enter(start).await.unwrap();
+    world.here.doubt();
+    let Ok(Known::Ask(question)) = world.recall(start) else {
+        panic!("nobody asks")
+    };
+    assert!(world.enter(start).await.unwrap().0, "the others go on");
+    let later = Instant::now();
+    world.here.ask(question, later).await.unwrap();
+    assert!(world.enter(later).await.unwrap().0);
+    // Also if the store cannot say just now.
+    world.here.doubt();
+    world.store.db.clone().close().await;
+    world.enter(later).await.unwrap();
+}
+
+/// PostgreSQL tells the other processes.
+#[every_engine(postgres)]
+async fn a_key_that_another_process_revoked_is_good_until_that_is_heard(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let there = store.second().await;
+    let world = World::of(store, there).await;
+    let told = || async { (world.store.db.hints().reach() == Reach::Told).then_some(()) };
+    eventually("it listens", told).await;
+    let hears = world.here.hear_revocations();
+    let revocation = async {
+        let now = Instant::now();
+        world.enter(now).await.unwrap();
+        let revoked = world.there.revoke_key(&world.tenant, &world.key_id).await;
+        revoked.unwrap();
+        let refused = || async { world.enter(now).await.is_err().then_some(()) };
+        eventually("the key is refused", refused).await;
+    };
+    // It begins to hear before the key is used: nothing is in doubt after that.
+    tokio::select! {
+        biased;
+        () = hears => panic!("the store is open"),
+        () = revocation => {}
+    }
+}
