@@ -234,10 +234,16 @@ impl House {
         }
         if config.roles.has(Role::Api) {
             let access = self.access.clone();
-            tasks.push(Task::new("key-usage", move |stop| {
+            tasks.push(Task::new("key-keeper", move |stop| {
                 let access = access.clone();
                 async move {
-                    tidewire_access::worker::keep_last_used(access, stop.cancelled_owned()).await;
+                    let hears = tidewire_access::worker::hear_revocations(
+                        access.clone(),
+                        stop.clone().cancelled_owned(),
+                    );
+                    let keeps =
+                        tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
+                    tokio::join!(hears, keeps);
                     Ok(())
                 }
             }));
