@@ -9,8 +9,12 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
+use proptest::{
+    prelude::{ProptestConfig, Strategy},
+    test_runner::TestRunner,
+};
 use tidewire_core::{Clock, Time};
-use tidewire_testkit::TestStore;
+use tidewire_testkit::{Engine, TestStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +31,12 @@ pub(crate) struct Queue {
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 impl Queue {
-    pub(crate) async fn open() -> Self {
-        Self::with_clock(Clock::fake(Time::from_millis(1_700_000_000_000))).await
+    pub(crate) async fn open(engine: Engine) -> Self {
+        Self::with_clock(engine, Clock::fake(Time::from_millis(1_700_000_000_000))).await
     }
 
-    pub(crate) async fn with_clock(clock: Clock) -> Self {
-        let store = TestStore::with_clock(MIGRATIONS, clock.clone()).await;
+    pub(crate) async fn with_clock(engine: Engine, clock: Clock) -> Self {
+        let store = TestStore::on_with_clock(engine, MIGRATIONS, clock.clone()).await;
         let (settings, live) = watch::channel(JobSettings::default());
         let jobs = Jobs::new(
             store.db.clone(),
@@ -133,5 +137,36 @@ pub(crate) fn types<const N: usize>(types: [&str; N]) -> Filter {
     Filter {
         types: Some(types.into_iter().map(Arc::from).collect()),
         ..Filter::default()
+    }
+}
+
+/// JSON as text without its spaces: engines set them as they like.
+pub(crate) fn squeezed(json: &str) -> String {
+    json.split_whitespace().collect()
+}
+
+/// A property of what a strategy makes, in a scenario of several threads.
+pub(crate) fn for_any<S: Strategy, F: Future<Output = ()>>(
+    engine: Engine,
+    file: &'static str,
+    strategy: &S,
+    property: impl Fn(S::Value) -> F,
+) {
+    // Each case has a store of its own, and servers take a while to make one.
+    let cases = if engine == Engine::Sqlite { 24 } else { 8 };
+    let config = ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        ..ProptestConfig::with_source_file(file)
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let result = tokio::task::block_in_place(|| {
+        TestRunner::new(config).run(strategy, |value| {
+            runtime.block_on(property(value));
+            Ok(())
+        })
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
     }
 }

@@ -16,14 +16,17 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Text("key")]);
+        let keys = dialect.json_rows(
+            "r",
+            &[Column::Id("tenant"), Column::Text("idempotency_key")],
+        );
         let known = format!(
             "SELECT {JOB}, o.output_json FROM {} {} jobs j {RESULT}
              WHERE j.tenant = {} AND j.idempotency_key = {}",
             keys.from,
             dialect.then(),
             keys.col("tenant"),
-            keys.col("key")
+            keys.col("idempotency_key")
         );
         let jobs = dialect.json_rows(
             "r",

@@ -3,14 +3,14 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidewire_core::Clock;
-use tidewire_testkit::eventually;
+use tidewire_testkit::{Engine, eventually, every_engine};
 
 use super::{MINUTE, Queue, types};
 use crate::{ClaimRequest, Filter, JobFilter, NewJob, Status};
 
-#[tokio::test]
-async fn a_delayed_job_is_taken_when_it_is_due_and_not_before() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_delayed_job_is_taken_when_it_is_due_and_not_before(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let due = queue.clock.now().plus(MINUTE);
     queue.add(NewJob::new("t").run_at(due)).await;
     assert!(queue.claim(10).await.is_empty());
@@ -21,9 +21,9 @@ async fn a_delayed_job_is_taken_when_it_is_due_and_not_before() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn the_lower_priority_runs_first_and_within_it_the_older() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn the_lower_priority_runs_first_and_within_it_the_older(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for (kind, priority) in [("late", 10), ("first", -10), ("middle", 0)] {
         queue.add(NewJob::new(kind).priority(priority)).await;
         queue.clock.advance(Duration::from_millis(1));
@@ -36,9 +36,9 @@ async fn the_lower_priority_runs_first_and_within_it_the_older() {
     assert_eq!(order, ["first", "first", "middle", "late"]);
 }
 
-#[tokio::test]
-async fn a_worker_gets_only_its_types_and_queues() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_worker_gets_only_its_types_and_queues(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue.add(NewJob::new("mail")).await;
     queue.add(NewJob::new("image").queue("slow")).await;
     assert!(queue.claim_as("w", types(["other"]), 10).await.is_empty());
@@ -52,9 +52,9 @@ async fn a_worker_gets_only_its_types_and_queues() {
     assert_eq!(queue.claim_one().await.job.kind, "mail");
 }
 
-#[tokio::test]
-async fn a_tenants_backlog_does_not_hold_up_the_others() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_tenants_backlog_does_not_hold_up_the_others(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let (loud, quiet): (Arc<str>, Arc<str>) = ("loud".into(), "quiet".into());
     for _ in 0..50 {
         let job = NewJob::new("t").priority(-1000);
@@ -79,9 +79,9 @@ async fn a_tenants_backlog_does_not_hold_up_the_others() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_queue_runs_no_more_at_once_than_its_limit() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_queue_runs_no_more_at_once_than_its_limit(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue.settings.send_modify(|settings| {
         settings.queue_limits.insert("narrow".to_owned(), 2);
     });
@@ -109,9 +109,9 @@ async fn a_queue_runs_no_more_at_once_than_its_limit() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_raised_limit_is_noticed() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_raised_limit_is_noticed(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue.settings.send_modify(|settings| {
         settings.queue_limits.insert("paused".to_owned(), 0);
     });
@@ -124,9 +124,9 @@ async fn a_raised_limit_is_noticed() {
     assert_eq!(queue.claim(1).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_claimers_at_once_get_each_job_once() {
-    let queue = Arc::new(Queue::open().await);
+#[every_engine(multi_thread)]
+async fn many_claimers_at_once_get_each_job_once(engine: Engine) {
+    let queue = Arc::new(Queue::open(engine).await);
     let added = queue.add_many(300, &NewJob::new("t")).await;
     let claimers = (0..16).map(|n| {
         let queue = Arc::clone(&queue);
@@ -158,18 +158,18 @@ async fn many_claimers_at_once_get_each_job_once() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn claims_of_one_batch_share_what_there_is() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn claims_of_one_batch_share_what_there_is(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue.add_many(10, &NewJob::new("t")).await;
     let (a, b) = tokio::join!(queue.claim(10), queue.claim(10));
     assert_eq!(a.len() + b.len(), 10);
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_waiting_claim_is_answered_as_soon_as_a_job_comes() {
-    let queue = Queue::with_clock(Clock::system()).await;
+#[every_engine]
+async fn a_waiting_claim_is_answered_as_soon_as_a_job_comes(engine: Engine) {
+    let queue = Queue::with_clock(engine, Clock::system()).await;
     let wait = |wait: Duration| ClaimRequest {
         filter: types(["t"]),
         worker: "w".to_owned(),
@@ -198,9 +198,9 @@ async fn a_waiting_claim_is_answered_as_soon_as_a_job_comes() {
     assert_eq!(queue.jobs.board().waiting(), 0);
 }
 
-#[tokio::test]
-async fn who_hangs_up_leaves_nothing_behind() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn who_hangs_up_leaves_nothing_behind(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let request = ClaimRequest {
         filter: Filter::default(),
         worker: "w".to_owned(),
@@ -240,9 +240,9 @@ async fn who_hangs_up_leaves_nothing_behind() {
     assert_eq!(queue.claim_one().await.job.attempts, 1);
 }
 
-#[tokio::test]
-async fn without_any_wake_up_everything_runs_within_the_poll_interval() {
-    let queue = Queue::with_clock(Clock::system()).await;
+#[every_engine]
+async fn without_any_wake_up_everything_runs_within_the_poll_interval(engine: Engine) {
+    let queue = Queue::with_clock(engine, Clock::system()).await;
     queue
         .settings
         .send_modify(|settings| settings.poll_interval = Duration::from_millis(50));
@@ -268,9 +268,9 @@ async fn without_any_wake_up_everything_runs_within_the_poll_interval() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn after_a_restart_what_was_pending_is_found() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn after_a_restart_what_was_pending_is_found(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t").priority(3).queue("q")).await;
     let Queue {
         store,
@@ -294,9 +294,9 @@ async fn after_a_restart_what_was_pending_is_found() {
     assert_eq!(queue.claim_one().await.job.id, job.id);
 }
 
-#[tokio::test]
-async fn lists_find_what_they_are_asked_for_page_by_page() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn lists_find_what_they_are_asked_for_page_by_page(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for n in 0..30 {
         let kind = if n % 3 == 0 { "a" } else { "b" };
         queue

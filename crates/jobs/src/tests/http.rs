@@ -9,7 +9,7 @@ use tidewire_access::{AccessConfig, Service};
 use tidewire_core::{Clock, Principal, Scopes, Time};
 use tidewire_db::Migration;
 use tidewire_events::{Events, NewEvent};
-use tidewire_testkit::{Answer, TestApp, TestStore};
+use tidewire_testkit::{Answer, Engine, TestApp, TestStore, every_engine};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -23,11 +23,11 @@ struct House {
     _store: TestStore,
 }
 
-async fn house() -> House {
-    house_with("admin,read,write,worker").await
+async fn house(engine: Engine) -> House {
+    house_with(engine, "admin,read,write,worker").await
 }
 
-async fn house_with(scopes: &str) -> House {
+async fn house_with(engine: Engine, scopes: &str) -> House {
     let migrations: Vec<Migration> = [
         tidewire_access::MIGRATIONS,
         tidewire_events::MIGRATIONS,
@@ -35,7 +35,7 @@ async fn house_with(scopes: &str) -> House {
     ]
     .concat();
     let clock = Clock::fake(Time::from_millis(1_700_000_000_000));
-    let store = TestStore::with_clock(&migrations, clock.clone()).await;
+    let store = TestStore::on_with_clock(engine, &migrations, clock.clone()).await;
     let shutdown = CancellationToken::new();
     let (_, settings) = watch::channel(JobSettings::default());
     let jobs = Jobs::new(store.db.clone(), clock.clone(), settings, shutdown.clone());
@@ -101,9 +101,9 @@ impl House {
     }
 }
 
-#[tokio::test]
-async fn a_job_goes_from_hand_to_hand() {
-    let house = house().await;
+#[every_engine]
+async fn a_job_goes_from_hand_to_hand(engine: Engine) {
+    let house = house(engine).await;
     let payload = r#"{"z":1.10,"a":[12345678901234567890.5,null]}"#;
     let body = format!(
         r#"{{"type":"mail.send","payload":{payload},"queue":"mails","priority":-3,"max_attempts":5,
@@ -172,7 +172,7 @@ async fn a_job_goes_from_hand_to_hand() {
         .await
         .expect(200);
     assert!(
-        done.text.contains(r#""output":{"sent":1.0}"#),
+        super::squeezed(&done.text).contains(r#""output":{"sent":1.0}"#),
         "{}",
         done.text
     );
@@ -201,9 +201,9 @@ async fn a_job_goes_from_hand_to_hand() {
     );
 }
 
-#[tokio::test]
-async fn nobody_but_the_claimer_sees_a_token() {
-    let house = house().await;
+#[every_engine]
+async fn nobody_but_the_claimer_sees_a_token(engine: Engine) {
+    let house = house(engine).await;
     house.enqueue(json!({"type": "t"})).await;
     let claimed = house.claim().await;
     let token = claimed["lease_token"].as_str().unwrap();
@@ -223,9 +223,9 @@ async fn nobody_but_the_claimer_sees_a_token() {
     assert!(!beat.text.contains(token));
 }
 
-#[tokio::test]
-async fn a_lost_lease_is_a_409_and_a_foreign_job_a_404() {
-    let house = house().await;
+#[every_engine]
+async fn a_lost_lease_is_a_409_and_a_foreign_job_a_404(engine: Engine) {
+    let house = house(engine).await;
     house.enqueue(json!({"type": "t"})).await;
     let mut claimed = house.claim().await;
     let id = claimed["id"].as_str().unwrap().to_owned();
@@ -253,18 +253,18 @@ async fn a_lost_lease_is_a_409_and_a_foreign_job_a_404() {
         .expect(404);
 }
 
-#[tokio::test]
-async fn one_idempotency_key_in_the_body_is_one_job() {
-    let house = house().await;
+#[every_engine]
+async fn one_idempotency_key_in_the_body_is_one_job(engine: Engine) {
+    let house = house(engine).await;
     let body = json!({"type": "t", "idempotency_key": "k"});
     let first = house.enqueue(body.clone()).await;
     let second = house.app.post("/v1/jobs", &body).await.expect(200).json();
     assert_eq!(first["id"], second["id"]);
 }
 
-#[tokio::test]
-async fn one_idempotency_key_in_the_header_is_one_request() {
-    let house = house().await;
+#[every_engine]
+async fn one_idempotency_key_in_the_header_is_one_request(engine: Engine) {
+    let house = house(engine).await;
     let send = |body: Value| {
         let request = house
             .app
@@ -284,9 +284,9 @@ async fn one_idempotency_key_in_the_header_is_one_request() {
     house.claim().await;
 }
 
-#[tokio::test]
-async fn bad_requests_name_what_is_wrong_and_store_nothing() {
-    let house = house().await;
+#[every_engine]
+async fn bad_requests_name_what_is_wrong_and_store_nothing(engine: Engine) {
+    let house = house(engine).await;
     let large = "x".repeat(300_000);
     for (body, pointer) in [
         (json!({}), ""),
@@ -360,9 +360,9 @@ async fn bad_requests_name_what_is_wrong_and_store_nothing() {
     assert_eq!(list, json!({"jobs": [], "next_cursor": null}));
 }
 
-#[tokio::test]
-async fn what_failed_is_retried_one_by_one_or_all_at_once() {
-    let house = house().await;
+#[every_engine]
+async fn what_failed_is_retried_one_by_one_or_all_at_once(engine: Engine) {
+    let house = house(engine).await;
     for kind in ["a", "a", "b"] {
         house
             .enqueue(json!({"type": kind, "max_attempts": 1}))
@@ -397,9 +397,9 @@ async fn what_failed_is_retried_one_by_one_or_all_at_once() {
     );
 }
 
-#[tokio::test]
-async fn a_bulk_retry_needs_no_body() {
-    let house = house().await;
+#[every_engine]
+async fn a_bulk_retry_needs_no_body(engine: Engine) {
+    let house = house(engine).await;
     house.enqueue(json!({"type": "t"})).await;
     let claimed = house.claim().await;
     house
@@ -418,15 +418,15 @@ async fn a_bulk_retry_needs_no_body() {
     );
 }
 
-#[tokio::test]
-async fn each_route_wants_its_scope() {
+#[every_engine]
+async fn each_route_wants_its_scope(engine: Engine) {
     for (scopes, read, write, worker) in [
         ("read", true, false, false),
         ("write", false, true, false),
         ("worker", false, false, true),
         ("admin", true, true, true),
     ] {
-        let house = house_with(scopes).await;
+        let house = house_with(engine, scopes).await;
         let of = |allowed: bool, fine: u16| if allowed { fine } else { 403 };
         let app = &house.app;
         for path in [
@@ -465,9 +465,9 @@ async fn each_route_wants_its_scope() {
     }
 }
 
-#[tokio::test]
-async fn pages_follow_each_other() {
-    let house = house().await;
+#[every_engine]
+async fn pages_follow_each_other(engine: Engine) {
+    let house = house(engine).await;
     for _ in 0..5 {
         house.enqueue(json!({"type": "t"})).await;
     }
@@ -493,9 +493,9 @@ async fn pages_follow_each_other() {
     assert!(seen.is_sorted_by(|a, b| a > b), "newest first");
 }
 
-#[tokio::test]
-async fn days_are_counted_zeros_included() {
-    let house = house().await;
+#[every_engine]
+async fn days_are_counted_zeros_included(engine: Engine) {
+    let house = house(engine).await;
     let tenant = "acme".into();
     for day in 0..3 {
         let payload = crate::model::empty_object();
@@ -563,9 +563,9 @@ async fn days_are_counted_zeros_included() {
     }
 }
 
-#[tokio::test]
-async fn a_stop_answers_those_who_wait() {
-    let house = house().await;
+#[every_engine]
+async fn a_stop_answers_those_who_wait(engine: Engine) {
+    let house = house(engine).await;
     let body = json!({"worker": "w", "wait_seconds": 60});
     let waiting = house
         .app
@@ -583,9 +583,9 @@ async fn a_stop_answers_those_who_wait() {
     );
 }
 
-#[tokio::test]
-async fn every_answer_is_declared() {
-    let house = house().await;
+#[every_engine]
+async fn every_answer_is_declared(engine: Engine) {
+    let house = house(engine).await;
     let api = house.app.get("/openapi.json").await.expect(200).json();
     let declared = |method: &str, path: &str| -> Vec<String> {
         let operation = &api["paths"][path][method];

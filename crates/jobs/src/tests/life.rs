@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tidewire_core::Kind;
+use tidewire_testkit::{Engine, every_engine};
 
 use super::{MINUTE, Queue};
 use crate::{Error, JobFilter, NewJob, Outcome, Status};
@@ -23,9 +24,9 @@ fn outcomes(detail: &crate::JobDetail) -> Vec<(u32, Outcome)> {
         .collect()
 }
 
-#[tokio::test]
-async fn a_job_is_enqueued_claimed_and_done() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_job_is_enqueued_claimed_and_done(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t").max_attempts(2)).await;
     assert_eq!((job.status, job.attempts), (Status::Pending, 0));
     let claimed = queue.claim_one().await;
@@ -43,7 +44,7 @@ async fn a_job_is_enqueued_claimed_and_done() {
         .await
         .unwrap();
     assert_eq!(done.status, Status::Done);
-    assert_eq!(done.output.unwrap().get(), "{\"n\": 1.50}");
+    assert_eq!(super::squeezed(done.output.unwrap().get()), "{\"n\":1.50}");
     assert_eq!(
         (done.locked_by, done.finished_at),
         (None, Some(queue.clock.now()))
@@ -59,9 +60,9 @@ async fn a_job_is_enqueued_claimed_and_done() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_token_is_good_for_its_own_job_alone() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_token_is_good_for_its_own_job_alone(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue.add_many(2, &NewJob::new("t")).await;
     let claimed = queue.claim(2).await;
     let (a, b) = (&claimed[0], &claimed[1]);
@@ -73,9 +74,9 @@ async fn a_token_is_good_for_its_own_job_alone() {
     queue.complete(b).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_failed_attempt_is_logged_and_tried_again_later_until_the_last() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_failed_attempt_is_logged_and_tried_again_later_until_the_last(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t").max_attempts(2)).await;
     let failed = queue.fail(&queue.claim_one().await).await.unwrap();
     assert_eq!((failed.status, failed.attempts), (Status::Pending, 1));
@@ -99,9 +100,9 @@ async fn a_failed_attempt_is_logged_and_tried_again_later_until_the_last() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn an_expired_lease_is_taken_over_and_the_late_worker_is_refused() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn an_expired_lease_is_taken_over_and_the_late_worker_is_refused(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t")).await;
     let first = queue.claim_one().await;
     assert!(!queue.jobs.any_expired().await.unwrap());
@@ -133,9 +134,9 @@ async fn an_expired_lease_is_taken_over_and_the_late_worker_is_refused() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_late_worker_is_believed_as_long_as_nobody_took_over() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_late_worker_is_believed_as_long_as_nobody_took_over(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for late in ["complete", "fail", "release", "heartbeat"] {
         let job = queue.add(NewJob::new("t")).await;
         let claimed = queue.claim_one().await;
@@ -169,9 +170,9 @@ async fn a_late_worker_is_believed_as_long_as_nobody_took_over() {
     }
 }
 
-#[tokio::test]
-async fn the_last_attempts_expiry_fails_the_job() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn the_last_attempts_expiry_fails_the_job(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t").max_attempts(1)).await;
     let claimed = queue.claim_one().await;
     queue.clock.advance(MINUTE);
@@ -185,9 +186,9 @@ async fn the_last_attempts_expiry_fails_the_job() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn heartbeats_keep_a_job_until_its_timeout() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn heartbeats_keep_a_job_until_its_timeout(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue
         .add(NewJob::new("t").timeout(Duration::from_secs(100)))
         .await;
@@ -208,9 +209,9 @@ async fn heartbeats_keep_a_job_until_its_timeout() {
     assert_eq!(queue.jobs.expire().await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn a_job_given_back_keeps_its_attempt_and_its_place() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_job_given_back_keeps_its_attempt_and_its_place(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let first = queue.add(NewJob::new("t")).await;
     queue.clock.advance(Duration::from_secs(1));
     queue.add(NewJob::new("t")).await;
@@ -231,9 +232,9 @@ async fn a_job_given_back_keeps_its_attempt_and_its_place() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn cancelling_voids_the_lease_and_is_safe_to_repeat() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn cancelling_voids_the_lease_and_is_safe_to_repeat(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t")).await;
     let claimed = queue.claim_one().await;
     let cancelled = queue.jobs.cancel(&queue.tenant, &job.id).await.unwrap();
@@ -278,9 +279,9 @@ async fn cancelling_voids_the_lease_and_is_safe_to_repeat() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_retry_by_hand_gives_the_attempts_again_and_keeps_the_log() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_retry_by_hand_gives_the_attempts_again_and_keeps_the_log(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t").max_attempts(1)).await;
     queue.fail(&queue.claim_one().await).await.unwrap();
     let retried = queue.jobs.retry(&queue.tenant, &job.id).await.unwrap();
@@ -312,9 +313,9 @@ async fn a_retry_by_hand_gives_the_attempts_again_and_keeps_the_log() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn all_that_failed_is_redriven_and_nothing_else() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn all_that_failed_is_redriven_and_nothing_else(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for (kind, count) in [("a", 1100), ("b", 3)] {
         queue
             .add_many(count, &NewJob::new(kind).max_attempts(1))
@@ -364,9 +365,9 @@ async fn all_that_failed_is_redriven_and_nothing_else() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn one_idempotency_key_is_one_job_also_within_a_batch() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn one_idempotency_key_is_one_job_also_within_a_batch(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let keyed = |kind: &str| NewJob::new(kind).idempotency_key("order-1");
     let both = [keyed("t"), keyed("other")].map(|job| queue.jobs.enqueue(&queue.tenant, job));
     let both = futures_util::future::join_all(both).await;
@@ -386,9 +387,9 @@ async fn one_idempotency_key_is_one_job_also_within_a_batch() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn jobs_of_a_transaction_are_there_exactly_if_it_commits() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn jobs_of_a_transaction_are_there_exactly_if_it_commits(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for commits in [false, true] {
         let (jobs, tenant) = (queue.jobs.clone(), queue.tenant.clone());
         let result = queue
@@ -413,9 +414,9 @@ async fn jobs_of_a_transaction_are_there_exactly_if_it_commits() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn a_foreign_job_does_not_exist() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_foreign_job_does_not_exist(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let job = queue.add(NewJob::new("t")).await;
     let claimed = queue.claim_one().await;
     let other = "other".into();

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
+use tidewire_testkit::{Engine, every_engine};
 
 use super::{Queue, types};
 use crate::{Error, NewJob, Status};
@@ -257,8 +258,8 @@ async fn report(queue: &Queue, model: &mut Model, id: &str, token: String, says:
     assert_eq!(result.unwrap().status, known.status);
 }
 
-async fn run(ops: Vec<Op>) {
-    let queue = Queue::open().await;
+async fn run(engine: Engine, ops: Vec<Op>) {
+    let queue = Queue::open(engine).await;
     let started = queue.clock.now().day();
     let mut model = Model::default();
     for op in ops {
@@ -292,16 +293,7 @@ async fn run(ops: Vec<Op>) {
     assert_eq!(sum, (model.done, model.failed));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_happens_the_rules_hold(ops in ops()) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(run(ops));
-    }
+#[every_engine(multi_thread)]
+async fn whatever_happens_the_rules_hold(engine: Engine) {
+    super::for_any(engine, file!(), &ops(), |ops| run(engine, ops));
 }

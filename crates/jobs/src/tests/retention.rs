@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tidewire_testkit::{Engine, every_engine};
 
 use super::Queue;
 use crate::{Error, NewJob, Status};
 
 const DAY: Duration = Duration::from_hours(24);
 
-#[tokio::test]
-async fn finished_jobs_go_after_their_time_and_others_stay() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn finished_jobs_go_after_their_time_and_others_stay(engine: Engine) {
+    let queue = Queue::open(engine).await;
     queue
         .settings
         .send_modify(|settings| settings.keep_failed = 30 * DAY);
@@ -70,9 +71,9 @@ async fn finished_jobs_go_after_their_time_and_others_stay() {
     assert_eq!(queue.jobs.sweep().await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn a_long_history_is_swept_step_by_step_for_every_tenant() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn a_long_history_is_swept_step_by_step_for_every_tenant(engine: Engine) {
+    let queue = Queue::open(engine).await;
     for tenant in ["a", "b"] {
         let tenant = tenant.into();
         let all = (0..700).map(|_| queue.jobs.enqueue(&tenant, NewJob::new("t")));
@@ -95,9 +96,9 @@ async fn a_long_history_is_swept_step_by_step_for_every_tenant() {
     queue.check().await;
 }
 
-#[tokio::test]
-async fn counts_are_the_same_before_and_after_they_are_folded_and_pruned() {
-    let queue = Queue::open().await;
+#[every_engine]
+async fn counts_are_the_same_before_and_after_they_are_folded_and_pruned(engine: Engine) {
+    let queue = Queue::open(engine).await;
     let first_day = queue.clock.now().day();
     for round in 0..3 {
         queue.add_many(4, &NewJob::new("t").max_attempts(1)).await;

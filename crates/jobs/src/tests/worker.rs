@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::value::RawValue;
 use tidewire_core::Clock;
-use tidewire_testkit::eventually;
+use tidewire_testkit::{Engine, eventually, every_engine};
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
@@ -30,8 +30,8 @@ struct Working {
 }
 
 impl Working {
-    async fn start(processors: Processors, options: WorkerOptions) -> Self {
-        let queue = Queue::with_clock(Clock::system()).await;
+    async fn start(engine: Engine, processors: Processors, options: WorkerOptions) -> Self {
+        let queue = Queue::with_clock(engine, Clock::system()).await;
         Self::on(queue, processors, options)
     }
 
@@ -117,9 +117,9 @@ impl Gate {
     }
 }
 
-#[tokio::test]
-async fn built_in_processors_do_what_they_say() {
-    let working = Working::start(Processors::built_in(), WorkerOptions::default()).await;
+#[every_engine]
+async fn built_in_processors_do_what_they_say(engine: Engine) {
+    let working = Working::start(engine, Processors::built_in(), WorkerOptions::default()).await;
     let echo = working
         .queue
         .add(NewJob::new("echo").payload(json("{\"n\": 1.0}")))
@@ -134,7 +134,7 @@ async fn built_in_processors_do_what_they_say() {
         .await;
     let other = working.queue.add(NewJob::new("unknown")).await;
     let echoed = working.ended(&echo.id).await.job;
-    assert_eq!(echoed.output.unwrap().get(), "{\"n\": 1.0}");
+    assert_eq!(super::squeezed(echoed.output.unwrap().get()), "{\"n\":1.0}");
     assert_eq!(working.ended(&sleep.id).await.job.status, Status::Done);
     let bad = working.ended(&bad.id).await.job;
     assert_eq!(
@@ -151,9 +151,9 @@ async fn built_in_processors_do_what_they_say() {
     );
 }
 
-#[tokio::test]
-async fn what_fails_is_tried_again_until_it_succeeds() {
-    let queue = Queue::with_clock(Clock::system()).await;
+#[every_engine]
+async fn what_fails_is_tried_again_until_it_succeeds(engine: Engine) {
+    let queue = Queue::with_clock(engine, Clock::system()).await;
     queue
         .settings
         .send_modify(|settings| settings.backoff.base = Duration::from_millis(20));
@@ -172,8 +172,8 @@ async fn what_fails_is_tried_again_until_it_succeeds() {
     working.stop().await;
 }
 
-#[tokio::test]
-async fn a_panic_is_a_failure_with_its_text_and_harms_nobody_else() {
+#[every_engine]
+async fn a_panic_is_a_failure_with_its_text_and_harms_nobody_else(engine: Engine) {
     let mut processors = Processors::built_in();
     processors.register("panics", |job: JobContext| async move {
         assert!(job.attempt() == 0, "no luck with {}", job.job().kind);
@@ -183,7 +183,7 @@ async fn a_panic_is_a_failure_with_its_text_and_harms_nobody_else() {
     fn early(_: JobContext) -> std::future::Ready<Result<Output, Failure>> {
         panic!("before the first await")
     }
-    let working = Working::start(processors, WorkerOptions::default()).await;
+    let working = Working::start(engine, processors, WorkerOptions::default()).await;
     for (kind, text) in [
         ("panics", "no luck with panics"),
         ("panics.early", "before the first await"),
@@ -201,10 +201,10 @@ async fn a_panic_is_a_failure_with_its_text_and_harms_nobody_else() {
     working.stop().await;
 }
 
-#[tokio::test]
-async fn an_attempt_ends_at_its_timeout() {
+#[every_engine]
+async fn an_attempt_ends_at_its_timeout(engine: Engine) {
     let gate = Gate::default();
-    let working = Working::start(gate.processors(), WorkerOptions::default()).await;
+    let working = Working::start(engine, gate.processors(), WorkerOptions::default()).await;
     let job = NewJob::new("gate")
         .max_attempts(1)
         .timeout(Duration::from_secs(1));
@@ -222,14 +222,14 @@ async fn an_attempt_ends_at_its_timeout() {
     working.stop().await;
 }
 
-#[tokio::test]
-async fn an_output_that_cannot_be_kept_fails_the_job_for_good() {
+#[every_engine]
+async fn an_output_that_cannot_be_kept_fails_the_job_for_good(engine: Engine) {
     let mut processors = Processors::new();
     processors.register("large", |_: JobContext| async {
         Output::json(&"x".repeat(300_000))
     });
     processors.register("null", |_: JobContext| async { Output::json(&()) });
-    let working = Working::start(processors, WorkerOptions::default()).await;
+    let working = Working::start(engine, processors, WorkerOptions::default()).await;
     let large = working.queue.add(NewJob::new("large")).await;
     let large = working.ended(&large.id).await.job;
     assert_eq!((large.status, large.attempts), (Status::Failed, 1));
@@ -240,14 +240,14 @@ async fn an_output_that_cannot_be_kept_fails_the_job_for_good() {
     working.stop().await;
 }
 
-#[tokio::test]
-async fn no_more_run_at_once_than_asked_for() {
+#[every_engine]
+async fn no_more_run_at_once_than_asked_for(engine: Engine) {
     let gate = Gate::default();
     let options = WorkerOptions {
         concurrency: 3,
         ..WorkerOptions::default()
     };
-    let working = Working::start(gate.processors(), options).await;
+    let working = Working::start(engine, gate.processors(), options).await;
     let jobs = working.queue.add_many(10, &NewJob::new("gate")).await;
     for _ in &jobs {
         eventually("one runs", || async {
@@ -264,15 +264,15 @@ async fn no_more_run_at_once_than_asked_for() {
     working.stop().await;
 }
 
-#[tokio::test]
-async fn at_a_stop_what_runs_ends_and_the_rest_goes_back_without_an_attempt() {
+#[every_engine]
+async fn at_a_stop_what_runs_ends_and_the_rest_goes_back_without_an_attempt(engine: Engine) {
     let gate = Gate::default();
     let options = WorkerOptions {
         concurrency: 2,
         drain: Duration::from_secs(20),
         ..WorkerOptions::default()
     };
-    let working = Working::start(gate.processors(), options).await;
+    let working = Working::start(engine, gate.processors(), options).await;
     let jobs = working.queue.add_many(4, &NewJob::new("gate")).await;
     gate.are_running(2).await;
     working.stop.cancel();
@@ -297,14 +297,14 @@ async fn at_a_stop_what_runs_ends_and_the_rest_goes_back_without_an_attempt() {
     assert_eq!(queue.counts().await, (2, 0));
 }
 
-#[tokio::test]
-async fn what_does_not_end_within_the_drain_goes_back_at_once() {
+#[every_engine]
+async fn what_does_not_end_within_the_drain_goes_back_at_once(engine: Engine) {
     let gate = Gate::default();
     let options = WorkerOptions {
         drain: Duration::from_millis(50),
         ..WorkerOptions::default()
     };
-    let working = Working::start(gate.processors(), options).await;
+    let working = Working::start(engine, gate.processors(), options).await;
     let job = working.queue.add(NewJob::new("gate")).await;
     gate.are_running(1).await;
     let queue = working.stop().await;
@@ -313,8 +313,8 @@ async fn what_does_not_end_within_the_drain_goes_back_at_once() {
     assert_eq!((job.status, job.attempts), (Status::Pending, 0));
 }
 
-#[tokio::test]
-async fn a_cancelled_job_is_told_so_at_once() {
+#[every_engine]
+async fn a_cancelled_job_is_told_so_at_once(engine: Engine) {
     let told = Arc::new(AtomicUsize::new(0));
     let (telling, started) = (told.clone(), Arc::new(Notify::new()));
     let starting = started.clone();
@@ -328,7 +328,7 @@ async fn a_cancelled_job_is_told_so_at_once() {
             Ok(Output::none())
         }
     });
-    let working = Working::start(processors, WorkerOptions::default()).await;
+    let working = Working::start(engine, processors, WorkerOptions::default()).await;
     let job = working.queue.add(NewJob::new("patient")).await;
     started.notified().await;
     working
@@ -346,9 +346,9 @@ async fn a_cancelled_job_is_told_so_at_once() {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-#[tokio::test]
-async fn heartbeats_hold_a_job_longer_than_its_lease_and_without_them_it_is_lost() {
-    let queue = Queue::with_clock(Clock::system()).await;
+#[every_engine]
+async fn heartbeats_hold_a_job_longer_than_its_lease_and_without_them_it_is_lost(engine: Engine) {
+    let queue = Queue::with_clock(engine, Clock::system()).await;
     queue.settings.send_modify(|settings| {
         settings.lease = Duration::from_millis(300);
         settings.poll_interval = Duration::from_millis(50);
@@ -384,8 +384,8 @@ async fn heartbeats_hold_a_job_longer_than_its_lease_and_without_them_it_is_lost
     working.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_workers_do_every_job_once_while_jobs_keep_coming() {
+#[every_engine(multi_thread)]
+async fn two_workers_do_every_job_once_while_jobs_keep_coming(engine: Engine) {
     let done = Arc::new(AtomicUsize::new(0));
     let count = |done: &Arc<AtomicUsize>| {
         let done = done.clone();
@@ -396,7 +396,7 @@ async fn two_workers_do_every_job_once_while_jobs_keep_coming() {
         });
         processors
     };
-    let working = Working::start(count(&done), WorkerOptions::default()).await;
+    let working = Working::start(engine, count(&done), WorkerOptions::default()).await;
     let stop = CancellationToken::new();
     let options = WorkerOptions {
         name: "second".to_owned(),
