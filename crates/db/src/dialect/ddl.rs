@@ -43,7 +43,7 @@ fn name(engine: Engine, word: &str) -> &'static str {
         // Room on each page for the next version of its rows, and a vacuum that comes when a
         // thousand rows are dead and does not pause: a queue's table must stay small.
         (Engine::Postgres, "churning") => {
-            "WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+            "WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
              autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000)"
         }
 

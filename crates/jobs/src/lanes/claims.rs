@@ -58,7 +58,7 @@ impl Batch for Claims {
     const RANK: u8 = 30;
     const ROUND: usize = 256;
     /// With the reports: a claim then sees the room that they make.
-    const WRITER: &'static str = "jobs";
+    const WRITER: &'static str = "job_claims";
 
     /// Claims of one job each come in crowds, and most of them find nothing.
     fn weight(&self, claim: &Claim) -> usize {

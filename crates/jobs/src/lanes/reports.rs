@@ -58,7 +58,7 @@ impl Batch for Reports {
     const NAME: &'static str = "job_reports";
     const RANK: u8 = 20;
     const ROUND: usize = 1000;
-    const WRITER: &'static str = "jobs";
+    const WRITER: &'static str = "job_reports";
 
     fn weight(&self, reports: &Vec<Report>) -> usize {
         let weight = |report: &Report| match &report.says {
