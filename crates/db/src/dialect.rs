@@ -79,7 +79,7 @@ impl Dialect {
         JsonRows::ids(self.engine, alias, column)
     }
 
-    /// Updates the rows of `table` that `rows` names by `keys`. Each pair of `set` is a column and
+    /// Updates the rows of `table` that `rows` names by `keys`, its primary key. Each pair of `set` is a column and
     /// its expression, which may use the columns of `rows` and, as `table.column`, of the table.
     #[must_use]
     pub fn update_rows(
@@ -132,8 +132,9 @@ impl Dialect {
             ),
             // An IN over the row set never ends on MariaDB.
             Engine::MySql => format!(
-                "UPDATE {} STRAIGHT_JOIN {table} ON {} SET {}{}",
+                "UPDATE {} {} ON {} SET {}{}",
                 rows.from,
+                self.then(table),
                 rows.matches(table, keys),
                 assign(&format!("{table}.")),
                 if also.is_empty() {
@@ -146,8 +147,8 @@ impl Dialect {
         self.sql(&text)
     }
 
-    /// Deletes the rows of `table` that `rows` names by `keys`, which must be unique together even
-    /// without those that are integers.
+    /// Deletes the rows of `table` that `rows` names by `keys`: its primary key or the beginning of it,
+    /// and unique together even without those that are integers.
     #[must_use]
     pub fn delete_rows(&self, table: &str, rows: &JsonRows, keys: &[&str]) -> Sql {
         self.delete_rows_where(table, rows, keys, "")
@@ -172,8 +173,9 @@ impl Dialect {
                 rows.matches(table, keys)
             ),
             Engine::MySql => format!(
-                "DELETE {table} FROM {} STRAIGHT_JOIN {table} ON {}{}",
+                "DELETE {table} FROM {} {} ON {}{}",
                 rows.from,
+                self.then(table),
                 rows.matches(table, keys),
                 if also.is_empty() {
                     String::new()
@@ -381,7 +383,11 @@ mod tests {
             "UPDATE t SET n = t.n + 1 FROM unnest($1::text[], $2::bigint[]) AS r(a, n) WHERE t.a = r.a"
         );
         assert!(mysql.starts_with("UPDATE JSON_TABLE(?, '$[*]' COLUMNS (a VARCHAR(255)"));
-        assert!(mysql.ends_with("r STRAIGHT_JOIN t ON t.a = r.a SET t.n = t.n + 1"));
+        assert!(
+            mysql.ends_with(
+                "r STRAIGHT_JOIN t FORCE INDEX (PRIMARY) ON t.a = r.a SET t.n = t.n + 1"
+            )
+        );
     }
 
     #[test]
@@ -394,7 +400,9 @@ mod tests {
             "DELETE FROM t WHERE (a) IN (SELECT a FROM gone) AND n IN (SELECT n FROM gone)"
         ));
         assert!(postgres.ends_with("r(a, n) WHERE t.a = r.a AND t.n = r.n"));
-        assert!(mysql.ends_with("r STRAIGHT_JOIN t ON t.a = r.a AND t.n = r.n"));
+        assert!(
+            mysql.ends_with("r STRAIGHT_JOIN t FORCE INDEX (PRIMARY) ON t.a = r.a AND t.n = r.n")
+        );
     }
 
     #[test]

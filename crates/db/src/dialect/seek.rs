@@ -5,14 +5,24 @@ use super::{Dialect, Engine};
 use crate::Sql;
 
 impl Dialect {
-    /// Between two tables of a FROM clause: rows of the left one are looked up in the right one,
-    /// and the answer comes in the order of the left one's index. PostgreSQL decides for itself.
+    /// The next table of a FROM clause, with its alias: its rows are looked up by its primary key for
+    /// each row of what stands before, in that order.
+    ///
+    /// MySQL walks all of a table that is small at the moment rather than looking its rows up, and a
+    /// statement that locks what it reads then waits for rows that it does not want.
     #[must_use]
-    pub fn then(&self) -> &'static str {
+    pub fn then(&self, table: &str) -> String {
+        self.then_by(table, "PRIMARY")
+    }
+
+    /// [`Dialect::then`] by another of its indexes.
+    #[must_use]
+    pub fn then_by(&self, table: &str, index: &str) -> String {
         match self.engine {
-            // SQLite does not reorder a CROSS JOIN; MySQL takes it for any other.
-            Engine::Sqlite | Engine::Postgres => "CROSS JOIN",
-            Engine::MySql => "STRAIGHT_JOIN",
+            // SQLite does not reorder a CROSS JOIN, MySQL takes it for any other; PostgreSQL decides
+            // for itself.
+            Engine::Sqlite | Engine::Postgres => format!("CROSS JOIN {table}"),
+            Engine::MySql => format!("STRAIGHT_JOIN {table} FORCE INDEX ({index})"),
         }
     }
 
@@ -143,7 +153,9 @@ mod tests {
             "UPDATE t SET x = $1 FROM (SELECT $2 AS tenant, r.* FROM unnest($3::text[]) AS r(id) OFFSET 0) AS r \
              WHERE t.tenant = r.tenant AND t.id = r.id"
         );
-        assert!(texts[2][0].ends_with("ON t.tenant = ? AND t.id = r.id SET t.x = ?"));
+        assert!(texts[2][0].ends_with(
+            "STRAIGHT_JOIN t FORCE INDEX (PRIMARY) ON t.tenant = ? AND t.id = r.id SET t.x = ?"
+        ));
         assert!(texts[2][1].ends_with("ON t.tenant = ? AND t.id = r.id AND t.n = r.n"));
     }
 }

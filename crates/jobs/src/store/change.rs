@@ -45,19 +45,19 @@ impl Statements {
             &[Column::Id("tenant"), Column::Id("id"), Column::Id("secret")],
         );
         let held = format!(
-            "FROM {} {} jobs j WHERE j.tenant = {} AND j.id = {} AND j.status = 'running' AND j.lease_secret = {}",
+            "FROM {} {} WHERE j.tenant = {} AND j.id = {} AND j.status = 'running' AND j.lease_secret = {}",
             secrets.from,
-            dialect.then(),
+            dialect.then("jobs j"),
             secrets.col("tenant"),
             secrets.col("id"),
             secrets.col("secret")
         );
         let by_ids = |columns: &str, more: &str| {
             format!(
-                "SELECT {}, {columns} FROM {} {} jobs j {more} WHERE j.tenant = {} AND j.id = {}",
+                "SELECT {}, {columns} FROM {} {} {more} WHERE j.tenant = {} AND j.id = {}",
                 ids.col("n"),
                 ids.from,
-                dialect.then(),
+                dialect.then("jobs j"),
                 ids.col("tenant"),
                 ids.col("id")
             )
@@ -65,9 +65,9 @@ impl Statements {
         let states = format!("{}{}", by_ids(STATE, ""), dialect.lock());
         let jobs = by_ids(&format!("{JOB}, o.output_json"), RESULT);
         let expired = format!(
-            "SELECT {STATE} FROM job_leases l {} jobs j WHERE l.expires_at <= ?
+            "SELECT {STATE} FROM job_leases l {} WHERE l.expires_at <= ?
              AND j.tenant = {} AND j.id = {} LIMIT ?{}",
-            dialect.then(),
+            dialect.then("jobs j"),
             driven_by("l.tenant"),
             driven_by("l.id"),
             dialect.skip_locked()

@@ -32,9 +32,9 @@ fn of_lane(dialect: &Dialect, alias: &str) -> String {
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
         let due = format!(
-            "SELECT {JOB} FROM job_queue q {} jobs j WHERE {} AND q.run_at <= ?7
+            "SELECT {JOB} FROM job_queue q {} WHERE {} AND q.run_at <= ?7
              AND j.tenant = {} AND j.id = q.id ORDER BY q.run_at, q.id LIMIT ?8{}",
-            dialect.then(),
+            dialect.then("jobs j"),
             of_lane(dialect, "q"),
             driven_by("q.tenant"),
             dialect.skip_locked()

@@ -54,9 +54,9 @@ impl Statements {
             ],
         );
         let known = format!(
-            "SELECT d.tenant, d.day FROM {} {} metrics_daily d WHERE d.tenant = {} AND d.day = {}{}",
+            "SELECT d.tenant, d.day FROM {} {} WHERE d.tenant = {} AND d.day = {}{}",
             days.from,
-            dialect.then(),
+            dialect.then("metrics_daily d"),
             days.col("tenant"),
             days.col("day"),
             dialect.lock()

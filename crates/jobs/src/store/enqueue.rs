@@ -21,10 +21,10 @@ impl Statements {
             &[Column::Id("tenant"), Column::Text("idempotency_key")],
         );
         let known = format!(
-            "SELECT {JOB}, o.output_json FROM {} {} jobs j {RESULT}
+            "SELECT {JOB}, o.output_json FROM {} {} {RESULT}
              WHERE j.tenant = {} AND j.idempotency_key = {}",
             keys.from,
-            dialect.then(),
+            dialect.then_by("jobs j", "jobs_idempotency_key"),
             keys.col("tenant"),
             keys.col("idempotency_key")
         );

@@ -39,8 +39,8 @@ impl Statements {
                 "{insert} job_limits (tenant, queue) SELECT {tenant}, {queue} FROM {from} WHERE {n} >= 0{unless_known}"
             )),
             lock: dialect.sql(&format!(
-                "SELECT {n} FROM {from} {} job_limits k WHERE k.tenant = {tenant} AND k.queue = {queue}{}",
-                dialect.then(),
+                "SELECT {n} FROM {from} {} WHERE k.tenant = {tenant} AND k.queue = {queue}{}",
+                dialect.then("job_limits k"),
                 dialect.skip_locked()
             )),
         }

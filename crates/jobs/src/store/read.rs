@@ -34,11 +34,11 @@ impl Statements {
              WHERE j.tenant = ? AND j.id = ?"
         );
         let running = format!(
-            "SELECT l.id FROM job_leases l {} jobs j
+            "SELECT l.id FROM job_leases l {}
              WHERE l.tenant = ? AND l.id < ? AND l.queue = coalesce(?, l.queue)
              AND j.tenant = {} AND j.id = {} AND j.type = coalesce(?, j.type)
              ORDER BY l.id DESC LIMIT ?",
-            dialect.then(),
+            dialect.then("jobs j"),
             driven_by("l.tenant"),
             driven_by("l.id")
         );

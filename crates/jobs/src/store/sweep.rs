@@ -21,10 +21,10 @@ impl Statements {
             .arg(2)
             .with(&[("tenant", 1)]);
         let locked = format!(
-            "SELECT j.id, j.status, j.created_at, j.finished_at FROM {} {} jobs j
+            "SELECT j.id, j.status, j.created_at, j.finished_at FROM {} {}
              WHERE j.tenant = {} AND j.id = {}{}",
             jobs.from,
-            dialect.then(),
+            dialect.then("jobs j"),
             jobs.col("tenant"),
             jobs.col("id"),
             dialect.skip_locked()
