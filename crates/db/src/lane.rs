@@ -74,7 +74,7 @@ impl<B: Batch> Clone for Lane<B> {
 
 /// More weight than this may not wait in a lane: past it callers are told to come back, so that
 /// memory stays bounded however slow the disk is.
-const MOST_WAITING: usize = 65_536;
+pub(crate) const MOST_WAITING: usize = 65_536;
 
 struct Shared<B: Batch> {
     batch: B,
@@ -144,6 +144,7 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) trait Pending: Send {
     fn name(&self) -> &'static str;
     fn len(&self) -> usize;
+    fn weight(&self) -> usize;
     fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>>;
     /// Adds the names of the locks that its operations want.
     fn locks(&self, names: &mut BTreeSet<Box<str>>);
@@ -229,6 +230,10 @@ impl<B: Batch> Pending for Gathered<B> {
 
     fn len(&self) -> usize {
         self.ops.len()
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
     }
 
     fn apply<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<()>> {

@@ -178,12 +178,12 @@ pub(crate) struct Round<'r> {
 }
 
 /// One transaction for all batches; if it fails, one for each; if that fails, one for each
-/// operation, so that what is bad fails alone.
+/// operation, so that what is bad fails alone. Whether the store could be written to.
 pub(crate) async fn round(
     writer: &mut Writer,
     context: &Round<'_>,
     mut batches: Vec<Box<dyn Pending>>,
-) {
+) -> bool {
     let written = written(writer, context, &mut batches).await;
     context.health.note(&written);
     batches.retain(|batch| batch.len() > 0);
@@ -192,6 +192,7 @@ pub(crate) async fn round(
         Err(error) if error.is_unavailable() => {
             tracing::warn!(%error, "a round of writes failed");
             batches.into_iter().for_each(|batch| batch.fail(&error));
+            return false;
         }
         Err(error) => {
             if let [batch] = batches.as_slice()
@@ -199,7 +200,7 @@ pub(crate) async fn round(
             {
                 tracing::error!(%error, lane = batch.name(), "an operation failed");
                 batches.into_iter().for_each(|batch| batch.fail(&error));
-                return;
+                return true;
             }
             tracing::warn!(%error, "a round of writes failed, its parts are tried one by one");
             let parts: Vec<_> = if batches.len() == 1 {
@@ -212,6 +213,7 @@ pub(crate) async fn round(
             }
         }
     }
+    true
 }
 
 /// Writes the batches in one transaction, again while it fails for a reason that passes. Operations

@@ -2,7 +2,8 @@
 //! transaction of its own, so that everybody else's go on.
 //!
 //! While a lock has a room, new operations that want it go straight there and are written together;
-//! the room closes when it is empty.
+//! the room closes when it is empty. If the lock was waited for in vain, all who are in the room are
+//! refused: the next of them would wait as long again, and more would come meanwhile than leave.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::{Server, locks::Patience};
 use crate::{
     Error,
-    lane::Pending,
+    lane::{MOST_WAITING, Pending},
     round::{Round, round},
     writer::Writer,
 };
@@ -25,8 +26,17 @@ const PLACE_WITHIN: Duration = Duration::from_secs(5);
 /// Batches that one transaction of a room takes.
 const AT_ONCE: usize = 8;
 
-/// The batches that wait, by the name of their lock.
-type Waiting = HashMap<Box<str>, Vec<Box<dyn Pending>>>;
+/// Of what may wait in a lane, one room takes at most a quarter.
+const MOST_IN_A_ROOM: usize = MOST_WAITING / 4;
+
+/// The rooms, by the name of their lock.
+type Waiting = HashMap<Box<str>, Room>;
+
+#[derive(Default)]
+struct Room {
+    batches: Vec<Box<dyn Pending>>,
+    weight: usize,
+}
 
 pub(crate) struct Rooms {
     waiting: Mutex<Waiting>,
@@ -56,10 +66,19 @@ impl Rooms {
     pub(crate) fn wait(server: &Arc<Server>, name: &str, batch: Box<dyn Pending>) {
         let mut waiting = server.rooms.lock();
         if let Some(room) = waiting.get_mut(name) {
-            room.push(batch);
+            if room.weight + batch.weight() > MOST_IN_A_ROOM {
+                drop(waiting);
+                batch.fail(&Error::Unavailable(format!(
+                    "more than {MOST_IN_A_ROOM} rows wait for the lock {name}"
+                )));
+                return;
+            }
+            room.add(batch);
             return;
         }
-        waiting.insert(name.into(), vec![batch]);
+        let mut room = Room::default();
+        room.add(batch);
+        waiting.insert(name.into(), room);
         drop(waiting);
         metrics::gauge!("tidewire_store_waiting_rooms").increment(1.0);
         server
@@ -70,16 +89,32 @@ impl Rooms {
     fn take(&self, name: &str) -> Option<Vec<Box<dyn Pending>>> {
         let mut waiting = self.lock();
         let room = waiting.get_mut(name)?;
-        if room.is_empty() {
+        if room.batches.is_empty() {
             waiting.remove(name);
             return None;
         }
-        let rest = room.split_off(room.len().min(AT_ONCE));
-        Some(std::mem::replace(room, rest))
+        let next = room.batches.len().min(AT_ONCE);
+        let next: Vec<_> = room.batches.drain(..next).collect();
+        room.weight -= next.iter().map(|batch| batch.weight()).sum::<usize>();
+        Some(next)
+    }
+
+    /// Refuses everybody in a room, which stays open.
+    fn refuse(&self, name: &str, error: &Error) {
+        let room = self.lock().get_mut(name).map(std::mem::take);
+        let batches = room.map(|room| room.batches).unwrap_or_default();
+        batches.into_iter().for_each(|batch| batch.fail(error));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn add(&mut self, batch: Box<dyn Pending>) {
+        self.weight += batch.weight();
+        self.batches.push(batch);
     }
 }
 
@@ -95,7 +130,7 @@ impl Drop for Ending {
         let left = self.server.rooms.lock().remove(&self.name);
         let error = crate::lane::stopped();
         left.into_iter()
-            .flatten()
+            .flat_map(|room| room.batches)
             .for_each(|batch| batch.fail(&error));
     }
 }
@@ -119,8 +154,12 @@ async fn serve(server: Arc<Server>, name: Box<str>) {
             health: &server.health,
             patience: Patience::Wait,
         };
-        round(&mut writer, &context, batches).await;
+        let written = round(&mut writer, &context, batches).await;
         drop(place);
+        if !written {
+            let error = Error::Unavailable(format!("the lock {name} was waited for in vain"));
+            server.rooms.refuse(&name, &error);
+        }
     }
     drop(ending);
 }

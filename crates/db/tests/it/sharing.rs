@@ -121,32 +121,7 @@ async fn who_waits_for_a_lock_holds_nobody_else_up(engine: Engine) {
     for owner in ["held", "free"] {
         lane.submit(op(owner)).await.unwrap();
     }
-    // Another process holds one owner's lock until it is told to let go.
-    let (holds, held) = tokio::sync::oneshot::channel();
-    let (release, released) = tokio::sync::oneshot::channel::<()>();
-    let (holds, released) = (once(holds), once(released));
-    let lock = other
-        .dialect()
-        .sql("SELECT name FROM write_locks WHERE name = 'logs/held' FOR UPDATE");
-    let holder = tokio::spawn({
-        let other = other.clone();
-        async move {
-            other
-                .transact("holder", move |tx| {
-                    let (lock, holds, released) = (lock.clone(), take(&holds), take(&released));
-                    Box::pin(async move {
-                        assert_eq!(tx.rows(&lock, vec![]).await?.len(), 1);
-                        if let (Some(holds), Some(released)) = (holds, released) {
-                            holds.send(()).unwrap();
-                            let _ = released.await;
-                        }
-                        Ok::<_, Error>(())
-                    })
-                })
-                .await
-        }
-    });
-    held.await.unwrap();
+    let (release, holder) = hold(&other).await;
     let waits = tokio::spawn({
         let lane = lane.clone();
         async move { lane.submit(op("held")).await }
@@ -175,6 +150,64 @@ async fn who_waits_for_a_lock_holds_nobody_else_up(engine: Engine) {
     places.sort_unstable();
     assert_eq!(places, [2, 3]);
     assert_eq!(lane.submit(op("held")).await.unwrap(), 4);
+}
+
+/// Another process holds an owner's lock until it is told to let go.
+async fn hold(
+    db: &Db,
+) -> (
+    tokio::sync::oneshot::Sender<()>,
+    tokio::task::JoinHandle<Result<()>>,
+) {
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let (holds, released) = (once(holds), once(released));
+    let lock = db
+        .dialect()
+        .sql("SELECT name FROM write_locks WHERE name = 'logs/held' FOR UPDATE");
+    let db = db.clone();
+    let holder = tokio::spawn(async move {
+        db.transact("holder", move |tx| {
+            let (lock, holds, released) = (lock.clone(), take(&holds), take(&released));
+            Box::pin(async move {
+                assert_eq!(tx.rows(&lock, vec![]).await?.len(), 1);
+                if let (Some(holds), Some(released)) = (holds, released) {
+                    holds.send(()).unwrap();
+                    let _ = released.await;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .await
+    });
+    held.await.unwrap();
+    (release, holder)
+}
+
+#[every_engine(servers)]
+async fn who_queue_for_a_lock_that_is_not_let_go_are_refused_together(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let other = store.second().await;
+    let lane = store.db.lane(Logs::new(&store.db));
+    lane.submit(op("held")).await.unwrap();
+    let (release, holder) = hold(&other).await;
+    // So many that they do not all go at once, each taken up before the next is handed in.
+    let mut queue = Vec::new();
+    for _ in 0..60 {
+        let lane = lane.clone();
+        queue.push(tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.submit(op("held")).await }
+        }));
+        lane.submit(op("free")).await.unwrap();
+    }
+    for waits in queue {
+        assert!(waits.await.unwrap().unwrap_err().is_unavailable());
+    }
+    assert!(!holder.is_finished());
+    release.send(()).unwrap();
+    holder.await.unwrap().unwrap();
+    assert_eq!(lane.submit(op("held")).await.unwrap(), 2);
 }
 
 type Once<T> = Arc<std::sync::Mutex<Option<T>>>;
