@@ -80,9 +80,10 @@ impl Statements {
                 "DELETE FROM request_keys
                  WHERE tenant = ? AND route = ? AND key_hash = ? AND created_at = ?",
             ),
+            // The oldest of each tenant, by a look at one end of the index.
             old_requests: sql(
-                "SELECT id FROM tenants t WHERE EXISTS
-                 (SELECT 1 FROM request_keys r WHERE r.tenant = t.id AND r.created_at < ?)",
+                "SELECT id FROM tenants t WHERE
+                 (SELECT created_at FROM request_keys r WHERE r.tenant = t.id ORDER BY created_at LIMIT 1) < ?",
             ),
             nth_old_request: sql(
                 "SELECT created_at FROM request_keys WHERE tenant = ? AND created_at < ?

@@ -3,10 +3,9 @@
 //! `events` lives in its primary key `(tenant, pos)`, which grows at its right edge. Every further
 //! index costs about a third of the append rate, so there are three: the stream's order (unique:
 //! it is the guard of `seq`), the type's, and the subject's where there is one (of all events, on
-//! an engine that cannot leave rows out of an index). An event's id
-//! carries its `pos` and needs none. `event_keys` is the one index with random keys; it is
-//! separate, and small, because only events with a `dedupe_key` pay for it and because it outlives
-//! the events that are trimmed.
+//! an engine that cannot leave rows out of an index). An event's id carries its `pos` and needs
+//! none. `event_keys` is the one index with random keys; it is separate, and small, because only
+//! events with a `dedupe_key` pay for it and because it outlives the events that are trimmed.
 
 use tidewire_db::Migration;
 
