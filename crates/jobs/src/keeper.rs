@@ -100,16 +100,19 @@ impl Jobs {
     /// there are none and somebody waits.
     async fn keep_rebuilding(&self, stop: &CancellationToken) {
         let mut ask = ASK_FIRST;
+        let mut cost = Cost::default();
         loop {
             let started = Instant::now();
-            match self.rebuild().await {
+            let rebuilt = self.rebuild().await;
+            let cost = cost.note(started.elapsed(), rebuilt.is_ok());
+            match rebuilt {
                 Ok(true) => ask = ASK_FIRST,
                 Ok(false) => ask = (ask * 2).min(ASK_MOST),
                 Err(error) => {
                     tracing::warn!(%error, "the board was not rebuilt, it will be tried again");
                 }
             }
-            let least = (started.elapsed() * LOOK_SHARE).max(BREATH);
+            let least = (cost * LOOK_SHARE).max(BREATH);
             let next = self.look_again(started, least, ask);
             if stop.run_until_cancelled(next).await.is_none() {
                 return;
@@ -143,7 +146,23 @@ impl Jobs {
     }
 }
 
-/// Does `work` now and again after each `pause`, or after `share` times what it took, whichever is
+/// What one look at the store costs: the lesser of the last two. One that met an outage has waited and
+/// not worked, and must not be what keeps the next one away for minutes.
+#[derive(Default)]
+struct Cost {
+    last: Duration,
+}
+
+impl Cost {
+    fn note(&mut self, took: Duration, worked: bool) -> Duration {
+        if !worked {
+            return Duration::ZERO;
+        }
+        std::mem::replace(&mut self.last, took).min(took)
+    }
+}
+
+/// Does `work` now and again after each `pause`, or after `share` times what it costs, whichever is
 /// longer. A failure is logged and waits for the next time.
 async fn every<F>(
     stop: &CancellationToken,
@@ -153,15 +172,36 @@ async fn every<F>(
 ) where
     F: Future<Output = Result<(), Error>>,
 {
+    let mut cost = Cost::default();
     loop {
         let started = Instant::now();
-        if let Err(error) = work().await {
+        let worked = work().await;
+        let cost = cost.note(started.elapsed(), worked.is_ok());
+        if let Err(error) = worked {
             tracing::warn!(%error, "the queue's upkeep failed, it will be tried again");
         }
-        let pause = pause().max(started.elapsed() * share).max(BREATH);
+        let pause = pause().max(cost * share).max(BREATH);
         let pause = tokio::time::sleep(pause);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_met_an_outage_does_not_put_off_the_next() {
+        let ms = Duration::from_millis;
+        let mut cost = Cost::default();
+        assert_eq!(cost.note(ms(3), true), ms(0));
+        assert_eq!(cost.note(ms(10_000), false), ms(0));
+        assert_eq!(cost.note(ms(10_000), true), ms(3));
+        assert_eq!(cost.note(ms(4), true), ms(4));
+        // One that is always slow has its share.
+        assert_eq!(cost.note(ms(900), true), ms(4));
+        assert_eq!(cost.note(ms(800), true), ms(800));
     }
 }
