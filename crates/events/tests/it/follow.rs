@@ -92,6 +92,36 @@ async fn a_tail_does_not_wait_beyond_the_end_of_the_log(engine: Engine) {
     assert_eq!(tail.numbers(1).await, [2]);
 }
 
+/// As if the process that committed it had died before it could tell anybody.
+#[every_engine]
+async fn what_nobody_told_of_is_found_by_asking(engine: Engine) {
+    let house = house(engine).await;
+    house.append(json!({"type": "t", "payload": 1})).await;
+    let mut tails = Vec::new();
+    for query in ["?after=0", "?after=0&stream=default", "?after=1"] {
+        tails.push(Tail::open(&house.app, query, None).await);
+    }
+    for tail in &mut tails[..2] {
+        assert_eq!(tail.numbers(1).await, [1]);
+    }
+    let db = &house.store.db;
+    let insert = db.dialect().sql(
+        "INSERT INTO events (tenant, pos, id, stream, seq, type, payload, occurred_at, created_at)
+         SELECT tenant, pos + 1, 'untold', stream, seq + 1, type, payload, occurred_at, created_at
+         FROM events WHERE tenant = 'acme' AND pos = 1",
+    );
+    db.transact("untold", move |tx| {
+        let insert = insert.clone();
+        Box::pin(async move { tx.push(&insert, Vec::new()).await })
+    })
+    .await
+    .unwrap();
+    for tail in &mut tails {
+        let (place, event) = tail.next().await;
+        assert_eq!((place.as_str(), &event["id"]), ("2", &json!("untold")));
+    }
+}
+
 #[every_engine]
 async fn a_tail_ends_when_the_server_stops(engine: Engine) {
     let house = house(engine).await;
