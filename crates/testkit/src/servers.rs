@@ -184,9 +184,9 @@ pub fn address(url: &str) -> SocketAddr {
         .unwrap_or_else(|| panic!("no address and port in the server's URL"))
 }
 
-/// A database for one test. It is dropped with this, in the background: what a process does not get
-/// to at its end goes with the server.
-pub(crate) struct Database {
+/// A database for one test, for a server of ours that is a process. It is dropped with this, in the
+/// background: what a process does not get to at its end goes with the server.
+pub struct Database {
     engine: Engine,
     server: String,
     name: String,
@@ -194,7 +194,7 @@ pub(crate) struct Database {
 
 impl Database {
     /// An empty one on the server with this URL.
-    pub(crate) async fn create(engine: Engine, server: &str) -> Self {
+    pub async fn create(engine: Engine, server: &str) -> Self {
         let name = format!("tidewire_{}", random_name());
         let statement = match engine {
             Engine::MySql => {
@@ -214,7 +214,9 @@ impl Database {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it is, as the configuration of a server of ours would say it.
+    #[must_use]
+    pub fn url(&self) -> String {
         of_database(&self.server, &self.name)
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidewire_testkit::{TestApp, eventually};
+use tidewire_testkit::{Engine, TestApp, eventually, every_engine};
 
 use crate::support::{House, Server, assert_problem};
 
-fn start() -> Server {
-    House::new().with(&["--job-retry-base", "50ms"]).start()
+async fn start(engine: Engine) -> Server {
+    let house = House::on(engine).await;
+    house.with(&["--job-retry-base", "50ms"]).start()
 }
 
 async fn final_job(server: &Server, id: &str) -> Value {
@@ -30,9 +31,9 @@ async fn enqueue(server: &Server, body: Value) -> String {
     job["id"].as_str().expect("an id").to_owned()
 }
 
-#[tokio::test]
-async fn an_event_is_taken_with_the_fields_of_the_design() {
-    let server = start();
+#[every_engine]
+async fn an_event_is_taken_with_the_fields_of_the_design(engine: Engine) {
+    let server = start(engine).await;
     let event = json!({"type": "payment.completed", "payload_json": {"amount": 12.50}});
     let made = server.post("/events", &event).await.expect(201).json();
     assert!(
@@ -55,9 +56,9 @@ async fn an_event_is_taken_with_the_fields_of_the_design() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn the_old_paths_answer_as_the_new_ones() {
-    let server = start();
+#[every_engine]
+async fn the_old_paths_answer_as_the_new_ones(engine: Engine) {
+    let server = start(engine).await;
     for n in 0..5 {
         let event = json!({"type": "same", "subject": format!("user-{n}")});
         server.post("/events", &event).await.expect(201);
@@ -161,9 +162,9 @@ async fn requests_have_ids_that_the_log_knows() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_job_is_retried_with_growing_waits_and_its_result_is_kept() {
-    let server = start();
+#[every_engine]
+async fn a_job_is_retried_with_growing_waits_and_its_result_is_kept(engine: Engine) {
+    let server = start(engine).await;
     let id = enqueue(&server, json!({"type": "fail", "payload": {"times": 2}})).await;
     let job = final_job(&server, &id).await;
     assert_eq!(
@@ -215,9 +216,9 @@ async fn a_job_is_retried_with_growing_waits_and_its_result_is_kept() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn attempts_end_and_days_are_counted() {
-    let server = start();
+#[every_engine]
+async fn attempts_end_and_days_are_counted(engine: Engine) {
+    let server = start(engine).await;
     let given_up = enqueue(&server, json!({"type": "fail", "payload": {"times": 9}})).await;
     let job = final_job(&server, &given_up).await;
     assert_eq!(
@@ -273,9 +274,9 @@ async fn attempts_end_and_days_are_counted() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_double_click_makes_one_job() {
-    let server = start();
+#[every_engine]
+async fn a_double_click_makes_one_job(engine: Engine) {
+    let server = start(engine).await;
     let body = json!({"type": "by.hand", "payload": {"n": 1}, "idempotency_key": "click"});
     let first = server.post("/jobs", &body).await.expect(201).json();
     let second = server.post("/jobs", &body).await.expect(200).json();
@@ -284,9 +285,9 @@ async fn a_double_click_makes_one_job() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn workers_side_by_side_never_share_a_job() {
-    let server = start();
+#[every_engine]
+async fn workers_side_by_side_never_share_a_job(engine: Engine) {
+    let server = start(engine).await;
     let mut enqueued = Vec::new();
     for n in 0..60 {
         enqueued.push(enqueue(&server, json!({"type": "by.hand", "payload": n})).await);
@@ -321,11 +322,11 @@ async fn workers_side_by_side_never_share_a_job() {
     server.stop().await;
 }
 
-/// The design runs its worker as a program of its own. A store of one file has one process, so the
-/// roles are told apart by what one of them alone does.
-#[tokio::test]
-async fn the_api_alone_runs_no_jobs_and_the_worker_alone_takes_none() {
-    let house = House::new();
+/// The design runs its worker as a program of its own. A store of one file has one process, so here
+/// the roles are told apart by what one of them alone does.
+#[every_engine]
+async fn the_api_alone_runs_no_jobs_and_the_worker_alone_takes_none(engine: Engine) {
+    let house = House::on(engine).await;
     let api = house.with(&["--roles", "api"]).start();
     let id = enqueue(&api, json!({"type": "echo", "payload": "hello"})).await;
     api.get("/health").await.expect(200);

@@ -20,7 +20,10 @@ use std::{
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
-use tidewire_testkit::{Answer, TestApp};
+use tidewire_testkit::{
+    Answer, Engine, TestApp,
+    servers::{self, Database},
+};
 
 pub use rustix::process::{Pid, Signal};
 
@@ -158,6 +161,8 @@ pub struct House {
     flags: Vec<String>,
     key: Option<String>,
     prelude: Option<&'static str>,
+    /// The store, if it is no file in the folder.
+    database: Option<Arc<Database>>,
 }
 
 impl House {
@@ -167,7 +172,31 @@ impl House {
             flags: Vec::new(),
             key: None,
             prelude: None,
+            database: None,
         }
+    }
+
+    /// One whose store is empty, on this engine.
+    pub async fn on(engine: Engine) -> Self {
+        match engine {
+            Engine::Sqlite => House::new(),
+            Engine::Postgres | Engine::MySql => {
+                House::with_database(Database::create(engine, &servers::url(engine)).await)
+            }
+        }
+    }
+
+    /// One whose store is in this database.
+    pub fn with_database(database: Database) -> Self {
+        let mut house = House::new().with(&["--database-url", &database.url()]);
+        house.database = Some(Arc::new(database));
+        house
+    }
+
+    /// Where the store is; panics if it is a file.
+    pub fn database_url(&self) -> String {
+        let database = self.database.as_ref();
+        database.expect("the store is on a server").url()
     }
 
     /// The same folder, and more flags; of a flag that comes twice the last one holds.
