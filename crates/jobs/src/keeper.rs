@@ -41,11 +41,11 @@ impl Jobs {
         let fold = every(&stop, || FOLD_EVERY, LOOK_SHARE, || self.fold());
         let gauges = every(&stop, || FOLD_EVERY, GAUGE_SHARE, || self.gauge());
         tokio::join!(
-            self.listen(&stop),
-            self.keep_rebuilding(&stop),
-            expiry,
-            fold,
-            gauges
+            Box::pin(self.listen(&stop)),
+            Box::pin(self.keep_rebuilding(&stop)),
+            Box::pin(expiry),
+            Box::pin(fold),
+            Box::pin(gauges)
         );
     }
 

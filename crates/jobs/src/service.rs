@@ -519,6 +519,24 @@ impl Jobs {
         Ok(self.store().broken(&mut self.read()).await?)
     }
 
+    /// Has a job's row locked, as every step of it does for a moment, from the first signal to the
+    /// second.
+    #[cfg(test)]
+    pub(crate) async fn hold(&self, tenant: &str, id: &str, held: Arc<Notify>, until: Arc<Notify>) {
+        let (room, key) = (self.inner.room.clone(), (tenant.to_owned(), id.to_owned()));
+        let hold = self.inner.db.transact("test.hold", move |tx| {
+            let (room, key) = (room.clone(), key.clone());
+            let (held, until) = (Arc::clone(&held), Arc::clone(&until));
+            Box::pin(async move {
+                room.store.states(tx, &[(&key.0, &key.1)]).await?;
+                held.notify_one();
+                until.notified().await;
+                Ok::<_, Error>(())
+            })
+        });
+        hold.await.expect("the lock is had");
+    }
+
     fn store(&self) -> &Store {
         &self.inner.room.store
     }

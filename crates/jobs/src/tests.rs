@@ -5,6 +5,7 @@ mod http;
 mod life;
 mod model;
 mod retention;
+mod sharing;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use proptest::{
     test_runner::TestRunner,
 };
 use tidewire_core::{Clock, Time};
+use tidewire_db::Db;
 use tidewire_testkit::{Engine, TestStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,8 @@ pub(crate) struct Queue {
     pub clock: Clock,
     pub settings: watch::Sender<JobSettings>,
     pub tenant: Arc<str>,
-    pub store: TestStore,
+    pub db: Db,
+    pub store: Arc<TestStore>,
 }
 
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -36,21 +39,28 @@ impl Queue {
     }
 
     pub(crate) async fn with_clock(engine: Engine, clock: Clock) -> Self {
-        let store = TestStore::on_with_clock(engine, MIGRATIONS, clock.clone()).await;
-        let (settings, live) = watch::channel(JobSettings::default());
-        let jobs = Jobs::new(
-            store.db.clone(),
-            clock.clone(),
-            live,
-            CancellationToken::new(),
-        );
+        let store = TestStore::on_with_clock(engine, MIGRATIONS, clock).await;
+        let (settings, _) = watch::channel(JobSettings::default());
+        Self::over(store.db.clone(), Arc::new(store), settings)
+    }
+
+    fn over(db: Db, store: Arc<TestStore>, settings: watch::Sender<JobSettings>) -> Self {
+        let clock = store.clock.clone();
+        let live = settings.subscribe();
         Queue {
-            jobs,
+            jobs: Jobs::new(db.clone(), clock.clone(), live, CancellationToken::new()),
             clock,
             settings,
             tenant: "default".into(),
+            db,
             store,
         }
+    }
+
+    /// The same queue as another process has it.
+    pub(crate) async fn second(&self) -> Self {
+        let db = self.store.second().await;
+        Self::over(db, Arc::clone(&self.store), self.settings.clone())
     }
 
     pub(crate) async fn add(&self, job: NewJob) -> Job {
@@ -147,15 +157,13 @@ pub(crate) fn squeezed(json: &str) -> String {
 
 /// A property of what a strategy makes, in a scenario of several threads.
 pub(crate) fn for_any<S: Strategy, F: Future<Output = ()>>(
-    engine: Engine,
     file: &'static str,
     strategy: &S,
     property: impl Fn(S::Value) -> F,
 ) {
-    // Each case has a store of its own, and servers take a while to make one.
-    let cases = if engine == Engine::Sqlite { 24 } else { 8 };
+    // Each case has a store of its own, which takes a while to make.
     let config = ProptestConfig {
-        cases,
+        cases: 12,
         max_shrink_iters: 200,
         ..ProptestConfig::with_source_file(file)
     };

@@ -182,9 +182,9 @@ impl Claims {
             store.unqueue(tx, &jobs).await?;
         }
         for reading in std::mem::take(&mut settled.ended) {
-            let next = store
-                .next(tx, &reading.candidate.lane, &reading.from)
-                .await?;
+            // From where it began: what others held may lie between what was taken.
+            let Candidate { lane, from, .. } = &reading.candidate;
+            let next = store.next(tx, lane, from).await?;
             settled.next(reading, next);
         }
         let board = Arc::clone(board);
@@ -258,8 +258,8 @@ impl Settled {
             .push((reading.candidate, Next::Held(reading.from)));
     }
 
-    /// It had less than was asked for, and this entry comes next. One that is due is not another
-    /// process's for good: its claim may still be undone.
+    /// It had less than was asked for, and this entry is left. One that is due is held by somebody at
+    /// this moment, for a claim that may still be undone or a step that may leave it as it is.
     fn next(&mut self, reading: Reading, next: Option<Mark>) {
         let next = match next {
             None => Next::Nothing,

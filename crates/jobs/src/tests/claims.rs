@@ -274,22 +274,15 @@ async fn after_a_restart_what_was_pending_is_found(engine: Engine) {
     let job = queue.add(NewJob::new("t").priority(3).queue("q")).await;
     let Queue {
         store,
-        clock,
         settings,
-        tenant,
         jobs,
+        db,
+        ..
     } = queue;
-    drop(jobs);
+    drop((jobs, db));
+    let store = Arc::into_inner(store).unwrap();
     let store = store.reopen(crate::MIGRATIONS).await;
-    let live = settings.subscribe();
-    let jobs = crate::Jobs::new(store.db.clone(), clock.clone(), live, Default::default());
-    let queue = Queue {
-        jobs,
-        clock,
-        settings,
-        tenant,
-        store,
-    };
+    let queue = Queue::over(store.db.clone(), Arc::new(store), settings);
     queue.jobs.rebuild().await.unwrap();
     assert_eq!(queue.claim_one().await.job.id, job.id);
 }

@@ -393,7 +393,6 @@ async fn jobs_of_a_transaction_are_there_exactly_if_it_commits(engine: Engine) {
     for commits in [false, true] {
         let (jobs, tenant) = (queue.jobs.clone(), queue.tenant.clone());
         let result = queue
-            .store
             .db
             .transact("test", move |tx| {
                 let (jobs, tenant) = (jobs.clone(), tenant.clone());

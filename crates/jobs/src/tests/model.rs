@@ -295,5 +295,5 @@ async fn run(engine: Engine, ops: Vec<Op>) {
 
 #[every_engine(multi_thread)]
 async fn whatever_happens_the_rules_hold(engine: Engine) {
-    super::for_any(engine, file!(), &ops(), |ops| run(engine, ops));
+    super::for_any(file!(), &ops(), |ops| run(engine, ops));
 }
