@@ -1,5 +1,5 @@
-//! The architecture's rules that neither the compiler nor its linter knows: where SQL may stand, where server HTTP
-//! may stand, how many places know which engine they talk to, and which files have grown into two rooms.
+//! The architecture's rules that neither the compiler nor its linter knows: where SQL may stand, where server HTTP and
+//! where outgoing HTTP may stand, how many places know which engine they talk to, and which files have grown into two rooms.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,6 +135,9 @@ fn judge(place: &Place, source: &str, findings: &mut Findings) {
         ["http", "tidewire", "testkit"].contains(&shipped_by) || place.is_in(&["http"]);
 
     let is_dialect = shipped_by == "db" && place.is_in(&["dialect"]);
+    // `client` calls our own API. What calls an address that somebody configured goes through `outbound`.
+    let calls_are_home =
+        ["outbound", "client", "testkit"].contains(&shipped_by) || place.is_in(&["tests"]);
     let engine_is_home = ["db", "testkit", "testkit-macros", "testservers"].contains(&shipped_by);
 
     let tokens = tokens(source);
@@ -160,6 +163,11 @@ fn judge(place: &Place, source: &str, findings: &mut Findings) {
                     .iter()
                     .any(|(_, token)| *token == Token::Word("engine"));
                 findings.differences += usize::from(asks);
+            }
+            Token::Word("reqwest") if !calls_are_home => {
+                findings.breaches.push(format!(
+                    "{at}: reqwest: outgoing HTTP stands in crates/outbound, and in crates/client for our own API"
+                ));
             }
             Token::Word("Engine") if !engine_is_home => {
                 let after = tokens.get(index + 1..index + 3).unwrap_or_default();
@@ -299,6 +307,26 @@ mod tests {
         }
         for elsewhere in ["crates/jobs/src/service.rs", "crates/core/src/lib.rs"] {
             assert_eq!(breaches(elsewhere, AXUM).len(), 1, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn outgoing_http_stands_only_where_it_is_at_home() {
+        let source = "let client = reqwest::Client::builder();";
+        for home in [
+            "crates/outbound/src/client.rs",
+            "crates/client/src/client.rs",
+            "crates/testkit/src/app.rs",
+            "crates/jobs/src/tests/http.rs",
+            "crates/tidewire/tests/it/support.rs",
+        ] {
+            assert!(breaches(home, source).is_empty(), "{home}");
+        }
+        for elsewhere in [
+            "crates/jobs/src/service.rs",
+            "crates/tidewire/src/server.rs",
+        ] {
+            assert_eq!(breaches(elsewhere, source).len(), 1, "{elsewhere}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{BadHeader, Error, error::bad_header, error::bad_named_header};
 
 /// Those that are the connection's own. Whoever could set them could make the peer, or a proxy before it, read one
 /// request as two.
-const CONNECTION: [&str; 14] = [
+const CONNECTION: [&str; 13] = [
     "connection",
     "content-length",
     "expect",
@@ -20,7 +20,6 @@ const CONNECTION: [&str; 14] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "via",
 ];
 
 /// Headers that a caller keeps for itself when it takes others from somebody's configuration.

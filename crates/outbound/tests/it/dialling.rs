@@ -1,8 +1,9 @@
 //! The address that was judged is the address that is dialled.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidewire_outbound::{ConnectProblem, Error, Phase, Purpose, Resolve, Resolving};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::house::*;
 
@@ -136,7 +137,7 @@ async fn a_resolver_that_never_answers_costs_no_more_than_the_deadline() {
         resolver: Arc::new(Silent),
         ..options("127.0.0.1")
     });
-    let request = get("http://silent.example/").timeout(std::time::Duration::from_millis(50));
+    let request = get("http://silent.example/").timeout(Duration::from_millis(50));
     match client.send(request).await {
         Err(Error::Timeout {
             phase: Phase::Resolve,
@@ -157,6 +158,48 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
     });
     let url = format!("http://two.example:{}/", sink.address.port());
     assert_eq!(fetch(&client, &url).await.unwrap().body, "ok");
+}
+
+/// A listener whose queue is full: whoever connects hears nothing. With what keeps it full.
+async fn deaf(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(opened) =
+        tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+    {
+        queue.push(opened.unwrap());
+        assert!(queue.len() < 100, "the queue does not fill");
+    }
+    (listener, queue)
+}
+
+#[tokio::test]
+async fn an_address_that_is_deaf_does_not_hold_up_the_next() {
+    let sink = Sink::always(OK).await;
+    let port = sink.address.port();
+    let _deaf = deaf(([127, 0, 0, 4], port).into()).await;
+    let names = Names::new(&[
+        ("two.example", &[&["127.0.0.4", "127.0.0.1"]]),
+        ("deaf.example", &[&["127.0.0.4"]]),
+    ]);
+    let client = client(tidewire_outbound::ClientOptions {
+        resolver: Arc::new(names),
+        ..options("127.0.0.0/8")
+    });
+    let answer = fetch(&client, &format!("http://two.example:{port}/")).await;
+    assert_eq!(answer.unwrap().body, "ok");
+
+    let request = get(&format!("http://deaf.example:{port}/")).timeout(Duration::from_millis(100));
+    match client.send(request).await {
+        Err(Error::Timeout {
+            phase: Phase::Connect,
+            ..
+        }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
 };
 use tidewire_outbound::{
-    BadAnswer, Client, ClientOptions, Error, Method, Phase, Request, Roots, TlsProblem,
+    BadAnswer, Client, ClientOptions, Error, Method, Phase, Request, Roots, SetupError, TlsProblem,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -235,6 +235,34 @@ async fn a_certificate_may_be_for_an_address() {
     let sink = serve(authority.sign(for_name("127.0.0.1"), &["h2"])).await;
     let url = format!("https://{}/", sink.address);
     assert!(fetch(&trusting(&authority), &url).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_this_machine_trusts_is_beside_the_others() {
+    let authority = Authority::new();
+    let sink = serve(authority.sign(for_name("127.0.0.1"), &["h2"])).await;
+    let url = format!("https://{}/", sink.address);
+    let with = |extra| {
+        client(ClientOptions {
+            roots: Roots {
+                native: true,
+                extra,
+            },
+            ..options("127.0.0.1")
+        })
+    };
+    assert!(fetch(&with(vec![authority.root()]), &url).await.is_ok());
+    let outcome = fetch(&with(Vec::new()), &url).await;
+    assert!(matches!(outcome, Err(Error::Tls { .. })), "{outcome:?}");
+    let nonsense = Roots {
+        native: false,
+        extra: vec![CertificateDer::from(vec![1, 2, 3])],
+    };
+    let setup = Client::new(ClientOptions {
+        roots: nonsense,
+        ..ClientOptions::default()
+    });
+    assert!(matches!(setup.map(drop), Err(SetupError::Root(_))));
 }
 
 #[tokio::test]
