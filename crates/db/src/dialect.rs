@@ -197,6 +197,16 @@ impl Dialect {
         }
     }
 
+    /// Like [`Dialect::skip_locked`], where it is enough to lock the rows of one table, `alias`.
+    #[must_use]
+    pub fn skip_locked_of(&self, alias: &str) -> String {
+        match self.engine {
+            Engine::Postgres => format!(" FOR UPDATE OF {alias} SKIP LOCKED"),
+            // MariaDB locks all tables of a query or none.
+            Engine::Sqlite | Engine::MySql => self.skip_locked().to_owned(),
+        }
+    }
+
     /// Like [`Dialect::lock`], but rows that somebody else has locked are left out.
     #[must_use]
     pub fn skip_locked(&self) -> &'static str {

@@ -50,8 +50,8 @@ impl Tx {
         }
     }
 
-    /// Runs a writing statement; the number of rows that it touched, for logs: engines count
-    /// differently, so nothing may be decided by it.
+    /// Runs a writing statement; the number of rows that it touched. Engines count updates
+    /// differently: only how many rows a DELETE has taken may decide anything.
     pub async fn execute(&mut self, sql: &Sql, args: Vec<Arg>) -> Result<u64> {
         let called = self.session.call(sql, args).await;
         Ok(self.noted(called)?.touched)

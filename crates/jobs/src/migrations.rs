@@ -60,7 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             tenant {id} NOT NULL,
             queue {id} NOT NULL,
             id {id} NOT NULL,
-            worker {id} NOT NULL,
+            secret {id} NOT NULL,
             expires_at {time} NOT NULL,
             PRIMARY KEY (tenant, queue, id)
         ) {churning}",

@@ -63,7 +63,12 @@ pub(crate) struct Change {
     pub output: Option<Box<RawValue>>,
     /// Until when it is leased, if it is running.
     pub leased_until: Option<Time>,
+    pub lease_ended: LeaseEnded,
 }
+
+/// Whether the lease that a job had is gone already: taking it away proved that it was held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeaseEnded(pub bool);
 
 /// Why a caller does not hold a job.
 pub(crate) type Lost = &'static str;
@@ -78,6 +83,7 @@ impl Change {
             went_on: None,
             output: None,
             leased_until: None,
+            lease_ended: LeaseEnded::default(),
         }
     }
 
@@ -86,6 +92,7 @@ impl Change {
         self.was = first.was;
         self.was_due = first.was_due;
         self.went_on = self.went_on.or(first.went_on);
+        self.lease_ended.0 |= first.lease_ended.0;
         self
     }
 

@@ -41,6 +41,7 @@ use crate::{
     state::State,
 };
 
+pub(crate) use change::Held;
 pub(crate) use claim::Taken;
 pub(crate) use limits::Pair;
 pub(crate) use read::{Depth, END};

@@ -10,7 +10,8 @@ use super::{Room, write};
 use crate::{
     lease::Proof,
     model::Job,
-    state::{Change, Failed, Lost, State},
+    state::{Change, Failed, LeaseEnded, Lost, State},
+    store::Held,
 };
 
 /// What a worker says of a job that it holds.
@@ -48,6 +49,12 @@ pub(crate) enum Refused {
 /// The job, if it was wanted.
 pub(crate) type Reported = Result<Option<Box<Job>>, Refused>;
 
+/// Whether the claim says all that a report needs to know of its job. How many attempts a job had at
+/// first is not in it, which a failure asks for.
+fn may_be_known(report: &Report) -> bool {
+    report.claimed.is_some() && !matches!(report.says, Says::Fail { .. })
+}
+
 pub(crate) struct Reports(pub Room);
 
 impl Batch for Reports {
@@ -84,7 +91,7 @@ impl Reports {
     async fn answer(&self, tx: &mut Tx, reports: &[&Report]) -> Result<Vec<Reported>> {
         let room = &self.0;
         let now = room.clock.now();
-        let found = self.states(tx, reports).await?;
+        let (found, lease_ended) = self.states(tx, reports).await?;
         let backoff = room.settings.borrow().backoff;
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(reports.len());
@@ -93,7 +100,7 @@ impl Reports {
                 None => Err(Refused::Unknown),
                 Some(state) => changes.step(&state, |state| {
                     state.check_held(&report.proof)?;
-                    Ok(match &report.says {
+                    let mut change = match &report.says {
                         Says::Complete(output) => state.complete(output.clone(), now),
                         Says::Fail {
                             error,
@@ -110,8 +117,10 @@ impl Reports {
                             state.fail(&failed, now)
                         }
                         Says::Release => state.release(),
-                        Says::Extend(lease) => state.extend(*lease, now)?,
-                    })
+                        Says::Extend(lease) => return state.extend(*lease, now),
+                    };
+                    change.lease_ended.0 = lease_ended.0 && may_be_known(report);
+                    Ok(change)
                 }),
             });
         }
@@ -122,26 +131,37 @@ impl Reports {
 
     /// The jobs as they are now. Those that workers of this process hold, the many, are only asked
     /// whether they are held still.
-    async fn states(&self, tx: &mut Tx, reports: &[&Report]) -> Result<Vec<Option<Arc<State>>>> {
+    async fn states(
+        &self,
+        tx: &mut Tx,
+        reports: &[&Report],
+    ) -> Result<(Vec<Option<Arc<State>>>, LeaseEnded)> {
         let store = &self.0.store;
-        let known = |report: &&Report| match report.says {
-            // How many attempts a job had at first is not in the claim.
-            Says::Fail { .. } => None,
-            _ => report.claimed.clone(),
-        };
+        let known = |report: &&Report| report.claimed.clone().filter(|_| may_be_known(report));
         let mut states: Vec<_> = reports.iter().map(known).collect();
-        let held: Vec<_> = reports
-            .iter()
-            .zip(&states)
-            .filter_map(|(report, known)| {
-                let secret = known.as_ref()?.secret.as_deref()?;
-                Some((&*report.tenant, &*report.id, secret))
-            })
-            .collect();
-        let asked = held.len() as u64;
-        if asked > 0 && store.held(tx, held).await? < asked {
+        let mut ending = Vec::new();
+        let mut staying = Vec::new();
+        for (report, known) in reports.iter().zip(&states) {
+            let Some(state) = known else { continue };
+            let Some(secret) = state.secret.as_deref() else {
+                continue;
+            };
+            let held = Held {
+                tenant: &report.tenant,
+                queue: &state.lane.queue,
+                id: &report.id,
+                secret,
+            };
+            match report.says {
+                Says::Extend(_) => staying.push(held),
+                _ => ending.push(held),
+            }
+        }
+        let (all_held, mut lease_ended) = store.end_leases(tx, ending).await?;
+        if !(store.are_held(tx, staying).await? && all_held) {
             // Some were lost: look at all.
             states.iter_mut().for_each(|known| *known = None);
+            lease_ended = LeaseEnded::default();
         }
         let unknown: Vec<_> = (0..reports.len())
             .filter(|place| states[*place].is_none())
@@ -154,7 +174,7 @@ impl Reports {
                 states[place] = state.map(Arc::new);
             }
         }
-        Ok(states)
+        Ok((states, lease_ended))
     }
 
     /// Adds the jobs to the answers that want them.

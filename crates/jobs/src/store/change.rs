@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Job, Status},
-    state::{Change, State},
+    state::{Change, LeaseEnded, State},
 };
 
 pub(super) struct Statements {
@@ -26,6 +26,8 @@ pub(super) struct Statements {
     extend_leases: Sql,
     delete_leases: Sql,
     delete_leases_of_queue: Sql,
+    end_leases: Sql,
+    end_leases_of_queue: Sql,
     delete_attempts: Sql,
     insert_attempts: Sql,
     insert_results: Sql,
@@ -74,7 +76,7 @@ impl Statements {
         );
         let leases = lease_rows(dialect);
         let insert_leases = format!(
-            "INSERT INTO job_leases (tenant, queue, id, worker, expires_at) SELECT {} FROM {}",
+            "INSERT INTO job_leases (tenant, queue, id, secret, expires_at) SELECT {} FROM {}",
             leases.columns, leases.from
         );
         let attempts = dialect
@@ -83,6 +85,10 @@ impl Statements {
             .with(&[("attempt", 2)]);
         let leases_of_queue = dialect
             .json_ids("r", "id")
+            .arg(3)
+            .with(&[("tenant", 1), ("queue", 2)]);
+        let claimed = dialect
+            .json_rows("r", &[Column::Id("id"), Column::Id("secret")])
             .arg(3)
             .with(&[("tenant", 1), ("queue", 2)]);
         Statements {
@@ -102,6 +108,8 @@ impl Statements {
             ),
             delete_leases: dialect.delete_rows("job_leases", &leases, &LEASE_KEY),
             delete_leases_of_queue: dialect.delete_rows("job_leases", &leases_of_queue, &LEASE_KEY),
+            end_leases: dialect.delete_rows("job_leases", &leases, &LEASE_PROOF),
+            end_leases_of_queue: dialect.delete_rows("job_leases", &claimed, &LEASE_PROOF),
             delete_attempts: dialect.delete_rows(
                 "job_attempts",
                 &attempts,
@@ -117,6 +125,16 @@ impl Statements {
 }
 
 const LEASE_KEY: [&str; 3] = ["tenant", "queue", "id"];
+const LEASE_PROOF: [&str; 4] = ["tenant", "queue", "id", "secret"];
+
+/// A job as its holder names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held<'h> {
+    pub tenant: &'h str,
+    pub queue: &'h str,
+    pub id: &'h str,
+    pub secret: &'h str,
+}
 
 fn lease_rows(dialect: &Dialect) -> JsonRows {
     dialect.json_rows(
@@ -125,7 +143,7 @@ fn lease_rows(dialect: &Dialect) -> JsonRows {
             Column::Id("tenant"),
             Column::Id("queue"),
             Column::Id("id"),
-            Column::Id("worker"),
+            Column::Id("secret"),
             Column::Time("expires_at"),
         ],
     )
@@ -249,12 +267,47 @@ fn update(dialect: &Dialect) -> Sql {
 }
 
 impl Store {
-    /// How many of these (tenant, id, secret) run under their claim. They do until the end of this
-    /// transaction.
-    pub(crate) async fn held(&self, tx: &mut Tx, mut held: Vec<(&str, &str, &str)>) -> Result<u64> {
+    /// Whether all of these run under their claim. They do until the end of this transaction.
+    pub(crate) async fn are_held(&self, tx: &mut Tx, mut held: Vec<Held<'_>>) -> Result<bool> {
+        if held.is_empty() {
+            return Ok(true);
+        }
         held.sort_unstable();
-        let rows = tx.rows(&self.change.held, vec![Arg::json(&held)?]).await?;
-        rows.iter().map(|row| row.count(0)).sum()
+        let rows: Vec<_> = held.iter().map(|h| (h.tenant, h.id, h.secret)).collect();
+        let rows = tx.rows(&self.change.held, vec![Arg::json(&rows)?]).await?;
+        let found: u64 = rows.iter().map(|row| row.count(0)).sum::<Result<_>>()?;
+        Ok(found == held.len() as u64)
+    }
+
+    /// Ends the leases of jobs that do not go on running, and says whether all of them were held.
+    /// Where others write, taking a lease away is the proof and the lock in one; where nobody does,
+    /// counting costs less, and the step deletes the lease.
+    pub(crate) async fn end_leases(
+        &self,
+        tx: &mut Tx,
+        mut held: Vec<Held<'_>>,
+    ) -> Result<(bool, LeaseEnded)> {
+        if self.dialect.sole_writer || held.is_empty() {
+            return Ok((self.are_held(tx, held).await?, LeaseEnded(false)));
+        }
+        held.sort_unstable();
+        let of_queue = alike(held.iter().map(|h| (h.tenant, h.queue)));
+        let ended = match of_queue {
+            Some((tenant, queue)) => {
+                let rows: Vec<_> = held.iter().map(|h| (h.id, h.secret)).collect();
+                let args = vec![tenant.into(), queue.into(), Arg::json(&rows)?];
+                tx.execute(&self.change.end_leases_of_queue, args).await?
+            }
+            None => {
+                let rows: Vec<_> = held
+                    .iter()
+                    .map(|h| (h.tenant, h.queue, h.id, h.secret))
+                    .collect();
+                tx.execute(&self.change.end_leases, vec![Arg::json(&rows)?])
+                    .await?
+            }
+        };
+        Ok((ended == held.len() as u64, LeaseEnded(true)))
     }
 
     /// The states of these jobs, each in its place; `None` for one that is unknown. They stay so
@@ -318,6 +371,7 @@ impl Store {
         let stopped: Vec<_> = changes
             .iter()
             .filter(|change| change.was == Status::Running && change.now.status != Status::Running)
+            .filter(|change| change.lease_ended != LeaseEnded(true))
             .map(|change| {
                 let lane = &change.now.lane;
                 (&*lane.tenant, &*lane.queue, &*change.now.id)
@@ -367,9 +421,9 @@ impl Store {
                 })
                 .map(|change| {
                     let (now, lane) = (&change.now, &change.now.lane);
-                    let worker = now.locked_by.as_deref().unwrap_or_default();
+                    let secret = now.secret.as_deref().unwrap_or_default();
                     let until = self.opt_time(change.leased_until);
-                    (&*lane.tenant, &*lane.queue, &*now.id, worker, until)
+                    (&*lane.tenant, &*lane.queue, &*now.id, secret, until)
                 })
                 .collect();
             if !leased.is_empty() {

@@ -37,7 +37,7 @@ impl Statements {
             dialect.then("jobs j"),
             of_lane(dialect, "q"),
             driven_by("q.tenant"),
-            dialect.skip_locked()
+            dialect.skip_locked_of("q")
         );
         let next = format!(
             "SELECT q.run_at, q.id FROM job_queue q WHERE {} ORDER BY q.run_at, q.id LIMIT 1",
@@ -49,7 +49,7 @@ impl Statements {
             .with(&[("tenant", 1), ("queue", 2), ("type", 3), ("priority", 4)]);
         let ids = dialect.json_ids("r", "id");
         let insert_leases_of_lane = format!(
-            "INSERT INTO job_leases (tenant, queue, worker, expires_at, id) SELECT ?, ?, ?, ?, {} FROM {}",
+            "INSERT INTO job_leases (tenant, queue, secret, expires_at, id) SELECT ?, ?, ?, ?, {} FROM {}",
             ids.columns, ids.from
         );
         let (insert_leases, start) = of_many(dialect);
@@ -94,11 +94,11 @@ fn of_many(dialect: &Dialect) -> (Sql, Sql) {
         ],
     );
     let insert_leases = format!(
-        "INSERT INTO job_leases (tenant, queue, id, worker, expires_at) SELECT {}, {}, {}, {}, {} FROM {}",
+        "INSERT INTO job_leases (tenant, queue, id, secret, expires_at) SELECT {}, {}, {}, {}, {} FROM {}",
         taken.col("tenant"),
         taken.col("queue"),
         taken.col("id"),
-        taken.col("worker"),
+        taken.col("secret"),
         taken.col("expires_at"),
         taken.from
     );
@@ -258,7 +258,7 @@ impl Store {
         let lease = vec![
             (&first.tenant).into(),
             (&first.queue).into(),
-            taken.worker.into(),
+            taken.secret.into(),
             taken.expires_at.into(),
             ids.clone(),
         ];
