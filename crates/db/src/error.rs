@@ -10,6 +10,10 @@ pub enum Error {
     /// The store cannot take this now and may later: disk full, read-only, busy, unreachable.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// Others hold what this needs, a lock or a connection, and did not let go in time. The store
+    /// itself is well.
+    #[error("the store is busy: {0}")]
+    Busy(String),
     /// The engine gave up on this transaction so that another could go on; run it again.
     #[error("the transaction must be run again: {0}")]
     Retry(String),
@@ -28,7 +32,7 @@ pub enum Error {
 impl Error {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Error::Unavailable(_))
+        matches!(self, Error::Unavailable(_) | Error::Busy(_))
     }
 
     /// Whether the engine gave up on the transaction so that another could go on.
@@ -48,7 +52,7 @@ impl Error {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(_) | Error::Retry(_) => {
+            Error::Unavailable(_) | Error::Busy(_) | Error::Retry(_) => {
                 tracing::warn!(%error, "the store cannot serve a request");
                 Problem::new(
                     Kind::Unavailable,
@@ -120,9 +124,11 @@ fn by_sqlstate(code: &str, text: String) -> Error {
         "23505" => Error::Conflict(text),
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Error::Retry(text),
-        // lock_not_available, query_canceled (by a time-out), read_only_sql_transaction (a standby
-        // that is being promoted), idle_in_transaction_session_timeout
-        "55P03" | "57014" | "25006" | "25P03" => Error::Unavailable(text),
+        // lock_not_available, query_canceled (by a time-out)
+        "55P03" | "57014" => Error::Busy(text),
+        // read_only_sql_transaction (a standby that is being promoted),
+        // idle_in_transaction_session_timeout
+        "25006" | "25P03" => Error::Unavailable(text),
         // Connection exceptions, insufficient resources (connections, disk), and shut-downs; of
         // operator intervention, 57P04 (the database was dropped) does not pass.
         _ if code.starts_with("08")
@@ -146,11 +152,14 @@ fn by_mysql_number(number: u16, text: String) -> Error {
         1062 | 1586 => Error::Conflict(text),
         // ER_LOCK_DEADLOCK, ER_CHECKREAD
         1213 | 1020 => Error::Retry(text),
-        // ER_LOCK_WAIT_TIMEOUT, ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_SERVER_SHUTDOWN,
-        // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_OPTION_PREVENTS_STATEMENT and the other read-only
-        // ones, ER_QUERY_INTERRUPTED, ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT, ER_CONNECTION_KILLED
-        1205 | 1040 | 1203 | 1053 | 1021 | 1114 | 1290 | 1792 | 1836 | 1317 | 3024 | 1969
-        | 1927 => Error::Unavailable(text),
+        // ER_LOCK_WAIT_TIMEOUT, ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT
+        1205 | 3024 | 1969 => Error::Busy(text),
+        // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_SERVER_SHUTDOWN, ER_DISK_FULL,
+        // ER_RECORD_FILE_FULL, ER_OPTION_PREVENTS_STATEMENT and the other read-only ones,
+        // ER_QUERY_INTERRUPTED, ER_CONNECTION_KILLED
+        1040 | 1203 | 1053 | 1021 | 1114 | 1290 | 1792 | 1836 | 1317 | 1927 => {
+            Error::Unavailable(text)
+        }
         _ => Error::Broken(text),
     }
 }

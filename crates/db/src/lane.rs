@@ -109,7 +109,7 @@ impl<B: Batch> Lane<B> {
         let weight = self.shared.batch.weight(&op).max(1);
         if self.shared.weight.fetch_add(weight, Ordering::Relaxed) > MOST_WAITING {
             self.shared.weight.fetch_sub(weight, Ordering::Relaxed);
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Busy(format!(
                 "more than {MOST_WAITING} rows wait to be written"
             )));
         }

@@ -55,7 +55,7 @@ impl Health {
     pub(crate) fn note(&self, result: &Result<()>) {
         match result {
             Ok(()) => self.failing.store(false, Ordering::SeqCst),
-            Err(error) if error.is_unavailable() => self.failing.store(true, Ordering::SeqCst),
+            Err(crate::Error::Unavailable(_)) => self.failing.store(true, Ordering::SeqCst),
             Err(_) => {}
         }
     }

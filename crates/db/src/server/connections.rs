@@ -53,7 +53,7 @@ impl Connections {
     /// Whether the server can be used; says what to do if not.
     pub(super) async fn check(self: &Arc<Self>) -> Result<()> {
         let lease = self.take().await.map_err(|error| match error {
-            Error::Unavailable(text) => Error::Setup(format!(
+            Error::Unavailable(text) | Error::Busy(text) => Error::Setup(format!(
                 "{text}; check that the server runs and that the address, user and password in --database-url are right"
             )),
             other => other,
@@ -67,7 +67,7 @@ impl Connections {
         match tokio::time::timeout(PLACE_WITHIN, place).await {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) => Err(Error::Unavailable("the store is closed".to_owned())),
-            Err(_) => Err(Error::Unavailable(format!(
+            Err(_) => Err(Error::Busy(format!(
                 "all {} connections to the store were in use for {PLACE_WITHIN:?}",
                 self.most
             ))),

@@ -68,7 +68,7 @@ impl Rooms {
         if let Some(room) = waiting.get_mut(name) {
             if room.weight + batch.weight() > MOST_IN_A_ROOM {
                 drop(waiting);
-                batch.fail(&Error::Unavailable(format!(
+                batch.fail(&Error::Busy(format!(
                     "more than {MOST_IN_A_ROOM} rows wait for the lock {name}"
                 )));
                 return;
@@ -144,7 +144,7 @@ async fn serve(server: Arc<Server>, name: Box<str>) {
     while let Some(batches) = server.rooms.take(&name) {
         let place = Arc::clone(&server.rooms.places).acquire_owned();
         let Ok(Ok(place)) = tokio::time::timeout(PLACE_WITHIN, place).await else {
-            let error = Error::Unavailable(
+            let error = Error::Busy(
                 "the locks of too many others are waited for at this moment".to_owned(),
             );
             batches.into_iter().for_each(|batch| batch.fail(&error));
@@ -157,7 +157,7 @@ async fn serve(server: Arc<Server>, name: Box<str>) {
         let written = round(&mut writer, &context, batches).await;
         drop(place);
         if !written {
-            let error = Error::Unavailable(format!("the lock {name} was waited for in vain"));
+            let error = Error::Busy(format!("the lock {name} was waited for in vain"));
             server.rooms.refuse(&name, &error);
         }
     }
