@@ -1,7 +1,34 @@
 //! Triggers: rules that make executions, by webhook, at a time, on a cron, at an interval or for an event.
+//!
+//! What is here decides and does nothing: what a config means, when a rule fires, which events it matches, how a delivery
+//! is signed, what an answer to it means and whether an endpoint may be asked at all. Each is pure, with the clock passed
+//! in, and each has its own judge in the tests.
 
+mod circuit;
+mod config;
+mod filter;
+mod model;
 mod occurrence;
+mod raw;
+mod retry;
+mod signature;
 
+pub use circuit::{
+    Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
+    Wait,
+};
+pub use config::{
+    Action, Config, CronConfig, DEFAULT_TIMEOUT, Delivery, DeliveryConfig, Endpoint, EventConfig,
+    IntervalConfig, JobConfig, JobSpec, MAX_CONFIG, MAX_PAYLOAD, Retry, RetryConfig, Rule, RunAt,
+    Schema, Secret, SecretConfig, TimeConfig, TriggerConfig, WebhookConfig, mask, unmask,
+};
+pub use filter::{Facts, Filter, MAX_CONDITIONS, TypePattern};
+pub use model::{
+    Execution, ExecutionAttempt, ExecutionStatus, MAX_NAME, Page, Pagination, RetentionStatus,
+    Schedule, ScheduleStatus, Source, StoredConfig, Trigger, TriggerStatus, TriggerType,
+};
 pub use occurrence::{
     Cron, DEFAULT_PREVIEW, Due, GRACE, MAX_MADE_UP, MAX_PREVIEW, Misfire, Occurrences, Zone,
 };
+pub use retry::{Health, Outcome, RetryPolicy, Verdict};
+pub use signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, timestamp};

@@ -59,7 +59,7 @@ impl Occurrences {
     pub fn cron(cron: Cron, starts_at: Option<Time>, ends_at: Option<Time>) -> Self {
         Occurrences {
             starts_at,
-            ends_at,
+            ends_at: ends_at.map(|end| end.min(Time::from_micros(zone::LAST))),
             ..Self::of(Rule::Cron(cron))
         }
     }
@@ -84,7 +84,8 @@ impl Occurrences {
             Rule::Every { start, every } => next_of_interval(*start, *every, after),
             Rule::Cron(cron) => cron.next_after(after),
         }?;
-        (self.ends_at.is_none_or(|end| found <= end) && found <= last_time()).then_some(found)
+        let ends_at = self.ends_at.unwrap_or(Time::from_micros(zone::LAST));
+        (found <= ends_at).then_some(found)
     }
 
     /// The next `count` firings after `from`, fewer if there are no more.
@@ -129,11 +130,6 @@ fn next_of_interval(start: Time, every: Duration, after: Time) -> Option<Time> {
         .micros()
         .checked_add(from_start)
         .map(Time::from_micros)
-}
-
-/// The last time that RFC 3339 can write.
-fn last_time() -> Time {
-    Time::from_micros(253_402_300_799_999_999)
 }
 
 #[cfg(test)]

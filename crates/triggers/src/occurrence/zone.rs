@@ -3,12 +3,16 @@
 //!
 //! Instants are seconds since 1970 in UTC; local times are the same count of what the clock on the wall shows.
 
-use chrono::{DateTime, Offset as _, TimeZone as _};
+use chrono::{DateTime, NaiveDateTime, Offset as _, TimeZone as _};
 use chrono_tz::Tz;
-use tidewire_core::problem::clip;
+use tidewire_core::{Time, problem::clip};
 
 pub(crate) const HOUR: i64 = 3600;
 pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// The first and the last microsecond that RFC 3339 can write.
+const FIRST: i64 = -62_135_596_800_000_000;
+pub(crate) const LAST: i64 = 253_402_300_799_999_999;
 
 /// No clock is further from UTC than this: the extremes are −15:56 and +15:13, in the 19th century.
 const FURTHEST: i64 = 26 * HOUR;
@@ -38,6 +42,21 @@ impl Zone {
                 clip(name)
             ),
         })
+    }
+
+    /// When the clock first shows this or, if it is skipped, the first instant after the gap. `None` outside the years
+    /// 0001 to 9999.
+    pub(crate) fn instant(self, local: NaiveDateTime) -> Option<Time> {
+        let second = local.and_utc().timestamp();
+        let instant = self.first_instant(second);
+        // Nothing of a second that was skipped is left.
+        let skipped = self.local(instant) != second;
+        let fraction = i64::from(local.and_utc().timestamp_subsec_micros());
+        let fraction = if skipped { 0 } else { fraction };
+        let micros = instant * 1_000_000 + fraction;
+        (FIRST..=LAST)
+            .contains(&micros)
+            .then(|| Time::from_micros(micros))
     }
 
     /// Seconds east of UTC at an instant.

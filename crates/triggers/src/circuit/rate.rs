@@ -1,0 +1,148 @@
+//! So many requests a second, with a few at once after a rest: the generic cell rate algorithm, which keeps one time.
+
+use std::time::Duration;
+
+use tidewire_core::Time;
+
+/// At most `burst` at once, and `count` in each `per` on the average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+    pub burst: u32,
+}
+
+impl Rate {
+    /// Microseconds from one request to the next.
+    fn step(self) -> i64 {
+        let per = i64::try_from(self.per.as_micros()).unwrap_or(i64::MAX);
+        (per / i64::from(self.count.max(1))).max(1)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    rate: Rate,
+    /// When all that was allowed would be used up at an even pace, in microseconds since 1970.
+    used_until: i64,
+}
+
+impl RateLimit {
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        RateLimit {
+            rate,
+            used_until: i64::MIN,
+        }
+    }
+
+    /// Whether one may go now. If not, how long until it may.
+    pub fn ask(&mut self, now: Time) -> Result<(), Duration> {
+        let step = self.rate.step();
+        let ahead = step.saturating_mul(i64::from(self.rate.burst.max(1)));
+        // After the clock was set back, what is used up is a full burst and no more.
+        self.used_until = self.used_until.min(now.micros().saturating_add(ahead));
+        let next = self.used_until.max(now.micros()).saturating_add(step);
+        let over = next.saturating_sub(now.micros().saturating_add(ahead));
+        match u64::try_from(over) {
+            Ok(over) if over > 0 => Err(Duration::from_micros(over)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one that goes, after [`RateLimit::ask`] has said so.
+    pub fn pass(&mut self, now: Time) {
+        self.used_until = self
+            .used_until
+            .max(now.micros())
+            .saturating_add(self.rate.step());
+    }
+
+    /// Whether it allows a full burst.
+    #[must_use]
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.used_until <= now.micros()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: Rate = Rate {
+        count: 10,
+        per: Duration::from_secs(1),
+        burst: 3,
+    };
+
+    fn take(limit: &mut RateLimit, now: Time) -> bool {
+        let free = limit.ask(now).is_ok();
+        if free {
+            limit.pass(now);
+        }
+        free
+    }
+
+    #[test]
+    fn a_burst_and_then_a_pace() {
+        let mut limit = RateLimit::new(RATE);
+        let start = Time::from_millis(1_000_000);
+        let at = |ms: i64| Time::from_millis(1_000_000 + ms);
+        assert_eq!((0..5).filter(|_| take(&mut limit, start)).count(), 3);
+        assert_eq!(limit.ask(start), Err(Duration::from_millis(100)));
+        assert!(!take(&mut limit, at(99)));
+        assert!(take(&mut limit, at(100)));
+        assert!(!take(&mut limit, at(100)));
+        // A rest fills the burst and no more.
+        assert_eq!((0..9).filter(|_| take(&mut limit, at(60_000))).count(), 3);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_stop_it() {
+        let mut limit = RateLimit::new(RATE);
+        let late = Time::from_millis(10_000_000);
+        while take(&mut limit, late) {}
+        let early = Time::from_millis(1_000);
+        let wait = limit.ask(early).unwrap_err();
+        assert!(wait <= Duration::from_millis(300), "{wait:?}");
+        assert!(take(&mut limit, early.plus(wait)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_sees_more_than_its_share(
+            count in 1u32..50, burst in 1u32..20, steps in prop::collection::vec(0i64..300, 1..200),
+        ) {
+            let rate = Rate { count, per: Duration::from_secs(1), burst };
+            let mut limit = RateLimit::new(rate);
+            let (mut now, mut went) = (1_000_000i64, Vec::new());
+            for step in steps {
+                now += step;
+                if take(&mut limit, Time::from_millis(now)) {
+                    went.push(now);
+                }
+            }
+            for (n, from) in went.iter().enumerate() {
+                for (more, to) in went[n..].iter().enumerate() {
+                    let share = i64::from(burst) + (to - from) * i64::from(count) / 1000 + 1;
+                    prop_assert!(i64::try_from(more + 1).unwrap() <= share);
+                }
+            }
+        }
+
+        #[test]
+        fn what_it_says_to_wait_is_enough(steps in prop::collection::vec(0i64..300, 1..100)) {
+            let mut limit = RateLimit::new(RATE);
+            let mut now = Time::from_millis(1_000_000);
+            for step in steps {
+                now = Time::from_micros(now.micros() + step * 1000);
+                if let Err(wait) = limit.ask(now) {
+                    now = now.plus(wait);
+                }
+                prop_assert!(take(&mut limit, now));
+            }
+        }
+    }
+}
