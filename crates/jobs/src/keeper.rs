@@ -146,8 +146,8 @@ impl Jobs {
     }
 }
 
-/// What one look at the store costs: the lesser of the last two. One that met an outage has waited and
-/// not worked, and must not be what keeps the next one away for minutes.
+/// What one look at the store costs: the lesser of the last two, and not more than a second. One that
+/// met an outage has waited and not worked, and must not be what keeps the next one away for minutes.
 #[derive(Default)]
 struct Cost {
     last: Duration,
@@ -158,7 +158,9 @@ impl Cost {
         if !worked {
             return Duration::ZERO;
         }
-        std::mem::replace(&mut self.last, took).min(took)
+        std::mem::replace(&mut self.last, took)
+            .min(took)
+            .min(Duration::from_secs(1))
     }
 }
 
@@ -203,5 +205,8 @@ mod tests {
         // One that is always slow has its share.
         assert_eq!(cost.note(ms(900), true), ms(4));
         assert_eq!(cost.note(ms(800), true), ms(800));
+        // Two outages in a row.
+        assert_eq!(cost.note(ms(10_000), true), ms(800));
+        assert_eq!(cost.note(ms(9_000), true), ms(1_000));
     }
 }
