@@ -54,7 +54,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        check_escapes(parts.uri.path(), "path")?;
+        let path = check_escapes(parts.uri.path(), "path")?;
+        // Names have an alphabet, and not every engine compares one with what cannot be a name.
+        if !path.is_ascii() {
+            let path = String::from_utf8_lossy(&path);
+            return Err(ApiError(Problem::not_found("resource", &path)));
+        }
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Path(value)),
             Err(PathRejection::FailedToDeserializePathParams(error))
@@ -70,9 +75,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 /// Every `%` starts an escape, the escaped bytes are UTF-8, and none is NUL (which no two engines
 /// store alike). The decoders behind this would guess instead of telling.
-fn check_escapes(text: &str, what: &str) -> Result<(), Problem> {
+///
+/// The bytes that are meant.
+fn check_escapes<'t>(text: &'t str, what: &str) -> Result<Cow<'t, [u8]>, Problem> {
     if memchr::memchr(b'%', text.as_bytes()).is_none() {
-        return Ok(());
+        return Ok(Cow::Borrowed(text.as_bytes()));
     }
     let wrong = |why: &str| {
         let text = format!("the {what} `{}` {why}", clip(text));
@@ -103,7 +110,7 @@ fn check_escapes(text: &str, what: &str) -> Result<(), Problem> {
     if std::str::from_utf8(&decoded).is_err() {
         return wrong("is not UTF-8 after its escapes are read");
     }
-    Ok(())
+    Ok(Cow::Owned(decoded))
 }
 
 fn hex(digit: u8) -> Option<u8> {

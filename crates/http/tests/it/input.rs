@@ -285,6 +285,8 @@ async fn a_mistyped_query_names_the_parameter() {
 async fn bad_paths_are_a_400() {
     let service = service();
     assert_eq!(get(&service, "/v1/events/a%2Fb").await.json(), "a/b");
+    let unknown = get(&service, "/v1/events/%F0%9F%98%80").await;
+    assert_eq!(unknown.status, 404, "no name has such a character");
     for path in [
         "/v1/events/%zz",
         "/v1/events/%ff",
