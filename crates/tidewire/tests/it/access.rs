@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidewire_testkit::{Answer, TestApp, eventually};
+use tidewire_testkit::{Answer, Engine, TestApp, eventually, every_engine};
 
 use crate::support::{House, Server, assert_problem};
 
@@ -36,8 +36,8 @@ impl Caller<'_> {
     }
 }
 
-fn keyed() -> Server {
-    House::new().with_admin(ADMIN).start()
+async fn keyed(engine: Engine) -> Server {
+    House::on(engine).await.with_admin(ADMIN).start()
 }
 
 fn caller(server: &Server, key: impl Into<Option<String>>) -> Caller<'_> {
@@ -74,7 +74,7 @@ async fn key<'s>(server: &'s Server, tenant: &str, scopes: &[&str]) -> (String, 
 
 #[tokio::test]
 async fn without_a_key_only_the_outside_is_seen() {
-    let server = keyed();
+    let server = keyed(Engine::Sqlite).await;
     let nobody = caller(&server, None);
     for path in ["/health", "/ready", "/metrics", "/openapi.json", "/docs/"] {
         nobody.get(path).await.expect(200);
@@ -123,9 +123,9 @@ async fn without_a_key_only_the_outside_is_seen() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn tenants_do_not_see_each_other() {
-    let server = keyed();
+#[every_engine]
+async fn tenants_do_not_see_each_other(engine: Engine) {
+    let server = keyed(engine).await;
     let (_, ours) = tenant(&server, "ours").await;
     let (_, theirs) = tenant(&server, "theirs").await;
     let event = json!({"type": "secret", "stream": "s", "dedupe_key": "k", "payload": "ours"});
@@ -196,9 +196,9 @@ async fn tenants_do_not_see_each_other() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_key_does_what_its_scopes_say() {
-    let server = keyed();
+#[every_engine]
+async fn a_key_does_what_its_scopes_say(engine: Engine) {
+    let server = keyed(engine).await;
     let (tenant, _) = tenant(&server, "scoped").await;
     let (_, reader) = key(&server, &tenant, &["read"]).await;
     let (_, writer) = key(&server, &tenant, &["write"]).await;
@@ -261,9 +261,9 @@ async fn a_key_does_what_its_scopes_say() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn the_operator_acts_on_any_tenant_and_nobody_else_does() {
-    let server = keyed();
+#[every_engine]
+async fn the_operator_acts_on_any_tenant_and_nobody_else_does(engine: Engine) {
+    let server = keyed(engine).await;
     let (id, ours) = tenant(&server, "ours").await;
     let event = json!({"type": "by.the.operator"});
     let request = server
@@ -287,9 +287,10 @@ async fn the_operator_acts_on_any_tenant_and_nobody_else_does() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_revoked_key_is_no_key_and_secrets_are_shown_once() {
-    let server = House::new()
+#[every_engine]
+async fn a_revoked_key_is_no_key_and_secrets_are_shown_once(engine: Engine) {
+    let server = House::on(engine)
+        .await
         .with_admin(ADMIN)
         .with(&["--log-level", "debug"])
         .start();
@@ -360,7 +361,7 @@ async fn an_open_server_answers_only_to_names_of_its_own_machine() {
     assert!(server.list("/v1/events", "events").await.is_empty());
     server.stop().await;
     // With a key the name does not matter: the key protects.
-    let server = keyed();
+    let server = keyed(Engine::Sqlite).await;
     let request = server
         .request(Method::GET, "/v1/events")
         .header("host", "tide.example");

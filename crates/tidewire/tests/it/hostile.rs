@@ -10,7 +10,7 @@ use make::{Hostile, Operation};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
-use tidewire_testkit::{Answer, TestApp};
+use tidewire_testkit::{Answer, Engine, TestApp, every_engine, servers};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -22,11 +22,32 @@ use crate::support::{House, Server, assert_problem, full};
 /// Streams never end by themselves: their head is all that is looked at.
 const ENDLESS: &str = "text/event-stream";
 
-#[test]
-fn no_request_breaks_a_route_or_is_half_taken() {
+mod no_request_breaks_a_route_or_is_half_taken {
+    use super::{Engine, breaks_nothing};
+
+    #[test]
+    fn sqlite() {
+        breaks_nothing(Engine::Sqlite);
+    }
+
+    #[test]
+    fn postgres() {
+        breaks_nothing(Engine::Postgres);
+    }
+
+    #[test]
+    fn mysql() {
+        breaks_nothing(Engine::MySql);
+    }
+}
+
+fn breaks_nothing(engine: Engine) {
+    if !servers::is_there(engine) {
+        return;
+    }
     let runtime = Runtime::new().expect("a runtime");
-    let house = House::new().with(&["--log-level", "error"]);
-    let server = runtime.block_on(async { house.start() });
+    let house = runtime.block_on(House::on(engine));
+    let server = house.with(&["--log-level", "error"]).start();
     let known = runtime.block_on(known_ids(&server));
     let document = runtime.block_on(description(&server));
     let operations = make::operations(&document);
@@ -149,9 +170,9 @@ async fn known_ids(server: &Server) -> Vec<String> {
 }
 
 /// Bodies that have broken servers before, at every route that takes JSON.
-#[tokio::test]
-async fn infamous_bodies_are_refused_everywhere() {
-    let server = House::new().start();
+#[every_engine]
+async fn infamous_bodies_are_refused_everywhere(engine: Engine) {
+    let server = House::on(engine).await.start();
     known_ids(&server).await;
     let document = description(&server).await;
     let deep =
@@ -232,9 +253,9 @@ async fn infamous_bodies_are_refused_everywhere() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_named_with_its_place() {
-    let server = House::new().start();
+#[every_engine]
+async fn what_is_wrong_is_named_with_its_place(engine: Engine) {
+    let server = House::on(engine).await.start();
     for (path, body, pointer) in [
         ("/v1/events", r#"{"type":"a","typ":"b"}"#, "/typ"),
         ("/v1/events", r#"[{"type":"a"},{}]"#, "/1"),

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
-use tidewire_testkit::eventually;
+use tidewire_testkit::{Engine, eventually, every_engine};
 
 use crate::support::{House, Server, Signal, bare, lasting_address};
 
@@ -130,9 +130,13 @@ fn has_status(status: &'static str) -> impl Fn(&Value) -> bool {
     move |job| job["status"] == status
 }
 
-#[tokio::test]
-async fn a_worker_in_another_process_runs_jobs_and_survives_a_restart_of_the_server() {
-    let house = House::new().with(&["--addr", &lasting_address()]);
+#[every_engine]
+async fn a_worker_in_another_process_runs_jobs_and_survives_a_restart_of_the_server(
+    engine: Engine,
+) {
+    let house = House::on(engine)
+        .await
+        .with(&["--addr", &lasting_address()]);
     let server = house.start();
     let worker = Worker::start(&server);
     let mut jobs = Vec::new();
