@@ -39,9 +39,10 @@ pub struct RunArgs {
     /// Rounds of every case; medians are taken over them.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Seconds that a rate is measured over, after half a second of warm-up.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub seconds: u64,
+    /// Seconds that a rate is measured over, after half a second of warm-up [default: 3, and 2 on PostgreSQL, where more
+    /// share the time].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: Option<u32>,
     /// One short round of everything, to see that it runs; never written to the docs.
     #[arg(long)]
     pub quick: bool,
@@ -202,17 +203,20 @@ impl RunArgs {
                 held: self.held_jobs.min(20_000),
             };
         }
-        let on_postgres = self.store == Store::Postgres;
+        // More contenders share the twenty minutes on PostgreSQL.
+        let (seconds, time_for_repeats) = match self.store {
+            Store::Sqlite => (3, second * 300),
+            Store::Postgres => (2, second * 150),
+        };
         Plan {
             rounds: self.rounds,
             repeats: 2,
-            // More contenders share the twenty minutes on PostgreSQL.
-            time_for_repeats: second * if on_postgres { 120 } else { 300 },
+            time_for_repeats,
             warmup: second / 2,
-            measure: second * u32::try_from(self.seconds).unwrap_or(u32::MAX),
+            measure: second * self.seconds.unwrap_or(seconds),
             jobs: 20_000,
             backlog: 40_000,
-            latency_jobs: if on_postgres { 200 } else { 300 },
+            latency_jobs: 300,
             paced_jobs: 1_000,
             sse_subscribers: 1_000,
             sse_burst: 5_000,

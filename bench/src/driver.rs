@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -12,6 +13,8 @@ use crate::peers::Peer;
 use crate::process::keep_little_environment;
 use crate::record::{Figure, Figures};
 use crate::rounds::{Bench, Measured};
+
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// What a driver is asked to do, `backlog` first and then its options by name.
 pub struct Task {
@@ -61,10 +64,11 @@ pub async fn run_on(bench: &Bench, peer: Peer, task: &Task, data: &Data) -> Resu
         .stdin(Stdio::null())
         .kill_on_drop(true);
     keep_little_environment(&mut command);
-    let output = command
-        .output()
-        .await
-        .with_context(|| format!("start the driver of {}", peer.name()))?;
+    // It ends with what is dropped here.
+    let Ok(output) = tokio::time::timeout(WITHIN, command.output()).await else {
+        bail!("{} was not done within {WITHIN:?}", task.words.join(" "));
+    };
+    let output = output.with_context(|| format!("start the driver of {}", peer.name()))?;
     if !output.status.success() {
         bail!(
             "the driver ended with {}: {}",

@@ -72,7 +72,7 @@ fn commit() -> String {
         "--untracked-files=no",
         "--",
         ":/",
-        ":!/docs/benchmarks.*",
+        ":!/docs/benchmarks*",
     ]);
     if changed.is_none_or(|lines| lines.is_empty()) {
         commit

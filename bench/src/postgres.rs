@@ -56,6 +56,7 @@ impl Drop for Database {
 impl Cluster {
     pub async fn start() -> Result<Self> {
         std::fs::create_dir_all(UNDER).with_context(|| format!("create {UNDER}"))?;
+        remove_empty_folders()?;
         let durable = ServerOptions { durable: true };
         let server = Server::start_tuned(Engine::Postgres, durable, Path::new(UNDER), SETTINGS)?;
         let url = server.url();
@@ -107,6 +108,24 @@ impl Cluster {
         self.admin.batch_execute("CHECKPOINT").await?;
         Ok(())
     }
+}
+
+/// The guard of a run that was killed empties its server's folder, but may not remove it from ours.
+fn remove_empty_folders() -> Result<()> {
+    for entry in std::fs::read_dir(UNDER)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let mut words = name.to_str().unwrap_or_default().split('-');
+        let pid = match [words.next(), words.next(), words.next()] {
+            [Some("tidewire"), Some("postgres"), Some(pid)] => pid,
+            _ => continue,
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            // Only an empty one goes; another is still being emptied.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// A connection; its other half runs until it is closed.

@@ -35,16 +35,16 @@ second* and *MiB* are those of the contender's process. Jobs and events carry ab
 - **Tidewire** is asked over HTTP, one thing a request where nothing else is said, and its built-in worker runs the jobs.
   `POST /v1/jobs` takes one job; there is no bulk enqueue over HTTP to compare with the libraries'.
 - **limit**: bare SQL over prepared statements from the load generator itself, without HTTP. *Jobs*: one table with the
-  index of the queue's order; a round is one transaction that completes what was claimed before and claims the next
-  batch with SKIP LOCKED. *Enqueue* and *appends*: one INSERT from UNNEST a batch, appends into Tidewire's tables and
+  index of the queue's order; a round over one connection is one transaction that completes what was claimed before and
+  claims the next batch with SKIP LOCKED, their payloads included. *Enqueue* and *appends*: one INSERT from UNNEST a batch, appends into Tidewire's tables and
   indexes over one connection, since a log has one order, with the look-up of duplicates where there are keys. Where
   Tidewire takes one thing a request, what as many callers wait for is written together, up to 1,000 in a statement.
 - **riverqueue** (River's Rust client) and **River (Go)**, River's own: libraries, driven with the settings of their own
   bench programs (2,000 workers, fetch cooldown 2 ms, poll 20 ms; the Rust one with its pool of 50 connections).
 - **graphile-worker**: its own performance test's settings (24 at a time, a local queue of 500, completion batched with
-  a delay of 0) on Node 24.
-- **pg-boss**: batches fetched and completed together, with LISTEN/NOTIFY for latency, on Node 24. Its settings were
-  tried out here, since its documentation names none for speed.
+  a delay of 0), in one process on Node 24. Finished jobs are deleted, where everybody else here keeps them.
+- **pg-boss**: two workers that fetch and complete 2,000 at a time, a partition of its own for the queue, and NOTIFY
+  where jobs come one by one, on Node 24. Its documentation names no settings for speed; these were the best found here.
 
 The peers insert in-process, and pay for no HTTP. Their bulk insert is the fastest that their documentation names. Their
 time from enqueueing to start runs from the call of their insert to the first line of the handler; Tidewire's from the

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::load::new_micros;
 use crate::wire::{Conn, get};
 
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 #[derive(Deserialize)]
 struct Summary {
     jobs_done: u64,
@@ -93,6 +95,7 @@ impl Api {
     pub async fn wait_done(&mut self, jobs: u64, patience: Duration) -> Result<()> {
         let (mut seen, mut moved) = (0, Instant::now());
         loop {
+            let looking = Instant::now();
             let done = self.jobs_done().await?;
             if done >= jobs {
                 return Ok(());
@@ -103,7 +106,8 @@ impl Api {
             if moved.elapsed() > patience {
                 bail!("{seen} of {jobs} jobs were done, then none for {patience:?}");
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // A look that is work for the server is not taken again at once.
+            tokio::time::sleep(LOOK_EVERY.max(looking.elapsed() * 10)).await;
         }
     }
 

@@ -8,7 +8,7 @@ import { main } from "../node/driver.mjs";
 const TASK = "noop";
 const CONCURRENT_JOBS = 24;
 const BATCHED = {
-  localQueue: { size: 500 },
+  localQueue: { size: 500, refetchDelay: { durationMs: 10 } },
   completeJobBatchDelay: 0,
   failJobBatchDelay: 0,
 };

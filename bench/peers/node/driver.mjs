@@ -14,17 +14,26 @@ const NOTE =
 
 /** Runs the task that the command line names, on the peer that `open` makes of the database's URL and the task. */
 export async function main(open) {
+  try {
+    await run(open);
+  } catch (error) {
+    console.error(`error: ${error?.message ?? error}`);
+    process.exit(1);
+  }
+  // Whatever a library still waits for is nobody's concern any more.
+  process.exit(0);
+}
+
+async function run(open) {
   const { url, task, options } = parse(process.argv.slice(2));
-  const run = RUNS[task];
-  if (!url || !run) {
+  const measure = RUNS[task];
+  if (!url || !measure) {
     throw new Error("usage: main.mjs --database-url URL TASK [--option number]");
   }
   const peer = await open(url, task);
-  const figures = await run(peer, options);
-  process.stdout.write(`${JSON.stringify(figures)}\n`);
+  const figures = await measure(peer, options);
+  console.log(JSON.stringify(figures));
   await peer.close();
-  // Whatever a library still waits for is nobody's concern any more.
-  process.exit(0);
 }
 
 function parse(words) {
@@ -224,6 +233,9 @@ const RUNS = {
       await starts.reach(inserted - chunk);
     }
     await allDone(peer, starts, jobs);
+    if (!began) {
+      throw new Error("too few jobs to have last ones");
+    }
     return began.done(jobs - before);
   },
 

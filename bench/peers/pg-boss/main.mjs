@@ -7,13 +7,18 @@ import { main } from "../node/driver.mjs";
 
 const QUEUE = "noop";
 const CONNECTIONS = 25;
-const BATCH = 500;
+const BATCH = 2_000;
+/** Workers that fetch and complete side by side. */
+const WORKERS = 2;
+/** Where jobs come one by one to somebody who waits; elsewhere NOTIFY only costs. */
+const NOTIFIED = ["concurrent", "latency", "paced"];
 
-await main(async (connectionString) => {
-  const boss = new PgBoss({ connectionString, max: CONNECTIONS, useListenNotify: true });
+await main(async (connectionString, task) => {
+  const notify = NOTIFIED.includes(task);
+  const boss = new PgBoss({ connectionString, max: CONNECTIONS, useListenNotify: notify });
   boss.on("error", () => {});
   await boss.start();
-  await boss.createQueue(QUEUE, { notify: true, partition: true });
+  await boss.createQueue(QUEUE, { notify, partition: true });
   const looking = new pg.Client({ connectionString });
   await looking.connect();
   return {
@@ -22,6 +27,7 @@ await main(async (connectionString) => {
     async start(seen) {
       const options = {
         batchSize: BATCH,
+        localConcurrency: WORKERS,
         burstWhenBatchFull: true,
         pollingIntervalSeconds: 0.5,
         notifyPollingIntervalSeconds: 0.5,

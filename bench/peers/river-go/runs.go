@@ -315,6 +315,9 @@ func (p *peer) through(ctx context.Context, jobs, last, chunk int) (figures, err
 		if err := o.wait(jobs); err != nil {
 			return figures{}, err
 		}
+		if began.at.IsZero() {
+			return figures{}, errors.New("too few jobs to have last ones")
+		}
 		return began.done(jobs - before)
 	})
 }

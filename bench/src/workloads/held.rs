@@ -24,10 +24,14 @@ const PEERS: [Peer; 3] = [Peer::River, Peer::RiverGo, Peer::GraphileWorker];
 const PEERS_SHARE: u64 = 5;
 /// The rate is that of the last tenth.
 const LAST: u64 = 10;
-/// Enqueued at a time; as many more at most are waiting, so that the rate is one of jobs that come and go.
+/// Enqueued at a time, or fewer; as many more at most are waiting, so that the rate is one of jobs that come and go.
 const CHUNK: u64 = 10_000;
 const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(120);
+
+fn chunk_of(jobs: u64) -> u64 {
+    CHUNK.min(jobs / LAST).max(1)
+}
 
 struct Through {
     held: bool,
@@ -96,14 +100,14 @@ impl Through {
         let mut api = Api::open(server.addr).await?;
         let (mut enqueued, mut last) = (0, None);
         while enqueued < self.jobs {
-            let chunk = CHUNK.min(self.jobs - enqueued);
+            let chunk = chunk_of(self.jobs).min(self.jobs - enqueued);
             if last.is_none() && enqueued + self.jobs / LAST >= self.jobs {
                 last = Some((Instant::now(), api.jobs_done().await?, server.usage()?));
             }
             let until = Until::Calls(chunk);
             load::run(&server, "/v1/jobs", CONNECTIONS, until, noop_jobs).await?;
             enqueued += chunk;
-            api.wait_done(enqueued.saturating_sub(CHUNK), PATIENCE)
+            api.wait_done(enqueued.saturating_sub(chunk), PATIENCE)
                 .await?;
         }
         api.wait_done(self.jobs, PATIENCE).await?;
@@ -136,7 +140,7 @@ impl Through {
         let task = Task::new("through")
             .with("jobs", jobs)
             .with("last", jobs / LAST)
-            .with("chunk", CHUNK);
+            .with("chunk", chunk_of(jobs));
         let mut measured = driver::run_on(bench, peer, &task, &data).await?;
         measured.note = Some(format!(
             "the last {} of {} jobs",
