@@ -74,6 +74,10 @@ impl ServerUrl {
 
     pub(crate) fn postgres(&self) -> Result<PgConnectOptions, String> {
         let options: PgConnectOptions = self.text.parse().map_err(|error| self.bad(&error))?;
+        let options = match bare_v6(options.get_host()) {
+            Some(host) => options.host(&host),
+            None => options,
+        };
         Ok(options.disable_statement_logging())
     }
 
@@ -83,12 +87,22 @@ impl ServerUrl {
             .replacen("mariadb://", "mysql://", 1)
             .parse()
             .map_err(|error| self.bad(&error))?;
+        let options = match bare_v6(options.get_host()) {
+            Some(host) => options.host(&host),
+            None => options,
+        };
         Ok(options.disable_statement_logging())
     }
 
     fn bad(&self, error: &sqlx::Error) -> String {
         format!("`{}` cannot be read: {error}", self.shown)
     }
+}
+
+/// An address of version 6 without the brackets that a URL needs and a resolver does not take.
+fn bare_v6(host: &str) -> Option<String> {
+    let bare = host.strip_prefix('[')?.strip_suffix(']')?;
+    Some(bare.to_owned())
 }
 
 /// The text with stars for the password.
@@ -212,8 +226,11 @@ mod tests {
         assert_eq!(url.text, "postgres://me@db:5433/tide?sslmode=disable");
         let options = url.postgres().unwrap();
         assert_eq!(options.get_database(), Some("tide"));
-        let url: StoreUrl = "mariadb://me:x@db/tide".parse().unwrap();
-        assert!(matches!(url, StoreUrl::MySql(_)));
+        let url: StoreUrl = "mariadb://me:x@[::1]/tide".parse().unwrap();
+        let StoreUrl::MySql(url) = url else {
+            panic!("no MySQL URL");
+        };
+        assert_eq!(url.mysql().unwrap().get_host(), "::1");
     }
 
     #[test]

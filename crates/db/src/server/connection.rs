@@ -82,17 +82,16 @@ impl Target {
 
     /// For messages; without the password.
     pub(crate) fn place(&self) -> String {
-        match self {
+        let (product, host, port) = match self {
             Target::Postgres { options, .. } => {
-                format!(
-                    "PostgreSQL at {}:{}",
-                    options.get_host(),
-                    options.get_port()
-                )
+                ("PostgreSQL", options.get_host(), options.get_port())
             }
-            Target::MySql(options) => {
-                format!("MySQL at {}:{}", options.get_host(), options.get_port())
-            }
+            Target::MySql(options) => ("MySQL", options.get_host(), options.get_port()),
+        };
+        if host.contains(':') {
+            format!("{product} at [{host}]:{port}")
+        } else {
+            format!("{product} at {host}:{port}")
         }
     }
 
@@ -124,14 +123,16 @@ impl Target {
         };
         match tokio::time::timeout(CONNECT_WITHIN, connect).await {
             Ok(Ok(connection)) => Ok(connection),
+            // Whatever it is, somebody may mend it while this process runs.
             Ok(Err(error)) => {
-                let place = self.place();
-                Err(match Error::from(error) {
-                    Error::Unavailable(text) => {
-                        Error::Unavailable(format!("cannot connect to {place}: {text}"))
-                    }
-                    other => Error::Setup(format!("cannot connect to {place}: {other}")),
-                })
+                let why = match &error {
+                    sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+                    other => other.to_string(),
+                };
+                Err(Error::Unavailable(format!(
+                    "cannot connect to {}: {why}",
+                    self.place()
+                )))
             }
             Err(_) => Err(Error::Unavailable(format!(
                 "{} does not answer within {CONNECT_WITHIN:?}",
