@@ -78,6 +78,14 @@ impl Tx {
         self.hooks.push(Box::new(hook));
     }
 
+    /// Gives the transaction up so that another one can go on: what it returns is to be handed on. It
+    /// is run again from its start, a little later, whatever its closure makes of the error.
+    pub fn yield_to_others(&mut self, why: impl Into<String>) -> Error {
+        let error = Error::Retry(why.into());
+        self.failure.get_or_insert_with(|| error.clone());
+        error
+    }
+
     fn noted<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && self.failure.is_none()

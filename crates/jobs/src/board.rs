@@ -25,6 +25,9 @@ use waiter::Waiting;
 /// Lanes that one claim reads at most.
 const LANES_A_CLAIM: usize = 64;
 
+/// More claims than this are never between their look at the board and their word to it.
+const CLAIMS_UNDER_WAY: u64 = 1024;
+
 /// Where a job waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LaneKey {
@@ -102,6 +105,9 @@ struct State {
     tenants: BTreeMap<Arc<str>, HashMap<Place, Lane>>,
     /// (tenant, queue) pairs that are at their limit: nothing of them is due until a job ends.
     full: HashSet<(Arc<str>, Arc<str>)>,
+    /// Pairs of which a job has ended, and after which claim. A claim may count before that end is
+    /// written, and tell after it was heard of.
+    freed: HashMap<(Arc<str>, Arc<str>), u64>,
     /// Counts hints, so that a rebuild does not erase what was heard while it read.
     generation: u64,
     /// Counts claims, so that none passes over what was heard while it read.
@@ -204,21 +210,30 @@ impl Board {
         }
     }
 
-    /// The queue is at its limit.
-    pub(crate) fn fill(&self, tenant: &Arc<str>, queue: &Arc<str>) {
+    /// A claim has found the lane's queue at its limit.
+    pub(crate) fn fill(&self, candidate: &Candidate) {
+        let mut state = self.lock();
+        let LaneKey { tenant, queue, .. } = &candidate.lane;
         let pair = (Arc::clone(tenant), Arc::clone(queue));
-        self.lock().full.insert(pair);
+        if state
+            .freed
+            .get(&pair)
+            .is_some_and(|after| *after >= candidate.pick)
+        {
+            state.wake_queue(tenant, queue, 1);
+        } else {
+            state.full.insert(pair);
+        }
     }
 
-    /// A job of the queue has ended, or several; that many may look.
+    /// A job of a queue that has a limit has ended, or several; that many may look.
     pub(crate) fn drained(&self, tenant: &Arc<str>, queue: &Arc<str>, ended: usize) {
         let mut state = self.lock();
-        if state.full.is_empty() {
-            return;
-        }
-        if state.full.remove(&(Arc::clone(tenant), Arc::clone(queue))) {
+        let (pair, pick) = ((Arc::clone(tenant), Arc::clone(queue)), state.picks);
+        if state.full.remove(&pair) {
             state.wake_queue(tenant, queue, ended);
         }
+        state.freed.insert(pair, pick);
     }
 
     /// Begins a rebuild; what it returns goes to [`Board::rebuilt`].
@@ -234,6 +249,8 @@ impl Board {
         let state = &mut *state;
         // A limit may have been raised, and what ended elsewhere was not heard here.
         state.full.clear();
+        let oldest = state.picks.saturating_sub(CLAIMS_UNDER_WAY);
+        state.freed.retain(|_, after| *after >= oldest);
         let mut seen: HashMap<&str, HashSet<Place>> = HashMap::new();
         for (lane, _) in found {
             seen.entry(&lane.tenant)
@@ -519,11 +536,19 @@ mod tests {
         let all = Filter::default();
         let full = lane("a", "q", 0);
         board.hint(&full, at(1), 1, at(100));
-        board.fill(&full.tenant, &full.queue);
+        let fill = || board.fill(&board.pick(&all, at(100), 1).lanes[0]);
+        fill();
         assert!(picked(&board, &all, 1).is_empty());
         assert_eq!(board.next_due(&all), None);
         board.drained(&full.tenant, &full.queue, 1);
         assert_eq!(picked(&board, &all, 1).len(), 1);
+        // One ends while a claim counts, which tells later.
+        let counting = board.pick(&all, at(100), 1);
+        board.drained(&full.tenant, &full.queue, 1);
+        board.fill(&counting.lanes[0]);
+        assert_eq!(picked(&board, &all, 1).len(), 1);
+        fill();
+        assert!(picked(&board, &all, 1).is_empty());
     }
 
     #[test]

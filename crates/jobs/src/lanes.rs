@@ -1,9 +1,9 @@
 //! The three batched operations on the hot path: reports about jobs, claims, new jobs.
 //!
-//! In a round of the writer they are applied in this order, so that a worker which reports and
-//! claims at once pays one commit, and its claim sees the room that the reports made; where several
-//! can write, new jobs have rounds of their own and wait for neither. Each applies a whole batch
-//! with a fixed number of statements (a claim: for each lane that it takes from).
+//! Where only one can write, a round applies them in this order, so that a worker which reports and
+//! claims at once pays one commit, and its claim sees the room that the reports made. Elsewhere each
+//! has rounds of its own, and none waits for another's commit. Each applies a whole batch with a
+//! fixed number of statements (a claim: for each lane that it takes from).
 
 mod claims;
 mod enqueues;
@@ -66,8 +66,8 @@ pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: T
         }
         let settings = room.settings.borrow();
         for ((tenant, queue), count) in freed {
-            room.board.drained(tenant, queue, count);
             if settings.queue_limits.contains_key(&**queue) {
+                room.board.drained(tenant, queue, count);
                 hints::drained(&room.hints, tenant, queue);
             }
         }

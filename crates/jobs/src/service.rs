@@ -519,22 +519,26 @@ impl Jobs {
         Ok(self.store().broken(&mut self.read()).await?)
     }
 
-    /// Has a job's row locked, as every step of it does for a moment, from the first signal to the
-    /// second.
+    /// Has a pending job in hand, as a claim has that is undone in the end: from the first signal to
+    /// the second.
     #[cfg(test)]
-    pub(crate) async fn hold(&self, tenant: &str, id: &str, held: Arc<Notify>, until: Arc<Notify>) {
-        let (room, key) = (self.inner.room.clone(), (tenant.to_owned(), id.to_owned()));
+    pub(crate) async fn hold(&self, job: &Job, held: Arc<Notify>, until: Arc<Notify>) {
+        let (room, job) = (self.inner.room.clone(), job.clone());
         let hold = self.inner.db.transact("test.hold", move |tx| {
-            let (room, key) = (room.clone(), key.clone());
+            let (room, job) = (room.clone(), job.clone());
             let (held, until) = (Arc::clone(&held), Arc::clone(&until));
             Box::pin(async move {
-                room.store.states(tx, &[(&key.0, &key.1)]).await?;
+                let lane =
+                    crate::board::LaneKey::new(job.tenant, job.queue, job.kind, job.priority);
+                let from = crate::board::Mark::at(job.run_at, job.id);
+                let taken = room.store.due(tx, &lane, &from, job.run_at, 1).await?;
+                room.store.unqueue(tx, &taken).await?;
                 held.notify_one();
                 until.notified().await;
-                Ok::<_, Error>(())
+                Err::<(), _>(Error::NoSuchJob(String::new()))
             })
         });
-        hold.await.expect("the lock is had");
+        assert!(matches!(hold.await, Err(Error::NoSuchJob(_))));
     }
 
     fn store(&self) -> &Store {

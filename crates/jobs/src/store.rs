@@ -15,9 +15,11 @@
 //! and in `job_given_up` exactly while it is failed or cancelled; all are written with `jobs` in one
 //! transaction.
 //!
-//! Where several processes write, the row in `jobs` is the lock of everything that is kept of a job:
-//! whoever writes any of it has locked that row before. Several are locked in the order of (tenant,
-//! id), or, by those who can do without, skipped if they are locked.
+//! Where several processes write, a pending job's entry in `job_queue` and a running one's in
+//! `job_leases` are its locks: whoever takes a job out of one of these states takes that entry away.
+//! Claims lock entries, and skip those that are locked; reports of those who hold the claim's secret
+//! take leases away. Every other step locks the job's row to look at it, several rows in the order of
+//! (tenant, id), and yields to those two; see [`seize`].
 
 mod change;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod enqueue;
 mod given_up;
 mod limits;
 mod read;
+mod seize;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -56,6 +59,7 @@ pub(crate) struct Store {
     limits: limits::Statements,
     given_up: given_up::Statements,
     read: read::Statements,
+    seize: seize::Statements,
     counts: counts::Statements,
     sweep: sweep::Statements,
 }
@@ -71,6 +75,7 @@ impl Store {
             limits: limits::Statements::new(dialect),
             given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
+            seize: seize::Statements::new(dialect),
             counts: counts::Statements::new(dialect),
             sweep: sweep::Statements::new(dialect),
         }

@@ -260,6 +260,25 @@ async fn a_deadlock_is_run_again_and_nobody_notices(engine: Engine) {
 }
 
 #[every_engine(servers)]
+async fn who_yields_to_others_is_run_again_from_its_start(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let running = Arc::clone(&runs);
+    let answer = store.db.transact("yields", move |tx| {
+        let run = running.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            note(tx, 1, "a").await?;
+            match run {
+                0 | 1 => Err(tx.yield_to_others("somebody else goes first")),
+                _ => Ok(run),
+            }
+        })
+    });
+    assert_eq!(answer.await.unwrap(), 2);
+    assert_eq!(notes(&store.db).await, [(1, "a".to_owned())]);
+}
+
+#[every_engine(servers)]
 async fn of_two_who_insert_one_key_the_second_looks_again(engine: Engine) {
     let store = TestStore::on(engine, MIGRATIONS).await;
     let db = &store.db;

@@ -1,10 +1,6 @@
 //! Handing out what is due.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidewire_core::Time;
 use tidewire_db::{Batch, Lane, Result, Tx};
@@ -15,7 +11,7 @@ use super::{
     limits::{Limits, Made, Room as Left},
 };
 use crate::{
-    board::{Board, Candidate, Filter, LaneKey, Mark, Next},
+    board::{Board, Candidate, Filter, Mark, Next},
     lease, metrics,
     model::{Job, Status},
     store::Taken,
@@ -57,7 +53,6 @@ impl Batch for Claims {
     const NAME: &'static str = "job_claims";
     const RANK: u8 = 30;
     const ROUND: usize = 256;
-    /// With the reports: a claim then sees the room that they make.
     const WRITER: &'static str = "job_claims";
 
     /// Claims of one job each come in crowds, and most of them find nothing.
@@ -227,7 +222,7 @@ struct Settled {
     now: Time,
     /// Read to their end, and the next entry is still to be asked for.
     ended: Vec<Reading>,
-    full: HashSet<LaneKey>,
+    full: Vec<Candidate>,
     next: Vec<(Candidate, Next)>,
 }
 
@@ -236,13 +231,13 @@ impl Settled {
         Settled {
             now,
             ended: Vec::new(),
-            full: HashSet::new(),
+            full: Vec::new(),
             next: Vec::new(),
         }
     }
 
     fn full(&mut self, reading: Reading) {
-        self.full.insert(reading.candidate.lane.clone());
+        self.full.push(reading.candidate.clone());
         self.left(reading);
     }
 
@@ -270,11 +265,11 @@ impl Settled {
     }
 
     fn tell(self, board: &Board) {
-        for lane in &self.full {
-            board.fill(&lane.tenant, &lane.queue);
-        }
         for (candidate, next) in self.next {
             board.settle(&candidate, next, self.now);
+        }
+        for candidate in &self.full {
+            board.fill(candidate);
         }
     }
 }

@@ -357,6 +357,7 @@ impl Store {
     /// Writes steps, at most one of each job: the job, its entries, the log, the result and the
     /// counts, as one.
     pub(crate) async fn apply(&self, tx: &mut Tx, changes: &[Change], at: Time) -> Result<()> {
+        self.seize(tx, changes).await?;
         self.leave(tx, changes).await?;
         self.log(tx, changes).await?;
         self.update(tx, changes, at).await?;
@@ -532,7 +533,7 @@ impl Store {
         Ok(())
     }
 
-    fn entry<'c>(&self, state: &'c State, due: Time) -> QueueRow<'c> {
+    pub(super) fn entry<'c>(&self, state: &'c State, due: Time) -> QueueRow<'c> {
         let lane = &state.lane;
         (
             &lane.tenant,

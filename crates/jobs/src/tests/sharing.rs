@@ -362,12 +362,9 @@ async fn a_job_that_somebody_holds_for_a_moment_is_not_given_up(engine: Engine) 
     let (here, there) = two_at_rest(engine).await;
     let jobs = here.add_many(3, &NewJob::new("t")).await;
     let (held, until) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let hold = there.jobs.hold(
-        "default",
-        &jobs[1].id,
-        Arc::clone(&held),
-        Arc::clone(&until),
-    );
+    let hold = there
+        .jobs
+        .hold(&jobs[1], Arc::clone(&held), Arc::clone(&until));
     let others = async {
         held.notified().await;
         let claimed = here.claim(100).await;
