@@ -1,6 +1,8 @@
 //! The alphabets of names that clients give: checked once, at the edge, so the store can trust
 //! lengths and characters on every engine.
 
+use crate::Problem;
+
 /// 1–128 characters of `[A-Za-z0-9._:-]`: thread, turn, stream, site, queue and worker names.
 pub const ID_MAX: usize = 128;
 /// 1–255 characters of the same alphabet: event and job types.
@@ -23,6 +25,19 @@ pub fn check(text: &str, max: usize) -> Result<(), String> {
         )),
         None => Ok(()),
     }
+}
+
+/// Checks the names that a list is narrowed by, each with its place in the request and its longest
+/// length: what can be no name is told, and not looked for.
+pub fn check_filters<const N: usize>(
+    filters: [(&str, Option<&str>, usize); N],
+) -> Result<(), Problem> {
+    for (place, text, max) in filters {
+        if let Some(text) = text {
+            check(text, max).map_err(|why| Problem::invalid(place, why))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks free text (a subject, a key, a source): no NUL, which no two engines store alike, and

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use tidewire_core::{Problem, Scope, Time, page};
+use tidewire_core::{Problem, Scope, Time, name, page};
 use tidewire_http::{
     ApiError, Caller, Capped, DEFAULT_BODY_LIMIT, Json, Path, Query, answers, body, media_type,
     parse, sse,
@@ -200,6 +200,10 @@ async fn list(
                 .map_err(|_| Problem::invalid("cursor", "is not a `next_cursor` of this list"))
         })
         .transpose()?;
+    name::check_filters([
+        ("type", query.kind.as_deref(), name::TYPE_MAX),
+        ("stream", query.stream.as_deref(), name::ID_MAX),
+    ])?;
     let filter = Filter {
         kind: query.kind,
         stream: query.stream,
@@ -277,6 +281,10 @@ async fn tail(
         Some(start) => tail::From::After(position(name, start)?),
         None => tail::From::Now,
     };
+    name::check_filters([
+        ("type", query.kind.as_deref(), name::TYPE_MAX),
+        ("stream", query.stream.as_deref(), name::ID_MAX),
+    ])?;
     let filter = Filter {
         kind: query.kind,
         stream: query.stream,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 use tidewire_access::{Answer, Request as Keyed, RequestKeys};
-use tidewire_core::{Problem, Scope, Time, page};
+use tidewire_core::{Problem, Scope, Time, name, page};
 use tidewire_events::Events;
 use tidewire_http::{
     ApiError, Caller, DEFAULT_BODY_LIMIT, IdempotencyKey, Json, Path, Query, answers, body,
@@ -220,6 +220,10 @@ async fn list(
         .cursor
         .map(|cursor| page::key(LIST, &cursor).and_then(cursor_id))
         .transpose()?;
+    name::check_filters([
+        ("type", query.kind.as_deref(), name::TYPE_MAX),
+        ("queue", query.queue.as_deref(), name::ID_MAX),
+    ])?;
     let filter = JobFilter {
         status: query.status,
         kind: query.kind,
@@ -326,6 +330,10 @@ async fn retry_all(
 ) -> Result<Json<Retried>, ApiError> {
     principal.require(Scope::Write)?;
     let asked = optional::<RetryAllBody>(request).await?;
+    name::check_filters([
+        ("/type", asked.kind.as_deref(), name::TYPE_MAX),
+        ("/queue", asked.queue.as_deref(), name::ID_MAX),
+    ])?;
     let filter = JobFilter {
         status: None,
         kind: asked.kind,

@@ -310,6 +310,7 @@ async fn what_is_wrong_is_named_with_its_place(engine: Engine) {
         ),
         ("/v1/jobs", r#"{"type":"a","run_at":"soon"}"#, "/run_at"),
         ("/v1/jobs", r#"{"type":"a","queue":""}"#, "/queue"),
+        ("/v1/jobs/retry", r#"{"type":"ü"}"#, "/type"),
         (
             "/v1/jobs",
             r#"{"type":"a","timeout_seconds":-1}"#,
@@ -347,6 +348,9 @@ async fn what_is_wrong_is_named_with_its_place(engine: Engine) {
         ("/v1/events?limt=5", "limt"),
         ("/v1/events?cursor=no-cursor", "cursor"),
         ("/v1/events?from=yesterday", "from"),
+        ("/v1/events?type=%C3%BC", "type"),
+        ("/v1/events/tail?stream=a%20b", "stream"),
+        ("/v1/jobs?queue=%C3%BC", "queue"),
         ("/v1/jobs?status=sleeping", "status"),
         ("/v1/jobs?limit=many", "limit"),
         ("/v1/analytics/summary?from=2026-13-01", "from"),
