@@ -28,6 +28,7 @@ mod claim;
 mod counts;
 mod enqueue;
 mod given_up;
+mod hold;
 mod limits;
 mod read;
 mod seize;
@@ -44,8 +45,8 @@ use crate::{
     state::State,
 };
 
-pub(crate) use change::Held;
 pub(crate) use claim::Taken;
+pub(crate) use hold::Held;
 pub(crate) use limits::Pair;
 pub(crate) use read::{Depth, END};
 pub(crate) use sweep::Old;
@@ -56,6 +57,7 @@ pub(crate) struct Store {
     enqueue: enqueue::Statements,
     claim: claim::Statements,
     change: change::Statements,
+    hold: hold::Statements,
     limits: limits::Statements,
     given_up: given_up::Statements,
     read: read::Statements,
@@ -72,6 +74,7 @@ impl Store {
             enqueue: enqueue::Statements::new(dialect),
             claim: claim::Statements::new(dialect),
             change: change::Statements::new(dialect),
+            hold: hold::Statements::new(dialect),
             limits: limits::Statements::new(dialect),
             given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
@@ -132,6 +135,22 @@ fn queue_rows(dialect: &Dialect) -> JsonRows {
         ],
     )
 }
+
+/// The columns of an entry of `job_leases`.
+fn lease_rows(dialect: &Dialect) -> JsonRows {
+    dialect.json_rows(
+        "r",
+        &[
+            Column::Id("tenant"),
+            Column::Id("queue"),
+            Column::Id("id"),
+            Column::Id("secret"),
+            Column::Time("expires_at"),
+        ],
+    )
+}
+
+const LEASE_KEY: [&str; 3] = ["tenant", "queue", "id"];
 
 const QUEUE_KEY: [&str; 6] = ["tenant", "queue", "type", "priority", "run_at", "id"];
 

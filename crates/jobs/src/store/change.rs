@@ -3,31 +3,21 @@
 use std::collections::BTreeMap;
 
 use tidewire_core::Time;
-use tidewire_db::{Arg, Column, Dialect, JsonRows, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Result, Sql, Tx};
 
-use super::{
-    JOB, JOB_COLUMNS, QUEUE_KEY, QueueRow, RESULT, STATE, Store, claim::place, driven_by, enqueue,
-    job, queue_rows, state,
-};
+use super::{LEASE_KEY, QUEUE_KEY, QueueRow, Store, enqueue, lease_rows, queue_rows};
 use crate::{
-    model::{Job, Status},
+    model::Status,
     state::{Change, LeaseEnded, State},
 };
 
 pub(super) struct Statements {
-    held: Sql,
-    states: Sql,
-    jobs: Sql,
-    expired: Sql,
-    any_expired: Sql,
     delete_queue: Sql,
     insert_queue: Sql,
     insert_leases: Sql,
     extend_leases: Sql,
     delete_leases: Sql,
     delete_leases_of_queue: Sql,
-    end_leases: Sql,
-    end_leases_of_queue: Sql,
     delete_attempts: Sql,
     insert_attempts: Sql,
     insert_results: Sql,
@@ -38,42 +28,6 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let ids = dialect.json_rows(
-            "r",
-            &[Column::Int("n"), Column::Id("tenant"), Column::Id("id")],
-        );
-        let secrets = dialect.json_rows(
-            "r",
-            &[Column::Id("tenant"), Column::Id("id"), Column::Id("secret")],
-        );
-        let held = format!(
-            "FROM {} {} WHERE j.tenant = {} AND j.id = {} AND j.status = 'running' AND j.lease_secret = {}",
-            secrets.from,
-            dialect.then("jobs j"),
-            secrets.col("tenant"),
-            secrets.col("id"),
-            secrets.col("secret")
-        );
-        let by_ids = |columns: &str, more: &str| {
-            format!(
-                "SELECT {}, {columns} FROM {} {} {more} WHERE j.tenant = {} AND j.id = {}",
-                ids.col("n"),
-                ids.from,
-                dialect.then("jobs j"),
-                ids.col("tenant"),
-                ids.col("id")
-            )
-        };
-        let states = format!("{}{}", by_ids(STATE, ""), dialect.lock());
-        let jobs = by_ids(&format!("{JOB}, o.output_json"), RESULT);
-        let expired = format!(
-            "SELECT {STATE} FROM job_leases l {} WHERE l.expires_at <= ?
-             AND j.tenant = {} AND j.id = {} LIMIT ?{}",
-            dialect.then("jobs j"),
-            driven_by("l.tenant"),
-            driven_by("l.id"),
-            dialect.skip_locked()
-        );
         let leases = lease_rows(dialect);
         let insert_leases = format!(
             "INSERT INTO job_leases (tenant, queue, id, secret, expires_at) SELECT {} FROM {}",
@@ -87,16 +41,7 @@ impl Statements {
             .json_ids("r", "id")
             .arg(3)
             .with(&[("tenant", 1), ("queue", 2)]);
-        let claimed = dialect
-            .json_rows("r", &[Column::Id("id"), Column::Id("secret")])
-            .arg(3)
-            .with(&[("tenant", 1), ("queue", 2)]);
         Statements {
-            held: dialect.count_locked(&held),
-            states: dialect.sql(&states),
-            jobs: dialect.sql(&jobs),
-            expired: dialect.sql(&expired),
-            any_expired: dialect.sql("SELECT 1 FROM job_leases WHERE expires_at <= ? LIMIT 1"),
             delete_queue: dialect.delete_rows("job_queue", &queue_rows(dialect), &QUEUE_KEY),
             insert_queue: enqueue::insert_queue(dialect),
             insert_leases: dialect.sql(&insert_leases),
@@ -108,8 +53,6 @@ impl Statements {
             ),
             delete_leases: dialect.delete_rows("job_leases", &leases, &LEASE_KEY),
             delete_leases_of_queue: dialect.delete_rows("job_leases", &leases_of_queue, &LEASE_KEY),
-            end_leases: dialect.delete_rows("job_leases", &leases, &LEASE_PROOF),
-            end_leases_of_queue: dialect.delete_rows("job_leases", &claimed, &LEASE_PROOF),
             delete_attempts: dialect.delete_rows(
                 "job_attempts",
                 &attempts,
@@ -122,31 +65,6 @@ impl Statements {
             update: update(dialect),
         }
     }
-}
-
-const LEASE_KEY: [&str; 3] = ["tenant", "queue", "id"];
-const LEASE_PROOF: [&str; 4] = ["tenant", "queue", "id", "secret"];
-
-/// A job as its holder names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Held<'h> {
-    pub tenant: &'h str,
-    pub queue: &'h str,
-    pub id: &'h str,
-    pub secret: &'h str,
-}
-
-fn lease_rows(dialect: &Dialect) -> JsonRows {
-    dialect.json_rows(
-        "r",
-        &[
-            Column::Id("tenant"),
-            Column::Id("queue"),
-            Column::Id("id"),
-            Column::Id("secret"),
-            Column::Time("expires_at"),
-        ],
-    )
 }
 
 fn insert_attempts(dialect: &Dialect) -> Sql {
@@ -267,93 +185,6 @@ fn update(dialect: &Dialect) -> Sql {
 }
 
 impl Store {
-    /// Whether all of these run under their claim. They do until the end of this transaction.
-    pub(crate) async fn are_held(&self, tx: &mut Tx, mut held: Vec<Held<'_>>) -> Result<bool> {
-        if held.is_empty() {
-            return Ok(true);
-        }
-        held.sort_unstable();
-        let rows: Vec<_> = held.iter().map(|h| (h.tenant, h.id, h.secret)).collect();
-        let rows = tx.rows(&self.change.held, vec![Arg::json(&rows)?]).await?;
-        let found: u64 = rows.iter().map(|row| row.count(0)).sum::<Result<_>>()?;
-        Ok(found == held.len() as u64)
-    }
-
-    /// Ends the leases of jobs that do not go on running, and says whether all of them were held.
-    /// Where others write, taking a lease away is the proof and the lock in one; where nobody does,
-    /// counting costs less, and the step deletes the lease.
-    pub(crate) async fn end_leases(
-        &self,
-        tx: &mut Tx,
-        mut held: Vec<Held<'_>>,
-    ) -> Result<(bool, LeaseEnded)> {
-        if self.dialect.sole_writer || held.is_empty() {
-            return Ok((self.are_held(tx, held).await?, LeaseEnded(false)));
-        }
-        held.sort_unstable();
-        let of_queue = alike(held.iter().map(|h| (h.tenant, h.queue)));
-        let ended = match of_queue {
-            Some((tenant, queue)) => {
-                let rows: Vec<_> = held.iter().map(|h| (h.id, h.secret)).collect();
-                let args = vec![tenant.into(), queue.into(), Arg::json(&rows)?];
-                tx.execute(&self.change.end_leases_of_queue, args).await?
-            }
-            None => {
-                let rows: Vec<_> = held
-                    .iter()
-                    .map(|h| (h.tenant, h.queue, h.id, h.secret))
-                    .collect();
-                tx.execute(&self.change.end_leases, vec![Arg::json(&rows)?])
-                    .await?
-            }
-        };
-        Ok((ended == held.len() as u64, LeaseEnded(true)))
-    }
-
-    /// The states of these jobs, each in its place; `None` for one that is unknown. They stay so
-    /// until the end of this transaction, but for what it does itself.
-    pub(crate) async fn states(
-        &self,
-        tx: &mut Tx,
-        jobs: &[(&str, &str)],
-    ) -> Result<Vec<Option<State>>> {
-        let mut found = vec![None; jobs.len()];
-        for row in tx.rows(&self.change.states, vec![numbered(jobs)?]).await? {
-            found[place(&row, jobs.len())?] = Some(state(&row, 1)?);
-        }
-        Ok(found)
-    }
-
-    /// These jobs whole, each in its place.
-    pub(crate) async fn jobs(
-        &self,
-        query: &mut impl Query,
-        jobs: &[(&str, &str)],
-    ) -> Result<Vec<Option<Job>>> {
-        let mut found = vec![None; jobs.len()];
-        for row in query.rows(&self.change.jobs, vec![numbered(jobs)?]).await? {
-            let mut job = job(&row, 1)?;
-            job.output = row.opt_json(1 + JOB_COLUMNS)?;
-            found[place(&row, jobs.len())?] = Some(job);
-        }
-        Ok(found)
-    }
-
-    /// Running jobs whose lease has run out, but for those that somebody else has in hand.
-    pub(crate) async fn expired(&self, tx: &mut Tx, now: Time, most: u32) -> Result<Vec<State>> {
-        let rows = tx
-            .rows(&self.change.expired, vec![now.into(), most.into()])
-            .await?;
-        rows.iter().map(|row| state(row, 0)).collect()
-    }
-
-    pub(crate) async fn any_expired(&self, query: &mut impl Query, now: Time) -> Result<bool> {
-        Ok(query
-            .row(&self.change.any_expired, vec![now.into()])
-            .await?
-            .is_some())
-    }
-
     /// Writes steps, at most one of each job: the job, its entries, the log, the result and the
     /// counts, as one.
     pub(crate) async fn apply(&self, tx: &mut Tx, changes: &[Change], at: Time) -> Result<()> {
@@ -546,19 +377,8 @@ impl Store {
     }
 }
 
-/// Sorted as rows are locked: two who want the same jobs wait for each other one way only.
-fn numbered(jobs: &[(&str, &str)]) -> Result<Arg> {
-    let mut rows: Vec<_> = jobs
-        .iter()
-        .enumerate()
-        .map(|(n, (tenant, id))| (n, *tenant, *id))
-        .collect();
-    rows.sort_unstable_by_key(|(_, tenant, id)| (*tenant, *id));
-    Arg::json(&rows)
-}
-
 /// What is the same for all; `None` if it differs or there is nothing.
-fn alike<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+pub(super) fn alike<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
 }

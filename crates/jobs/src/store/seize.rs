@@ -5,9 +5,9 @@
 //! until the engine notices, and everybody behind a claim with them. So a step that is not hot asks
 //! for the entry without waiting, and if it cannot have it, begins again: the other one ends soon.
 
-use tidewire_db::{Arg, Column, Dialect, JsonRows, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Dialect, JsonRows, Query, Result, Sql, Tx};
 
-use super::{QUEUE_KEY, Store, queue_rows};
+use super::{LEASE_KEY, QUEUE_KEY, Store, lease_rows, queue_rows};
 use crate::{model::Status, state::Change};
 
 pub(super) struct Statements {
@@ -17,10 +17,6 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let leases = dialect.json_rows(
-            "r",
-            &[Column::Id("tenant"), Column::Id("queue"), Column::Id("id")],
-        );
         let lock = |rows: &JsonRows, table: &str, key: &[&str]| {
             let same: Vec<_> = key
                 .iter()
@@ -36,7 +32,7 @@ impl Statements {
         };
         Statements {
             queue: lock(&queue_rows(dialect), "job_queue", &QUEUE_KEY),
-            leases: lock(&leases, "job_leases", &["tenant", "queue", "id"]),
+            leases: lock(&lease_rows(dialect), "job_leases", &LEASE_KEY),
         }
     }
 }
