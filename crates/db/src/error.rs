@@ -10,6 +10,9 @@ pub enum Error {
     /// The store cannot take this now and may later: disk full, read-only, busy, unreachable.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The connection was lost while the store committed: it has it, or it has not.
+    #[error("it is not known whether the store took it: {0}")]
+    Unknown(String),
     /// Others hold what this needs, a lock or a connection, and did not let go in time. The store
     /// itself is well.
     #[error("the store is busy: {0}")]
@@ -32,7 +35,10 @@ pub enum Error {
 impl Error {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Error::Unavailable(_) | Error::Busy(_))
+        matches!(
+            self,
+            Error::Unavailable(_) | Error::Unknown(_) | Error::Busy(_)
+        )
     }
 
     /// Whether the engine gave up on the transaction so that another could go on.
@@ -57,6 +63,13 @@ impl From<Error> for Problem {
                 Problem::new(
                     Kind::Unavailable,
                     "the store cannot take this right now: nothing was stored, try again",
+                )
+            }
+            Error::Unknown(_) => {
+                tracing::warn!(%error, "the store cannot serve a request");
+                Problem::new(
+                    Kind::Unavailable,
+                    "the store did not say whether it took this: try again, with the same key if it had one",
                 )
             }
             Error::Conflict(_) | Error::Broken(_) | Error::Setup(_) => {

@@ -55,7 +55,9 @@ impl Health {
     pub(crate) fn note(&self, result: &Result<()>) {
         match result {
             Ok(()) => self.failing.store(false, Ordering::SeqCst),
-            Err(crate::Error::Unavailable(_)) => self.failing.store(true, Ordering::SeqCst),
+            Err(crate::Error::Unavailable(_) | crate::Error::Unknown(_)) => {
+                self.failing.store(true, Ordering::SeqCst);
+            }
             Err(_) => {}
         }
     }

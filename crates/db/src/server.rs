@@ -121,7 +121,10 @@ impl Server {
         }
         match verdict? {
             Verdict::Commit => {
-                ended?;
+                ended.map_err(|error| match error {
+                    Error::Unavailable(why) => Error::Unknown(why),
+                    told => told,
+                })?;
                 hooks.into_iter().for_each(|hook| hook());
                 Ok(())
             }

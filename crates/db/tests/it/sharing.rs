@@ -210,6 +210,29 @@ async fn who_queue_for_a_lock_that_is_not_let_go_are_refused_together(engine: En
     assert_eq!(lane.submit(op("held")).await.unwrap(), 2);
 }
 
+#[every_engine(servers)]
+async fn a_commit_that_is_not_answered_is_not_said_to_have_failed(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let proxy = Arc::new(Proxy::start(store.address()).await);
+    let db = store.through(proxy.address()).await;
+    let noted = db.transact("test", move |tx| {
+        let proxy = Arc::clone(&proxy);
+        Box::pin(async move {
+            note(tx, 1, "perhaps").await?;
+            proxy.cut();
+            Ok::<_, Error>(())
+        })
+    });
+    let error = noted.await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    let problem = tidewire_core::Problem::from(error);
+    assert_eq!(problem.kind, tidewire_core::Kind::Unavailable);
+    assert!(
+        !problem.detail.contains("nothing was stored"),
+        "{problem:?}"
+    );
+}
+
 type Once<T> = Arc<std::sync::Mutex<Option<T>>>;
 
 fn once<T>(value: T) -> Once<T> {
