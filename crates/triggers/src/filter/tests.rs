@@ -155,6 +155,29 @@ fn conditions_on_the_event_itself() {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_a_filter() {
+    let page = include_str!("../../../../docs/triggers.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let example = filter(example);
+    for (payload, expected) in [
+        (
+            r#"{"amount":100,"customer":{"country":"AT"},"express":true,"items":[]}"#,
+            true,
+        ),
+        (r#"{"amount":999.99,"customer":{"country":"DE"}}"#, true),
+        (
+            r#"{"amount":999.99,"customer":{"country":"DE"},"items":[]}"#,
+            false,
+        ),
+        (r#"{"amount":1000,"customer":{"country":"DE"}}"#, false),
+    ] {
+        let payload = raw(payload);
+        assert_eq!(example.matches(&event(&payload)), expected, "{payload}");
+    }
+}
+
+#[test]
 fn a_wrong_filter_is_refused_at_its_place() {
     for (text, pointer, what) in [
         ("[]", "", "must be an object"),
