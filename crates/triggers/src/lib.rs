@@ -11,7 +11,7 @@ mod model;
 mod occurrence;
 mod raw;
 mod retry;
-mod signature;
+pub mod signature;
 
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
@@ -20,7 +20,8 @@ pub use circuit::{
 pub use config::{
     Action, Config, CronConfig, DEFAULT_TIMEOUT, Delivery, DeliveryConfig, Endpoint, EventConfig,
     IntervalConfig, JobConfig, JobSpec, MAX_CONFIG, MAX_PAYLOAD, Retry, RetryConfig, Rule, RunAt,
-    Schema, Secret, SecretConfig, TimeConfig, TriggerConfig, WebhookConfig, mask, unmask,
+    Schema, Secret, SecretConfig, TimeConfig, TriggerConfig, WebhookConfig, mask as mask_config,
+    unmask as unmask_config,
 };
 pub use filter::{Facts, Filter, MAX_CONDITIONS, TypePattern};
 pub use model::{
@@ -31,4 +32,3 @@ pub use occurrence::{
     Cron, DEFAULT_PREVIEW, Due, GRACE, MAX_MADE_UP, MAX_PREVIEW, Misfire, Occurrences, Zone,
 };
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
-pub use signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, timestamp};
