@@ -254,6 +254,26 @@ impl Dialect {
         }
     }
 
+    /// Where a row lies, as text: for rows that this transaction has locked, and deletes by
+    /// [`Dialect::delete_addressed`] without looking for them again. `None` where rows lie in their
+    /// keys.
+    #[must_use]
+    pub fn address(&self, alias: &str) -> Option<String> {
+        match self.engine {
+            Engine::Postgres => Some(format!("CAST({alias}.ctid AS text)")),
+            Engine::Sqlite | Engine::MySql => None,
+        }
+    }
+
+    /// Deletes the rows of `table` that lie where a list of [`Dialect::address`]es says.
+    #[must_use]
+    pub fn delete_addressed(&self, table: &str) -> Option<Sql> {
+        self.address(table)?;
+        Some(self.sql(&format!(
+            "DELETE FROM {table} USING unnest(?{{*a}}) AS r(address) WHERE {table}.ctid = r.address"
+        )))
+    }
+
     /// The sum of a column of integers, as an integer.
     #[must_use]
     pub fn sum(&self, column: &str) -> String {

@@ -531,8 +531,7 @@ impl Jobs {
                 let lane =
                     crate::board::LaneKey::new(job.tenant, job.queue, job.kind, job.priority);
                 let from = crate::board::Mark::at(job.run_at, job.id);
-                let taken = room.store.due(tx, &lane, &from, job.run_at, 1).await?;
-                room.store.unqueue(tx, &taken).await?;
+                room.store.take(tx, &lane, &from, job.run_at, 1).await?;
                 held.notify_one();
                 until.notified().await;
                 Err::<(), _>(Error::NoSuchJob(String::new()))

@@ -48,7 +48,7 @@ impl Columns {
 impl Values {
     fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Text => Values::Text(Vec::new()),
+            Kind::Text | Kind::Address => Values::Text(Vec::new()),
             Kind::Int => Values::Int(Vec::new()),
             Kind::Time => Values::Time(Vec::new()),
             Kind::Bytes => Values::Bytes(Vec::new()),

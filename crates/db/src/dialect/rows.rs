@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Int,
     Time,
     Bytes,
+    /// Where a row lies; travels as text.
+    Address,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             'i' => Some(Kind::Int),
             'd' => Some(Kind::Time),
             'b' => Some(Kind::Bytes),
+            'a' => Some(Kind::Address),
             _ => None,
         }
     }
@@ -70,6 +73,7 @@ impl Kind {
             Kind::Int => 'i',
             Kind::Time => 'd',
             Kind::Bytes => 'b',
+            Kind::Address => 'a',
         }
     }
 
@@ -79,6 +83,7 @@ impl Kind {
             Kind::Int => "::bigint[]",
             Kind::Time => "::timestamptz[]",
             Kind::Bytes => "::bytea[]",
+            Kind::Address => "::text[]::tid[]",
         }
     }
 }

@@ -152,7 +152,7 @@ impl Claims {
                 };
                 let most = pick.share.min(left).min(room);
                 let found = store
-                    .due(tx, &reading.candidate.lane, &reading.from, now, most)
+                    .take(tx, &reading.candidate.lane, &reading.from, now, most)
                     .await?;
                 limits.take(&reading.candidate.lane, most_of(&found));
                 reading.read(&found);
@@ -172,9 +172,6 @@ impl Claims {
                 Left::Left(0) => settled.full(reading),
                 _ => settled.left(reading),
             }
-        }
-        if !jobs.is_empty() {
-            store.unqueue(tx, &jobs).await?;
         }
         for reading in std::mem::take(&mut settled.ended) {
             // From where it began: what others held may lie between what was taken.

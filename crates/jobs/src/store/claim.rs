@@ -3,7 +3,7 @@
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
 
-use super::{JOB, QUEUE_KEY, QueueRow, Store, driven_by, job, queue_rows};
+use super::{JOB, JOB_COLUMNS, QUEUE_KEY, Store, driven_by, job};
 use crate::{
     board::{LaneKey, Mark},
     model::Job,
@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Statements {
     due: Sql,
     next: Sql,
-    delete_queue: Sql,
+    delete_addressed: Option<Sql>,
     delete_of_lane: Sql,
     insert_leases: Sql,
     insert_leases_of_lane: Sql,
@@ -31,8 +31,10 @@ fn of_lane(dialect: &Dialect, alias: &str) -> String {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
+        let address = dialect.address("q");
+        let address = address.map_or_else(String::new, |address| format!(", {address}"));
         let due = format!(
-            "SELECT {JOB} FROM job_queue q {} WHERE {} AND q.run_at <= ?7
+            "SELECT {JOB}{address} FROM job_queue q {} WHERE {} AND q.run_at <= ?7
              AND j.tenant = {} AND j.id = q.id ORDER BY q.run_at, q.id LIMIT ?8{}",
             dialect.then("jobs j"),
             of_lane(dialect, "q"),
@@ -56,7 +58,7 @@ impl Statements {
         Statements {
             due: dialect.sql(&due),
             next: dialect.sql(&next),
-            delete_queue: dialect.delete_rows("job_queue", &queue_rows(dialect), &QUEUE_KEY),
+            delete_addressed: dialect.delete_addressed("job_queue"),
             delete_of_lane: dialect.delete_rows("job_queue", &entries, &QUEUE_KEY),
             insert_leases,
             insert_leases_of_lane: dialect.sql(&insert_leases_of_lane),
@@ -151,9 +153,9 @@ fn lane_args(lane: &LaneKey, from: &Mark) -> Vec<Arg> {
 }
 
 impl Store {
-    /// The next jobs of a lane that are due, from a place on. They and their entries are this
-    /// transaction's until its end; those that are another's at this moment are left out.
-    pub(crate) async fn due(
+    /// Takes the next jobs of a lane that are due, from a place on, out of the queue. They are this
+    /// transaction's until its end; those that are another's at this moment are left.
+    pub(crate) async fn take(
         &self,
         tx: &mut Tx,
         lane: &LaneKey,
@@ -164,7 +166,27 @@ impl Store {
         let mut args = lane_args(lane, from);
         args.extend([now.into(), most.into()]);
         let rows = tx.rows(&self.claim.due, args).await?;
-        rows.iter().map(|row| job(row, 0)).collect()
+        let jobs: Vec<_> = rows.iter().map(|row| job(row, 0)).collect::<Result<_>>()?;
+        if jobs.is_empty() {
+            return Ok(jobs);
+        }
+        if let Some(delete) = &self.claim.delete_addressed {
+            let lie: Vec<_> = rows
+                .iter()
+                .map(|row| row.text(JOB_COLUMNS))
+                .collect::<Result<_>>()?;
+            tx.push(delete, vec![Arg::json(&lie)?]).await?;
+        } else {
+            let entries: Vec<_> = jobs
+                .iter()
+                .map(|job| (self.time(job.run_at), &job.id))
+                .collect();
+            let mut args = lane_args(lane, from);
+            args.truncate(4);
+            args.push(Arg::json(&entries)?);
+            tx.push(&self.claim.delete_of_lane, args).await?;
+        }
+        Ok(jobs)
     }
 
     /// A lane's first entry from a place on, due or not, whosever it is at this moment.
@@ -177,40 +199,6 @@ impl Store {
         let row = query.row(&self.claim.next, lane_args(lane, from)).await?;
         row.map(|row| Ok(Mark::at(row.time(0)?, row.text(1)?)))
             .transpose()
-    }
-
-    /// Takes jobs out of the queue.
-    pub(crate) async fn unqueue(&self, tx: &mut Tx, jobs: &[Job]) -> Result<()> {
-        if let Some(first) = of_one_lane(jobs) {
-            let entries: Vec<_> = jobs
-                .iter()
-                .map(|job| (self.time(job.run_at), &job.id))
-                .collect();
-            let args = vec![
-                (&first.tenant).into(),
-                (&first.queue).into(),
-                (&first.kind).into(),
-                i64::from(first.priority).into(),
-                Arg::json(&entries)?,
-            ];
-            return tx.push(&self.claim.delete_of_lane, args).await;
-        }
-        let entries: Vec<QueueRow<'_>> = jobs
-            .iter()
-            .map(|job| {
-                let due = self.time(job.run_at);
-                (
-                    &*job.tenant,
-                    &*job.queue,
-                    &*job.kind,
-                    job.priority,
-                    due,
-                    &*job.id,
-                )
-            })
-            .collect();
-        tx.push(&self.claim.delete_queue, vec![Arg::json(&entries)?])
-            .await
     }
 
     /// Leases jobs to their workers.

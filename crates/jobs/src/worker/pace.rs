@@ -10,6 +10,9 @@ use crate::model::MAX_CLAIM;
 /// Work of this much time is claimed ahead of the free slots; more would only keep it from others.
 const AHEAD: Duration = Duration::from_millis(20);
 
+/// Two claims' worth: while one is on its way, the other keeps the slots busy.
+const MOST: usize = 2 * MAX_CLAIM as usize;
+
 /// How long attempts take, smoothed, to claim just enough ahead.
 #[derive(Default)]
 pub(super) struct Pace {
@@ -34,13 +37,12 @@ impl Pace {
 
     /// Jobs to hold besides those that run.
     pub(super) fn ahead(&self, concurrency: usize) -> usize {
-        let most = MAX_CLAIM as usize;
         match self.micros.load(Ordering::Relaxed) {
-            0 => concurrency.min(most),
+            0 => concurrency.min(MOST),
             micros => {
                 let ahead = u64::try_from(AHEAD.as_micros()).unwrap_or(u64::MAX);
                 let jobs = (concurrency as u64).saturating_mul(ahead) / micros;
-                usize::try_from(jobs).unwrap_or(most).min(most)
+                usize::try_from(jobs).unwrap_or(MOST).min(MOST)
             }
         }
     }
@@ -55,7 +57,7 @@ mod tests {
         let pace = Pace::default();
         assert_eq!(pace.ahead(64), 64);
         pace.ran(Duration::from_micros(5));
-        assert_eq!(pace.ahead(64), 500);
+        assert_eq!(pace.ahead(64), MOST);
         for _ in 0..100 {
             pace.ran(Duration::from_secs(10));
         }
