@@ -136,11 +136,13 @@ async fn the_jobs_of_a_process_that_is_killed_are_taken_over(engine: Engine) {
         assert_eq!(results.count(), 1, "one result is accepted: {job}");
         attempts.push(log.len());
     }
-    attempts.sort_unstable();
-    assert_eq!(
-        attempts,
-        [1, 1, 1, 1, 2, 2, 2, 2],
-        "an attempt was lost for each that ran"
+    assert!(
+        attempts.iter().all(|attempts| *attempts <= 2),
+        "{attempts:?}"
+    );
+    assert!(
+        attempts.contains(&2),
+        "what ran is lost and runs again: {attempts:?}"
     );
     let summary = one.get("/v1/analytics/summary").await.expect(200).json();
     assert_eq!(
