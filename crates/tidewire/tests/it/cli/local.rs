@@ -95,6 +95,77 @@ fn the_store_is_migrated_by_itself_or_by_hand() {
     assert!(busy.error().contains(&holder), "{busy:#?}");
 }
 
+#[test]
+fn what_is_pending_is_told_and_nothing_is_changed() {
+    let house = House::new();
+    let check = || {
+        let check = ["migrate", "--check", "--data-dir", "data", "-o", "json"];
+        run(&mut local(&house, &check))
+    };
+    let pending = check().expect(1).json();
+    assert_eq!(pending["pending"][0], "0001_access", "{pending}");
+    assert!(!house.path().join("data").exists(), "nothing was made");
+    run(&mut local(&house, &["migrate", "--data-dir", "data"])).expect(0);
+    assert_eq!(check().expect(0).json()["pending"], json!([]));
+    // A server that has the file does not mind.
+    let server = house.start();
+    check().expect(0);
+    server.ask(&["events", "append", "a"]);
+}
+
+#[test]
+fn a_stores_password_is_never_shown() {
+    let house = House::new();
+    for (name, value) in [
+        (
+            "DATABASE_URL",
+            "me:hunter2@tcp(127.0.0.1:9)/tide?parseTime=true",
+        ),
+        (
+            "DATABASE_URL",
+            "host=127.0.0.1 port=9 password='hunter2' dbname=tide",
+        ),
+        (
+            "TIDEWIRE_DATABASE_URL",
+            "postgres://me:hunter2@127.0.0.1:9/tide",
+        ),
+        (
+            "TIDEWIRE_DATABASE_URL",
+            "postgres://me:hunter2@127.0.0.1:port/tide",
+        ),
+        (
+            "TIDEWIRE_DATABASE_URL",
+            "mariadb:/me:hunter2@127.0.0.1:9/tide",
+        ),
+    ] {
+        for (arguments, statuses) in [
+            (["config", "show"].as_slice(), [0, 0]),
+            (&["config", "check"], [0, 64]),
+            (&["migrate"], [1, 64]),
+            (&["serve", "--addr", "127.0.0.1:0"], [1, 64]),
+        ] {
+            let mut command = local(&house, arguments);
+            let ended = run(command.env(name, value));
+            assert!(
+                ended
+                    .status
+                    .is_some_and(|status| statuses.contains(&status)),
+                "{ended:#?}"
+            );
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+    let mut command = local(&house, &["config", "show", "-o", "json"]);
+    command.env("POSTGRES_SERVER", "db");
+    let shown = run(command.env("POSTGRES_PASSWORD", "hunter2"))
+        .expect(0)
+        .json();
+    let url = &shown["database-url"];
+    assert_eq!(url["value"], "postgres://eventide:***@db:5433/eventide");
+    assert_eq!(url["origin"], "environment: POSTGRES_SERVER");
+}
+
 #[tokio::test]
 async fn the_description_is_the_servers() {
     let house = House::new();
