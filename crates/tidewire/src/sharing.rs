@@ -51,14 +51,16 @@ impl Sharing {
     pub async fn keep(self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut corrected = Instant::now();
+        let mut last = Instant::now();
         while stop.run_until_cancelled(look.tick()).await.is_some() {
             self.note_reach();
-            if !self.shares() || corrected.elapsed() < CORRECT_EVERY {
+            if !self.shares() || last.elapsed() < CORRECT_EVERY {
                 continue;
             }
-            corrected = Instant::now();
-            if let Err(error) = self.correct().await {
+            last = Instant::now();
+            // A store that is silent must not hold up the end.
+            let corrected = stop.run_until_cancelled(self.correct()).await;
+            if let Some(Err(error)) = corrected {
                 tracing::debug!(%error, "the store's clock could not be asked, the last correction holds");
             }
         }
