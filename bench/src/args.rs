@@ -215,7 +215,10 @@ impl RunArgs {
             warmup: second / 2,
             measure: second * self.seconds.unwrap_or(seconds),
             jobs: 20_000,
-            backlog: 40_000,
+            backlog: match self.store {
+                Store::Sqlite => 40_000,
+                Store::Postgres => 60_000,
+            },
             latency_jobs: 300,
             paced_jobs: 1_000,
             sse_subscribers: 1_000,

@@ -7,16 +7,18 @@ import { main } from "../node/driver.mjs";
 
 const TASK = "noop";
 const CONCURRENT_JOBS = 24;
-const BATCHED = {
-  localQueue: { size: 500, refetchDelay: { durationMs: 10 } },
-  completeJobBatchDelay: 0,
-  failJobBatchDelay: 0,
-};
+const LOCAL_QUEUE = 500;
 
 const quiet = new Logger(() => () => {});
 
-await main(async (connectionString) => {
-  const worker = { concurrentJobs: CONCURRENT_JOBS, maxPoolSize: CONCURRENT_JOBS + 1, ...BATCHED };
+await main(async (connectionString, _task, options) => {
+  const worker = {
+    concurrentJobs: CONCURRENT_JOBS,
+    maxPoolSize: CONCURRENT_JOBS + 1,
+    localQueue: { size: options["local-queue"] ?? LOCAL_QUEUE, refetchDelay: { durationMs: 10 } },
+    completeJobBatchDelay: 0,
+    failJobBatchDelay: 0,
+  };
   const pgPool = new pg.Pool({ connectionString, max: CONCURRENT_JOBS + 1 });
   // A connection that ends with the server is no news at the end of a run.
   pgPool.on("error", () => {});

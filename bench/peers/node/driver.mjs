@@ -2,8 +2,10 @@
 //
 // A peer is an object with `insert(jobs)` (its bulk interface), `insertOne(job)`, `start(seen)` (works the queue and
 // calls `seen` with each payload on the first line of its handler), `pending()` (jobs whose completion is not committed)
-// and `close()`. All of it happens in this process: no peer pays for HTTP.
+// and `close()`. All of it happens in this process, and no peer pays for HTTP; only a backlog may be worked by several.
 
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -12,7 +14,7 @@ const NOTE =
   "a no-op job that carries about two hundred bytes of JSON, as the jobs of everybody else here do; " +
   "this text is what makes up most of them, and is never looked at";
 
-/** Runs the task that the command line names, on the peer that `open` makes of the database's URL and the task. */
+/** Runs the task that the command line names, on the peer that `open` makes of the database's URL, task and options. */
 export async function main(open) {
   try {
     await run(open);
@@ -30,9 +32,11 @@ async function run(open) {
   if (!url || !measure) {
     throw new Error("usage: main.mjs --database-url URL TASK [--option number]");
   }
-  const peer = await open(url, task);
+  const peer = await open(url, task, options);
   const figures = await measure(peer, options);
-  console.log(JSON.stringify(figures));
+  if (figures) {
+    console.log(JSON.stringify(figures));
+  }
   await peer.close();
 }
 
@@ -100,6 +104,14 @@ async function insertAll(peer, jobs) {
   }
 }
 
+/** This program again, as a process that is ready to work. */
+async function another() {
+  const words = process.argv.slice(2).map((word) => (word === "backlog" ? "another" : word));
+  const child = fork(process.argv[1], words);
+  await once(child, "message");
+  return child;
+}
+
 class Began {
   at = performance.now();
   cpu = process.cpuUsage();
@@ -136,13 +148,38 @@ const RUNS = {
     return {};
   },
 
-  async backlog(peer, { jobs }) {
-    const starts = new Starts();
+  async backlog(peer, { jobs, processes = 1 }) {
     await insertAll(peer, jobs);
+    // Connected and waiting before the clock starts, as this process is.
+    const others = await Promise.all(Array.from({ length: processes - 1 }, another));
     const began = new Began();
-    await peer.start(starts.seen);
-    await allDone(peer, starts, jobs);
-    return began.done(jobs);
+    others.forEach((other) => other.send("start"));
+    await peer.start(() => {});
+    while ((await peer.pending()) > 0) {
+      await sleep(2);
+    }
+    const figures = began.done(jobs);
+    for (const other of others) {
+      other.send("end");
+      const [used] = await once(other, "message");
+      figures.cpu_seconds += used.cpu_seconds;
+      figures.rss_mib += used.rss_mib;
+      figures.peak_rss_mib += used.peak_rss_mib;
+    }
+    return figures;
+  },
+
+  /** One of several that work a backlog, as the first of them says. */
+  async another(peer) {
+    process.on("disconnect", () => process.exit(1));
+    const told = () => once(process, "message");
+    process.send("ready");
+    await told();
+    const began = new Began();
+    await peer.start(() => {});
+    await told();
+    const { rate, counted, ...used } = began.done(0);
+    process.send(used);
   },
 
   async concurrent(peer, { jobs, producers }) {

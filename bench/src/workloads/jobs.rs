@@ -12,6 +12,7 @@ use crate::data::Data;
 use crate::driver::{self, Task};
 use crate::limit::{postgres, sqlite::bare};
 use crate::load::{self, NextBody, Until, insert_latencies};
+use crate::peers::Peer;
 use crate::record::{Case, Figure, Figures};
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
@@ -19,10 +20,11 @@ use crate::tidewire::Api;
 
 const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections of the bare limit on PostgreSQL.
-const WORKERS: usize = 1;
 const BATCH_100: &str = "batch 100";
 const BATCH_500: &str = "batch 500";
+const BATCH_500_TWICE: &str = "batch 500, two connections";
+/// Ten times what graphile-worker's own performance test has.
+const LONG_LOCAL_QUEUE: &str = "local queue 5,000";
 
 pub async fn run(bench: &Bench) -> Result<Vec<Case>> {
     Ok(vec![
@@ -52,18 +54,23 @@ impl Scenario for Backlog {
     }
 
     fn contenders(&self, bench: &Bench) -> Vec<Contender> {
-        let mut contenders = vec![
-            Contender::plain(Who::Tidewire),
-            Contender {
-                who: Who::Limit,
-                variant: BATCH_500,
-            },
-            Contender {
-                who: Who::Limit,
-                variant: BATCH_100,
-            },
-        ];
+        // The first limit is the one that targets speak of.
+        let limits: &[&str] = match bench.store {
+            Store::Sqlite => &[BATCH_500, BATCH_100],
+            Store::Postgres => &[BATCH_500, BATCH_100, BATCH_500_TWICE],
+        };
+        let mut contenders = vec![Contender::plain(Who::Tidewire)];
+        contenders.extend(limits.iter().map(|&variant| Contender {
+            who: Who::Limit,
+            variant,
+        }));
         contenders.extend(queue_peers(bench));
+        if bench.store == Store::Postgres {
+            contenders.push(Contender {
+                who: Who::Peer(Peer::GraphileWorker),
+                variant: LONG_LOCAL_QUEUE,
+            });
+        }
         contenders
     }
 
@@ -78,11 +85,24 @@ impl Scenario for Backlog {
             (Who::Limit, Store::Sqlite) => Ok(bare::jobs(jobs, batch)?.into()),
             (Who::Limit, Store::Postgres) => {
                 let data = Data::empty(bench, "bare").await?;
-                let figures = postgres::burn_down(&data, jobs, batch, WORKERS).await?;
+                let connections = if contender.variant == BATCH_500_TWICE {
+                    2
+                } else {
+                    1
+                };
+                // It is several times as fast as anybody: as many more keep its clock running.
+                let figures = postgres::burn_down(&data, jobs * 3, batch, connections).await?;
                 Ok(figures.into())
             }
             (Who::Peer(peer), _) => {
-                driver::run(bench, peer, &Task::new("backlog").with("jobs", jobs)).await
+                let mut task = Task::new("backlog").with("jobs", jobs);
+                if peer == Peer::GraphileWorker {
+                    task = match contender.variant {
+                        LONG_LOCAL_QUEUE => task.with("processes", 2).with("local-queue", 5_000),
+                        _ => task.with("processes", 4),
+                    };
+                }
+                driver::run(bench, peer, &task).await
             }
             (Who::Tidewire, _) => Ok(burn_down(bench, jobs).await?.into()),
         }
