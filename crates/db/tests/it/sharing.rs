@@ -277,7 +277,7 @@ async fn a_deadlock_is_run_again_and_nobody_notices(engine: Engine) {
     let (one, two) = tokio::join!(cross(1, 2), cross(2, 1));
     one.unwrap();
     two.unwrap();
-    assert_eq!(runs.load(Ordering::SeqCst), 3, "one of them was run again");
+    assert!(runs.load(Ordering::SeqCst) > 2, "one of them was run again");
     let left = notes(db).await;
     assert_eq!(left[0].1, left[1].1, "one whole transaction was the last");
 }
