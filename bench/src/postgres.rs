@@ -4,9 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tidewire_testservers::{Engine, Server, ServerOptions, of_database};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 /// The same for everybody. Durable as installed; the rest keeps checkpoints, which are taken between contenders, out of
@@ -29,6 +31,8 @@ const UNDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target");
 
 /// Segments of the log that were written once are used again; the first contender should not have to make them.
 const PREPARED_LOG_MIB: i32 = 1_536;
+
+const DROPPED_WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
     admin: Client,
@@ -100,13 +104,29 @@ impl Cluster {
     pub async fn settle(&self) -> Result<()> {
         let left = std::mem::take(&mut *self.left_behind.borrow_mut());
         for name in left {
-            self.admin
-                .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+            self.drop_database(&name)
                 .await
                 .with_context(|| format!("drop database {name}"))?;
         }
         self.admin.batch_execute("CHECKPOINT").await?;
         Ok(())
+    }
+
+    /// The server gives up by itself if its other processes need more than five seconds to leave.
+    async fn drop_database(&self, name: &str) -> Result<(), tokio_postgres::Error> {
+        let deadline = Instant::now() + DROPPED_WITHIN;
+        loop {
+            let dropped = self
+                .admin
+                .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+                .await;
+            match dropped {
+                Err(error)
+                    if error.code() == Some(&SqlState::OBJECT_IN_USE)
+                        && Instant::now() < deadline => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 

@@ -38,9 +38,11 @@ type starts struct {
 	epoch time.Time
 	lock  sync.Mutex
 	times times
+	// Told of each one, if somebody waits.
+	next chan struct{}
 }
 
-func newStarts() *starts { return &starts{epoch: time.Now()} }
+func newStarts() *starts { return &starts{epoch: time.Now(), next: make(chan struct{}, 1)} }
 
 func (s *starts) now() int64 { return int64(time.Since(s.epoch)) }
 
@@ -51,6 +53,10 @@ func (s *starts) seen(sent int64) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.times = append(s.times, waited)
+	select {
+	case s.next <- struct{}{}:
+	default:
+	}
 }
 
 func (s *starts) put(f figures) figures {
@@ -252,14 +258,12 @@ func (p *peer) enqueue(ctx context.Context, t task) (figures, error) {
 }
 
 func (p *peer) latency(ctx context.Context, jobs int, gap time.Duration) (figures, error) {
-	return p.working(ctx, jobs, func(o *outcomes) (figures, error) {
-		for job := range jobs {
+	return p.working(ctx, jobs, func(*outcomes) (figures, error) {
+		for range jobs {
 			if _, err := p.client.Insert(ctx, p.starts.job(), nil); err != nil {
 				return figures{}, err
 			}
-			if err := o.wait(job + 1); err != nil {
-				return figures{}, err
-			}
+			<-p.starts.next
 			time.Sleep(gap)
 		}
 		f, err := memory()

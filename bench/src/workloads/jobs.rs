@@ -177,15 +177,10 @@ impl Scenario for OneByOne {
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
         let jobs = bench.plan.jobs;
         match (contender.who, bench.store) {
-            (Who::Peer(peer), store) => {
+            (Who::Peer(peer), _) => {
                 // One commit a job makes it slow: a quarter of them is still seconds of work.
-                let jobs = if store == Store::Sqlite {
-                    jobs / 4
-                } else {
-                    jobs
-                };
                 let task = Task::new("concurrent")
-                    .with("jobs", jobs)
+                    .with("jobs", jobs / 4)
                     .with("producers", CONNECTIONS as u64);
                 return driver::run(bench, peer, &task).await;
             }
