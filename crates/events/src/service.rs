@@ -257,6 +257,12 @@ impl Events {
             .await?)
     }
 
+    /// The position of the last event of a tenant's log; 0 if there is none.
+    pub async fn head(&self, tenant: &str) -> Result<u64, Error> {
+        let mut read = self.inner.db.read();
+        Ok(self.inner.store.head(&mut read, tenant).await?)
+    }
+
     /// How many events were stored on each UTC day that has any, both ends inclusive.
     pub async fn received_by_day(
         &self,

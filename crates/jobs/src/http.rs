@@ -106,6 +106,7 @@ impl From<EnqueueBody> for NewJob {
                 .timeout_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
             event_id: body.event_id,
+            followed: None,
             kind: new.kind,
         }
     }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     board::{Board, LaneKey},
+    follow::Followers,
     hints,
     metrics::Ended,
     model::Status,
@@ -41,6 +42,7 @@ pub(crate) struct Room {
     pub hints: Hints,
     pub clock: Clock,
     pub settings: watch::Receiver<JobSettings>,
+    pub followers: Followers,
 }
 
 /// Writes steps and, once they are durable, tells the board, the other processes and the metrics.
@@ -49,6 +51,7 @@ pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: T
         return Ok(());
     }
     room.store.apply(tx, &changes, now).await?;
+    room.followers.tell(tx, &changes, now).await?;
     let room = room.clone();
     tx.on_commit(move || {
         let mut ended = Ended::default();

@@ -7,6 +7,7 @@
 
 mod board;
 mod error;
+mod follow;
 mod hints;
 mod http;
 mod keeper;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use board::Filter;
 pub use error::Error;
+pub use follow::{Followed, Follower, Followers, MAX_CONTEXT, Note, Step};
 pub use http::routes;
 pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;

@@ -24,6 +24,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             timeout_seconds {int},
             idempotency_key {key},
             event_id {id},
+            followed_by {id},
+            followed_as {text},
             locked_at {time},
             locked_by {id},
             lease_secret {id},

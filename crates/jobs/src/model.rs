@@ -10,6 +10,8 @@ use tidewire_core::{
     problem::clip,
 };
 
+use crate::follow::{Followed, MAX_CONTEXT};
+
 /// The queue of a job that names none.
 pub const DEFAULT_QUEUE: &str = "default";
 /// Bytes of a payload, and of an output.
@@ -128,6 +130,8 @@ pub struct Job {
     pub finished_at: Option<Time>,
     #[schema(required, value_type = serde_json::Value)]
     pub output: Option<Box<RawValue>>,
+    #[serde(skip)]
+    pub followed: Option<Followed>,
 }
 
 /// How an attempt ended.
@@ -224,6 +228,8 @@ pub struct NewJob {
     pub idempotency_key: Option<String>,
     pub timeout: Option<Duration>,
     pub event_id: Option<String>,
+    /// Who is told how it goes.
+    pub followed: Option<Followed>,
 }
 
 impl NewJob {
@@ -240,12 +246,23 @@ impl NewJob {
             idempotency_key: None,
             timeout: None,
             event_id: None,
+            followed: None,
         }
     }
 
     #[must_use]
     pub fn payload(mut self, payload: Box<RawValue>) -> Self {
         self.payload = payload;
+        self
+    }
+
+    /// The follower of that name is told how it goes.
+    #[must_use]
+    pub fn followed(mut self, by: impl Into<Arc<str>>, context: impl Into<Arc<str>>) -> Self {
+        self.followed = Some(Followed {
+            by: by.into(),
+            context: context.into(),
+        });
         self
     }
 
@@ -325,8 +342,20 @@ impl NewJob {
         if let Some(id) = &self.event_id {
             say("/event_id", name::check(id, ID_MAX));
         }
+        if let Some(followed) = &self.followed {
+            say("/followed/by", name::check(&followed.by, ID_MAX));
+            say(
+                "/followed/context",
+                in_range(followed.context.len(), 0, MAX_CONTEXT),
+            );
+        }
         Problem::all(errors)?;
-        document("/payload", &self.payload)
+        // A follower may wrap somebody's document in words of its own.
+        let most = match self.followed {
+            Some(_) => 2 * MAX_DOCUMENT,
+            None => MAX_DOCUMENT,
+        };
+        document_within("/payload", &self.payload, most)
     }
 
     pub(crate) fn timeout_seconds(&self) -> Option<u32> {
@@ -369,11 +398,15 @@ pub struct DayCounts {
 
 /// Checks a payload or an output.
 pub(crate) fn document(pointer: &str, document: &RawValue) -> Result<(), Problem> {
+    document_within(pointer, document, MAX_DOCUMENT)
+}
+
+fn document_within(pointer: &str, document: &RawValue, most: usize) -> Result<(), Problem> {
     let bytes = document.get().len();
-    if bytes > MAX_DOCUMENT {
+    if bytes > most {
         return Err(Problem::invalid(
             pointer,
-            format!("has {bytes} bytes, and {MAX_DOCUMENT} are the most"),
+            format!("has {bytes} bytes, and {most} are the most"),
         ));
     }
     json::check(document.get())
@@ -498,6 +531,7 @@ mod tests {
             started_at: None,
             finished_at: None,
             output: None,
+            followed: None,
         };
         let claimed = ClaimedJob {
             job,

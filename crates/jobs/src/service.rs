@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     board::{Board, Filter, Waiter},
+    follow::Followers,
     hints,
     lanes::{
         self, Claim, Claimed, Claims, Enqueues, Grant, New, Refused, Report, Reported, Reports,
@@ -76,12 +77,14 @@ pub struct ClaimRequest {
 }
 
 impl Jobs {
-    /// `settings` may change at any time; `shutdown` ends waiting claims.
+    /// `settings` may change at any time; `followers` are those of all capabilities, also of those
+    /// that have no role in this process; `shutdown` ends waiting claims.
     #[must_use]
     pub fn new(
         db: Db,
         clock: Clock,
         settings: watch::Receiver<JobSettings>,
+        followers: Followers,
         shutdown: CancellationToken,
     ) -> Self {
         let room = Room {
@@ -90,6 +93,7 @@ impl Jobs {
             hints: db.hints().clone(),
             clock,
             settings,
+            followers,
         };
         let reports = db.lane(Reports(room.clone()));
         let claims = db.lane(Claims::new(room.clone(), reports.clone()));
@@ -125,12 +129,21 @@ impl Jobs {
         tenant: &Arc<str>,
         jobs: &[NewJob],
     ) -> Result<Vec<Enqueued>, Error> {
-        for (place, job) in jobs.iter().enumerate() {
+        let jobs: Vec<_> = jobs.iter().map(|job| (tenant, job)).collect();
+        self.enqueue_for_in(tx, &jobs).await
+    }
+
+    /// The same for several tenants at once.
+    pub async fn enqueue_for_in(
+        &self,
+        tx: &mut Tx,
+        jobs: &[(&Arc<str>, &NewJob)],
+    ) -> Result<Vec<Enqueued>, Error> {
+        for (place, (_, job)) in jobs.iter().enumerate() {
             job.check()
                 .map_err(|problem| problem.under(&format!("/{place}")))?;
         }
-        let jobs: Vec<_> = jobs.iter().map(|job| (tenant, job)).collect();
-        Ok(lanes::enqueue(&self.inner.room, tx, &jobs).await?)
+        Ok(lanes::enqueue(&self.inner.room, tx, jobs).await?)
     }
 
     // --- looking ---
@@ -139,6 +152,15 @@ impl Jobs {
     pub async fn get(&self, tenant: &str, id: &str) -> Result<JobDetail, Error> {
         let found = self.store().detail(&mut self.read(), tenant, id).await?;
         found.ok_or_else(|| Error::NoSuchJob(id.to_owned()))
+    }
+
+    /// Jobs by their ids, each in its place; `None` for one that is unknown.
+    pub async fn find(&self, tenant: &str, ids: &[&str]) -> Result<Vec<Option<Job>>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = ids.iter().map(|id| (tenant, *id)).collect();
+        Ok(self.store().jobs(&mut self.read(), &keys).await?)
     }
 
     /// Jobs with ids below `before`, newest first.
@@ -246,6 +268,34 @@ impl Jobs {
             .await
     }
 
+    /// The same inside the caller's transaction.
+    pub async fn retry_in(&self, tx: &mut Tx, tenant: &str, id: &str) -> Result<Job, Error> {
+        let rule = |state: &State, now| state.retry(now).map(Some);
+        by_hand_in(
+            &self.inner.room,
+            &self.inner.cancelled,
+            tx,
+            (tenant, id),
+            "retried",
+            rule,
+        )
+        .await
+    }
+
+    /// Deletes those of these jobs that have ended, with all that is kept of them; how many. For
+    /// the follower of jobs, as nothing else ends their being kept.
+    pub async fn delete_in(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<usize, Error> {
+        let mut old = self.store().lock_old(tx, tenant, ids).await?;
+        old.retain(|old| old.status.is_final());
+        self.store().prune(tx, tenant, &old).await?;
+        Ok(old.len())
+    }
+
     async fn by_hand(
         &self,
         label: &'static str,
@@ -262,33 +312,7 @@ impl Jobs {
                 let (room, cancelled) = (room.clone(), cancelled.clone());
                 let (tenant, id) = (Arc::clone(&tenant), id.clone());
                 Box::pin(async move {
-                    let key = [(&*tenant, id.as_str())];
-                    let unknown = || Error::NoSuchJob(id.clone());
-                    let found = room.store.states(tx, &key).await?.pop().flatten();
-                    let state = found.ok_or_else(unknown)?;
-                    let now = room.clock.now();
-                    let change = rule(&state, now).map_err(|status| Error::WrongState {
-                        id: id.clone(),
-                        status: status.as_str(),
-                        wanted,
-                    })?;
-                    if let Some(change) = change {
-                        if change.was == Status::Running {
-                            let (id, hints) = (Arc::clone(&state.id), room.hints.clone());
-                            tx.on_commit(move || {
-                                hints::cancelled(&hints, &id);
-                                // Nobody listens where no worker runs.
-                                let _ = cancelled.send(id);
-                            });
-                        }
-                        lanes::write(&room, tx, vec![change], now).await?;
-                    }
-                    room.store
-                        .jobs(tx, &key)
-                        .await?
-                        .pop()
-                        .flatten()
-                        .ok_or_else(unknown)
+                    by_hand_in(&room, &cancelled, tx, (&tenant, &id), wanted, rule).await
                 })
             })
             .await
@@ -427,8 +451,8 @@ impl Jobs {
             document("/output", output)?;
         }
         let output = output.filter(|output| output.get() != "null");
-        self.report_job(tenant, id, token, Says::Complete(output))
-            .await
+        let says = Says::Complete { output, note: None };
+        self.report_job(tenant, id, token, says).await
     }
 
     /// Ends an attempt badly: the job is tried again after `retry_in` (the backoff without it),
@@ -446,13 +470,15 @@ impl Jobs {
             error: error_text(error),
             retry_in,
             permanent,
+            note: None,
         };
         self.report_job(tenant, id, token, says).await
     }
 
     /// Gives a job back unfinished: pending at once, and the attempt does not count.
     pub async fn release(&self, tenant: &Arc<str>, id: &str, token: String) -> Result<Job, Error> {
-        self.report_job(tenant, id, token, Says::Release).await
+        self.report_job(tenant, id, token, Says::Release(None))
+            .await
     }
 
     async fn report_job(
@@ -547,6 +573,41 @@ impl Jobs {
     fn read(&self) -> Reader {
         self.inner.db.read()
     }
+}
+
+/// A step that somebody takes by hand; the job as it is then.
+async fn by_hand_in(
+    room: &Room,
+    cancelled: &broadcast::Sender<Arc<str>>,
+    tx: &mut Tx,
+    key: (&str, &str),
+    wanted: &'static str,
+    rule: fn(&State, Time) -> Result<Option<Change>, Status>,
+) -> Result<Job, Error> {
+    let id = key.1;
+    let unknown = || Error::NoSuchJob(id.to_owned());
+    let found = room.store.states(tx, &[key]).await?.pop().flatten();
+    let state = found.ok_or_else(unknown)?;
+    let now = room.clock.now();
+    let change = rule(&state, now).map_err(|status| Error::WrongState {
+        id: id.to_owned(),
+        status: status.as_str(),
+        wanted,
+    })?;
+    if let Some(change) = change {
+        if change.was == Status::Running {
+            let (id, hints) = (Arc::clone(&state.id), room.hints.clone());
+            let cancelled = cancelled.clone();
+            tx.on_commit(move || {
+                hints::cancelled(&hints, &id);
+                // Nobody listens where no worker runs.
+                let _ = cancelled.send(id);
+            });
+        }
+        lanes::write(room, tx, vec![change], now).await?;
+    }
+    let job = room.store.jobs(tx, &[key]).await?.pop().flatten();
+    job.ok_or_else(unknown)
 }
 
 /// The id inside a list's cursor.

@@ -21,6 +21,7 @@ use tidewire_core::{Time, backoff::Backoff};
 
 use crate::{
     board::LaneKey,
+    follow::{Followed, Note},
     lease::Proof,
     model::{Attempt, Outcome, Status},
 };
@@ -45,6 +46,7 @@ pub(crate) struct State {
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
     pub last_error: Option<String>,
+    pub followed: Option<Followed>,
 }
 
 /// One step of a job's life, to be written as a whole.
@@ -64,6 +66,11 @@ pub(crate) struct Change {
     /// Until when it is leased, if it is running.
     pub leased_until: Option<Time>,
     pub lease_ended: LeaseEnded,
+    /// The attempt that the step is about, and when it began: a step may take them from the state.
+    pub attempt: u32,
+    pub started_at: Option<Time>,
+    /// From the processor to the job's follower.
+    pub note: Option<Note>,
 }
 
 /// Whether the lease that a job had is gone already: taking it away proved that it was held.
@@ -84,6 +91,9 @@ impl Change {
             output: None,
             leased_until: None,
             lease_ended: LeaseEnded::default(),
+            attempt: was.attempts,
+            started_at: was.started_at,
+            note: None,
         }
     }
 
@@ -152,12 +162,16 @@ impl State {
         change
     }
 
-    /// Back to its queue and its place in it, as if it had not been claimed.
-    pub(crate) fn release(&self) -> Change {
+    /// Back to its queue as if it had not been claimed: to its place in it or, put off, to a later one.
+    pub(crate) fn release(&self, later: Option<&Later>, at: Time) -> Change {
         self.step(|now| {
             now.status = Status::Pending;
             now.attempts = now.attempts.saturating_sub(1);
             now.started_at = None;
+            if let Some(later) = later {
+                now.run_at = at.plus(later.wait);
+                now.last_error = Some(later.why.clone());
+            }
             now.unlock();
         })
     }
@@ -272,6 +286,13 @@ impl State {
     }
 }
 
+/// Why and for how long a job is put off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Later {
+    pub wait: Duration,
+    pub why: String,
+}
+
 /// What is said of an attempt that failed.
 pub(crate) struct Failed<'f> {
     pub error: &'f str,
@@ -305,6 +326,7 @@ mod tests {
             started_at: Some(Time::from_millis(NOW - 1)),
             finished_at: None,
             last_error: None,
+            followed: None,
         }
     }
 
@@ -337,7 +359,7 @@ mod tests {
         assert!(expired.check_held(&proof).is_ok(), "nobody took it over");
         for ended in [
             state.complete(None, now()).now,
-            state.release().now,
+            state.release(None, now()).now,
             state.fail(&failed("x"), now()).now,
             state.cancel(now()).unwrap().unwrap().now,
         ] {
@@ -412,7 +434,7 @@ mod tests {
     #[test]
     fn expiry_consumes_the_attempt_and_a_return_does_not() {
         assert_eq!(running().expire(now()).now.attempts, 1);
-        assert_eq!(running().release().now.attempts, 0);
+        assert_eq!(running().release(None, now()).now.attempts, 0);
         let last = State {
             attempts: 3,
             ..running()

@@ -41,6 +41,7 @@ use tidewire_db::{Column, Dialect, Error, JsonRows, Result, Row};
 
 use crate::{
     board::LaneKey,
+    follow::Followed,
     model::{Job, Status},
     state::State,
 };
@@ -109,8 +110,9 @@ fn driven_by(column: &str) -> String {
 const JOB: &str =
     "j.tenant, j.id, j.type, j.queue, j.status, j.payload, j.priority, j.run_at, j.attempts,
     j.max_attempts, j.timeout_seconds, j.idempotency_key, j.locked_at, j.locked_by, j.last_error,
-    j.event_id, j.created_at, j.updated_at, j.started_at, j.finished_at";
-const JOB_COLUMNS: usize = 20;
+    j.event_id, j.created_at, j.updated_at, j.started_at, j.finished_at, j.followed_by,
+    j.followed_as";
+const JOB_COLUMNS: usize = 22;
 
 /// Joins the output to a job; see [`driven_by`].
 const RESULT: &str = "LEFT JOIN job_results o
@@ -119,7 +121,7 @@ const RESULT: &str = "LEFT JOIN job_results o
 /// The columns of a [`State`].
 const STATE: &str = "j.tenant, j.id, j.queue, j.type, j.priority, j.status, j.run_at, j.attempts,
     j.max_attempts, j.budget, j.timeout_seconds, j.lease_secret, j.locked_at, j.locked_by,
-    j.started_at, j.finished_at, j.last_error";
+    j.started_at, j.finished_at, j.last_error, j.followed_by, j.followed_as";
 
 /// The columns of an entry of `job_queue`.
 fn queue_rows(dialect: &Dialect) -> JsonRows {
@@ -203,6 +205,7 @@ fn job(row: &Row, at: usize) -> Result<Job> {
         updated_at: row.time(at + 17)?,
         started_at: row.opt_time(at + 18)?,
         finished_at: row.opt_time(at + 19)?,
+        followed: followed(row, at + 20)?,
         output: None,
     })
 }
@@ -230,5 +233,16 @@ fn state(row: &Row, at: usize) -> Result<State> {
         started_at: row.opt_time(at + 14)?,
         finished_at: row.opt_time(at + 15)?,
         last_error: row.opt_text(at + 16)?,
+        followed: followed(row, at + 17)?,
     })
+}
+
+fn followed(row: &Row, at: usize) -> Result<Option<Followed>> {
+    let Some(by) = row.opt_text(at)? else {
+        return Ok(None);
+    };
+    Ok(Some(Followed {
+        by: by.into(),
+        context: row.opt_text(at + 1)?.unwrap_or_default().into(),
+    }))
 }

@@ -48,7 +48,13 @@ impl Queue {
         let clock = store.clock.clone();
         let live = settings.subscribe();
         Queue {
-            jobs: Jobs::new(db.clone(), clock.clone(), live, CancellationToken::new()),
+            jobs: Jobs::new(
+                db.clone(),
+                clock.clone(),
+                live,
+                crate::Followers::default(),
+                CancellationToken::new(),
+            ),
             clock,
             settings,
             tenant: "default".into(),

@@ -9,7 +9,8 @@ use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
 use tidewire_http::{App, AppService, Health, Limits};
-use tidewire_jobs::{JobSettings, Jobs, Processors, Worker, WorkerOptions};
+use tidewire_jobs::{Followers, JobSettings, Jobs, Processors, Worker, WorkerOptions};
+use tidewire_triggers::Executions;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -30,6 +31,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_access::MIGRATIONS,
         tidewire_events::MIGRATIONS,
         tidewire_jobs::MIGRATIONS,
+        tidewire_triggers::MIGRATIONS,
     ]
     .concat()
 }
@@ -142,7 +144,17 @@ impl House {
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.
         let (_, settings) = watch::channel(job_settings(config));
-        let jobs = Jobs::new(db.clone(), clock.clone(), settings, streams.clone());
+        let followers = Followers::default().with(
+            tidewire_triggers::FOLLOWER,
+            Executions::new(&db, clock.clone()),
+        );
+        let jobs = Jobs::new(
+            db.clone(),
+            clock.clone(),
+            settings,
+            followers,
+            streams.clone(),
+        );
         let health = Health::new();
         register_store(&health, &db);
         sharing.tell(&health);
@@ -244,14 +256,6 @@ impl House {
                     let keeps =
                         tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
                     tokio::join!(hears, keeps);
-                    Ok(())
-                }
-            }));
-            let access = self.access.clone();
-            tasks.push(Task::new("key-revocations", move |stop| {
-                let access = access.clone();
-                async move {
-                    tidewire_access::worker::hear_revocations(access, stop.cancelled_owned()).await;
                     Ok(())
                 }
             }));

@@ -1,17 +1,28 @@
 //! Triggers: rules that make executions, by webhook, at a time, on a cron, at an interval or for an event.
 //!
-//! What is here decides and does nothing: what a config means, when a rule fires, which events it matches, how a delivery
-//! is signed, what an answer to it means and whether an endpoint may be asked at all. Each is pure, with the clock passed
-//! in, and each has its own judge in the tests.
+//! What decides is pure, with the clock passed in, and each has its own judge in the tests: what a config means, when a
+//! rule fires, which events it matches, how a delivery is signed, what an answer to it means and whether an endpoint may
+//! be asked at all. Around it, [`Triggers`] keeps the definitions, [`firing`] writes what a firing sets off, and
+//! [`Executions`] lets executions follow their jobs.
 
 mod circuit;
 mod config;
+mod configs;
+mod error;
 mod filter;
+mod firing;
+mod follow;
+mod lifecycle;
+mod metrics;
+mod migrations;
 mod model;
 mod occurrence;
 mod raw;
 mod retry;
+mod service;
+mod settings;
 pub mod signature;
+mod store;
 
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
@@ -23,7 +34,12 @@ pub use config::{
     Schema, Secret, SecretConfig, TimeConfig, TriggerConfig, WebhookConfig, mask as mask_config,
     unmask as unmask_config,
 };
+pub use error::Error;
 pub use filter::{Facts, Filter, MAX_CONDITIONS, TypePattern};
+pub use firing::{DELIVERIES, DISPATCH, FOLLOWER, MAX_DEPTH};
+pub use follow::Executions;
+pub use metrics::describe as describe_metrics;
+pub use migrations::MIGRATIONS;
 pub use model::{
     Execution, ExecutionAttempt, ExecutionStatus, MAX_NAME, Page, Pagination, RetentionStatus,
     Schedule, ScheduleStatus, Source, StoredConfig, Trigger, TriggerStatus, TriggerType,
@@ -32,3 +48,5 @@ pub use occurrence::{
     Cron, DEFAULT_PREVIEW, Due, GRACE, MAX_MADE_UP, MAX_PREVIEW, Misfire, Occurrences, Zone,
 };
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
+pub use service::{Checked, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers};
+pub use settings::TriggerSettings;

@@ -23,7 +23,8 @@ pub enum Column {
 }
 
 impl Column {
-    fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Column::Id(name)
             | Column::Text(name)

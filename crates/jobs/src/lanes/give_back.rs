@@ -39,7 +39,7 @@ impl Grant {
             tenant: self.job.tenant,
             id: self.job.id.into(),
             proof: Proof::Secret(self.secret),
-            says: Says::Release,
+            says: Says::Release(None),
             wants_job: false,
             claimed: None,
         }

@@ -8,9 +8,10 @@ use tidewire_db::{Batch, Result, Tx};
 
 use super::{Room, write};
 use crate::{
+    follow::Note,
     lease::Proof,
     model::Job,
-    state::{Change, Failed, LeaseEnded, Lost, State},
+    state::{Change, Failed, Later, LeaseEnded, Lost, State},
     store::Held,
 };
 
@@ -30,14 +31,28 @@ pub(crate) struct Report {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
-    Complete(Option<Box<RawValue>>),
+    Complete {
+        output: Option<Box<RawValue>>,
+        note: Option<Note>,
+    },
     Fail {
         error: String,
         retry_in: Option<Duration>,
         permanent: bool,
+        note: Option<Note>,
     },
-    Release,
+    /// Gives it back: the attempt does not count.
+    Release(Option<Later>),
     Extend(Duration),
+}
+
+impl Says {
+    fn note(&self) -> Option<&Note> {
+        match self {
+            Says::Complete { note, .. } | Says::Fail { note, .. } => note.as_ref(),
+            Says::Release(_) | Says::Extend(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,7 +84,10 @@ impl Batch for Reports {
 
     fn weight(&self, reports: &Vec<Report>) -> usize {
         let weight = |report: &Report| match &report.says {
-            Says::Complete(Some(output)) => 1 + output.get().len() / 8192,
+            Says::Complete {
+                output: Some(output),
+                ..
+            } => 1 + output.get().len() / 8192,
             _ => 1,
         };
         reports.iter().map(weight).sum()
@@ -101,11 +119,12 @@ impl Reports {
                 Some(state) => changes.step(&state, |state| {
                     state.check_held(&report.proof)?;
                     let mut change = match &report.says {
-                        Says::Complete(output) => state.complete(output.clone(), now),
+                        Says::Complete { output, .. } => state.complete(output.clone(), now),
                         Says::Fail {
                             error,
                             retry_in,
                             permanent,
+                            ..
                         } => {
                             let failed = Failed {
                                 error,
@@ -116,10 +135,11 @@ impl Reports {
                             };
                             state.fail(&failed, now)
                         }
-                        Says::Release => state.release(),
+                        Says::Release(later) => state.release(later.as_ref(), now),
                         Says::Extend(lease) => return state.extend(*lease, now),
                     };
                     change.lease_ended.0 = lease_ended.0 && may_be_known(report);
+                    change.note = report.says.note().cloned();
                     Ok(change)
                 }),
             });

@@ -186,6 +186,6 @@ impl Kept {
             Status::Cancelled => self.cancelled,
             Status::Pending | Status::Running => return false,
         };
-        old.finished_at.is_some_and(|at| at < limit)
+        !old.is_followed && old.finished_at.is_some_and(|at| at < limit)
     }
 }

@@ -41,12 +41,14 @@ impl Statements {
                 Column::Int("timeout_seconds"),
                 Column::Text("idempotency_key"),
                 Column::Id("event_id"),
+                Column::Id("followed_by"),
+                Column::Text("followed_as"),
                 Column::Json("payload"),
             ],
         );
         let insert_jobs = format!(
             "INSERT INTO jobs (tenant, id, type, queue, priority, run_at, max_attempts, timeout_seconds,
-                idempotency_key, event_id, payload, budget, created_at, updated_at, status, attempts)
+                idempotency_key, event_id, followed_by, followed_as, payload, budget, created_at, updated_at, status, attempts)
              SELECT {}, {}, ?, ?, 'pending', 0 FROM {}",
             jobs.columns,
             jobs.col("max_attempts"),
@@ -117,6 +119,7 @@ impl Store {
                     locked_by: None,
                     last_error: None,
                     event_id: job.event_id.clone(),
+                    followed: job.followed.clone(),
                     created_at: now,
                     updated_at: now,
                     started_at: None,
@@ -152,6 +155,8 @@ impl Store {
                     job.timeout_seconds,
                     &job.idempotency_key,
                     &job.event_id,
+                    job.followed.as_ref().map(|followed| &*followed.by),
+                    job.followed.as_ref().map(|followed| &*followed.context),
                     job.payload.get(),
                 )
             })

@@ -21,7 +21,7 @@ impl Statements {
             .arg(2)
             .with(&[("tenant", 1)]);
         let locked = format!(
-            "SELECT j.id, j.status, j.created_at, j.finished_at FROM {} {}
+            "SELECT j.id, j.status, j.created_at, j.finished_at, j.followed_by FROM {} {}
              WHERE j.tenant = {} AND j.id = {}{}",
             jobs.from,
             dialect.then("jobs j"),
@@ -34,7 +34,7 @@ impl Statements {
                 "SELECT tenant, created_at FROM jobs WHERE tenant > ? ORDER BY tenant, id LIMIT 1",
             ),
             oldest: dialect.sql(
-                "SELECT id, status, created_at, finished_at FROM jobs
+                "SELECT id, status, created_at, finished_at, followed_by FROM jobs
                  WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
             ),
             locked: dialect.sql(&locked),
@@ -54,6 +54,8 @@ pub(crate) struct Old {
     pub status: Status,
     pub created_at: Time,
     pub finished_at: Option<Time>,
+    /// Its follower decides how long it is kept.
+    pub is_followed: bool,
 }
 
 impl Store {
@@ -121,5 +123,6 @@ fn old(row: &Row) -> Result<Old> {
         status: status(row, 1)?,
         created_at: row.time(2)?,
         finished_at: row.opt_time(3)?,
+        is_followed: row.opt_text(4)?.is_some(),
     })
 }

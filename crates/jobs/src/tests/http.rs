@@ -38,7 +38,13 @@ async fn house_with(engine: Engine, scopes: &str) -> House {
     let store = TestStore::on_with_clock(engine, &migrations, clock.clone()).await;
     let shutdown = CancellationToken::new();
     let (_, settings) = watch::channel(JobSettings::default());
-    let jobs = Jobs::new(store.db.clone(), clock.clone(), settings, shutdown.clone());
+    let jobs = Jobs::new(
+        store.db.clone(),
+        clock.clone(),
+        settings,
+        crate::Followers::default(),
+        shutdown.clone(),
+    );
     let events = Events::new(
         store.db.clone(),
         clock.clone(),

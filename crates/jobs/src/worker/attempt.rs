@@ -22,6 +22,7 @@ use crate::{
     Error,
     lanes::{Grant, Refused, Says},
     model::{Job, document, error_text},
+    state::Later,
 };
 
 /// How long a processor may take to notice that its job was taken from it.
@@ -68,7 +69,7 @@ impl Core {
         default_timeout: Duration,
     ) -> Option<Says> {
         if self.stop.is_cancelled() {
-            return Some(Says::Release);
+            return Some(Says::Release(None));
         }
         if holding.lost.is_cancelled() {
             self.left(1);
@@ -109,7 +110,7 @@ impl Core {
         let slot = tokio::select! {
             biased;
             () = holding.lost.cancelled() => return None,
-            () = self.stop.cancelled() => return Some(Says::Release),
+            () = self.stop.cancelled() => return Some(Says::Release(None)),
             slot = Arc::clone(&self.slots).acquire_owned() => slot.expect("the slots are never closed"),
         };
         let attempt = self.attempt(job, holding, slot, default_timeout);
@@ -137,7 +138,7 @@ impl Core {
         let running = async move {
             let Some(processor) = processor else {
                 // Only types that have one are claimed.
-                return Says::Release;
+                return Says::Release(None);
             };
             // In a block, so that a panic before the first await is caught too.
             let process = async { processor.process(context).await };
@@ -167,8 +168,8 @@ impl Core {
                 let _ = tokio::time::timeout(GRACE, running).await;
                 None
             }
-            () = self.hard_stop.cancelled() => Some(Says::Release),
-            () = tokio::time::sleep(left) => Some(failed(&timed_out(timeout))),
+            () = self.hard_stop.cancelled() => Some(Says::Release(None)),
+            () = tokio::time::sleep(left) => Some(failed(timed_out(timeout))),
         };
         self.pace.ran(started.elapsed());
         drop(slot);
@@ -243,20 +244,26 @@ type Ran = Result<Result<Output, Failure>, Box<dyn Any + Send>>;
 /// What is to be said of an attempt that ran.
 fn says(ran: Ran) -> Says {
     match ran {
-        Ok(Ok(Output(None))) => Says::Complete(None),
-        Ok(Ok(Output(Some(output)))) => match check(output) {
-            Ok(output) => Says::Complete(output),
-            Err(failure) => failed(&failure),
+        Ok(Ok(Output { json, note })) => match json.map_or(Ok(None), check) {
+            Ok(output) => Says::Complete { output, note },
+            Err(failure) => failed(failure),
         },
-        Ok(Err(failure)) => failed(&failure),
+        Ok(Err(failure)) => failed(failure),
         Err(panic) => {
             let text = panic_text(&*panic);
-            failed(&Failure::new(format!("the processor panicked: {text}")))
+            failed(Failure::new(format!("the processor panicked: {text}")))
         }
     }
 }
 
-fn failed(failure: &Failure) -> Says {
+fn failed(failure: Failure) -> Says {
+    if failure.put_off {
+        tracing::debug!(why = failure.error, wait = ?failure.retry_in, "put off");
+        return Says::Release(Some(Later {
+            wait: failure.retry_in.unwrap_or_default(),
+            why: error_text(&failure.error),
+        }));
+    }
     tracing::info!(
         error = failure.error,
         permanent = failure.permanent,
@@ -266,6 +273,7 @@ fn failed(failure: &Failure) -> Says {
         error: error_text(&failure.error),
         retry_in: failure.retry_in,
         permanent: failure.permanent,
+        note: failure.note,
     }
 }
 

@@ -139,5 +139,6 @@ fn state(grant: &Grant) -> State {
         started_at: job.started_at,
         finished_at: job.finished_at,
         last_error: job.last_error.clone(),
+        followed: job.followed.clone(),
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Job;
+use crate::{follow::Note, model::Job};
 
 /// The code for one type of job: a type of its own, or an async closure.
 ///
@@ -56,6 +56,15 @@ impl JobContext {
         &self.job.tenant
     }
 
+    /// What its follower knows it by, if it is followed.
+    #[must_use]
+    pub fn followed_as(&self) -> Option<&str> {
+        self.job
+            .followed
+            .as_ref()
+            .map(|followed| &*followed.context)
+    }
+
     /// Counts 1, 2, 3 …
     #[must_use]
     pub fn attempt(&self) -> u32 {
@@ -83,22 +92,35 @@ impl JobContext {
 
 /// What a processor returns, kept as the job's output.
 #[derive(Clone, Debug, Default)]
-pub struct Output(pub(super) Option<Box<RawValue>>);
+pub struct Output {
+    pub(super) json: Option<Box<RawValue>>,
+    pub(super) note: Option<Note>,
+}
 
 impl Output {
     #[must_use]
     pub fn none() -> Self {
-        Output(None)
+        Output::default()
     }
 
     #[must_use]
     pub fn raw(json: Box<RawValue>) -> Self {
-        Output(Some(json))
+        Output {
+            json: Some(json),
+            note: None,
+        }
+    }
+
+    /// For the job's follower.
+    #[must_use]
+    pub fn note(mut self, note: Note) -> Self {
+        self.note = Some(note);
+        self
     }
 
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
         match to_raw_value(value) {
-            Ok(json) => Ok(Output(Some(json))),
+            Ok(json) => Ok(Output::raw(json)),
             Err(error) => Err(Failure::new(format!(
                 "the output cannot be written as JSON: {error}"
             ))
@@ -113,6 +135,9 @@ pub struct Failure {
     pub(super) error: String,
     pub(super) retry_in: Option<Duration>,
     pub(super) permanent: bool,
+    /// The attempt does not count.
+    pub(super) put_off: bool,
+    pub(super) note: Option<Note>,
 }
 
 impl Failure {
@@ -122,6 +147,18 @@ impl Failure {
             error: error.to_string(),
             retry_in: None,
             permanent: false,
+            put_off: false,
+            note: None,
+        }
+    }
+
+    /// Not a failure: it cannot be begun now, and should come again after `wait`. The attempt does
+    /// not count, and no follower is handed a note.
+    #[must_use]
+    pub fn not_now(why: impl Display, wait: Duration) -> Self {
+        Failure {
+            put_off: true,
+            ..Failure::new(why).retry_in(wait)
         }
     }
 
@@ -129,6 +166,13 @@ impl Failure {
     #[must_use]
     pub fn retry_in(mut self, wait: Duration) -> Self {
         self.retry_in = Some(wait);
+        self
+    }
+
+    /// For the job's follower.
+    #[must_use]
+    pub fn note(mut self, note: Note) -> Self {
+        self.note = Some(note);
         self
     }
 

@@ -1,0 +1,99 @@
+//! What becomes of a trigger's coming occurrence when the trigger is made, edited, switched or
+//! deleted. All of it happens in the transaction that does the one thing.
+
+use tidewire_core::{Clock, Time, ids};
+use tidewire_db::{Result, Tx};
+
+use crate::{
+    configs::Known,
+    model::TriggerStatus,
+    store::{Coming, Store, TriggerRow},
+};
+
+/// The last occurrence that was fired or left out; before the first, the instant before the config
+/// was saved, so that one that is due right then counts.
+pub(crate) fn last(saved_at: Time, fired_until: Option<Time>) -> Time {
+    fired_until.unwrap_or(Time::from_micros(saved_at.micros() - 1))
+}
+
+/// Its next occurrence, due or not.
+fn next(row: &TriggerRow, config: &Known) -> Option<Time> {
+    if row.status == TriggerStatus::Inactive {
+        return None;
+    }
+    let occurrences = config.config.occurrences(row.saved_at)?;
+    occurrences.next_after(last(row.saved_at, row.fired_until))
+}
+
+fn coming(row: &TriggerRow) -> Option<Coming<'_>> {
+    Some(Coming {
+        tenant: &row.tenant,
+        trigger_id: &row.id,
+        fire_at: row.next_run?,
+    })
+}
+
+/// Stores a new trigger and its first occurrence.
+pub(crate) async fn create(
+    store: &Store,
+    tx: &mut Tx,
+    mut row: TriggerRow,
+    config: &Known,
+    clock: &Clock,
+) -> Result<TriggerRow> {
+    row.next_run = next(&row, config);
+    store.insert_trigger(tx, &row).await?;
+    if let Some(coming) = coming(&row) {
+        let id = ids::new_id(clock);
+        store.schedule(tx, &coming, &id, row.updated_at).await?;
+    }
+    Ok(row)
+}
+
+/// Writes an edited trigger back. Its coming occurrence stays unless the edit is about when it fires.
+pub(crate) async fn update(
+    store: &Store,
+    tx: &mut Tx,
+    old: &TriggerRow,
+    mut new: TriggerRow,
+    config: &Known,
+    clock: &Clock,
+) -> Result<TriggerRow> {
+    if old.config_id != new.config_id || old.status != new.status {
+        if let Some(coming) = coming(old) {
+            store.unschedule(tx, &coming, new.updated_at).await?;
+        }
+        new.next_run = next(&new, config);
+        if let Some(coming) = coming(&new) {
+            let id = ids::new_id(clock);
+            store.schedule(tx, &coming, &id, new.updated_at).await?;
+        }
+    }
+    store.update_trigger(tx, &new).await?;
+    Ok(new)
+}
+
+/// Makes a trigger inactive.
+pub(crate) async fn rest(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time) -> Result<()> {
+    if let Some(coming) = coming(old) {
+        store.unschedule(tx, &coming, at).await?;
+    }
+    let new = TriggerRow {
+        status: TriggerStatus::Inactive,
+        next_run: None,
+        updated_at: at,
+        ..old.clone()
+    };
+    store.update_trigger(tx, &new).await
+}
+
+/// Deletes a trigger; its executions stay.
+pub(crate) async fn delete(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time) -> Result<()> {
+    if let Some(coming) = coming(old) {
+        store.unschedule(tx, &coming, at).await?;
+    }
+    store
+        .retire_config(tx, &old.tenant, &old.config_id, at)
+        .await?;
+    store.delete_trigger(tx, &old.tenant, &old.id).await
+}

@@ -1,0 +1,74 @@
+//! What operators see. Recorded after the commit, a batch at a time.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use tidewire_jobs::Status;
+
+/// Firings, and how late those by the clock were.
+pub(crate) fn fired(count: u64, lateness: &[Duration]) {
+    counter!("tidewire_trigger_firings_total").increment(count);
+    if lateness.is_empty() {
+        return;
+    }
+    let histogram = histogram!("tidewire_trigger_lateness_seconds");
+    lateness.iter().for_each(|late| histogram.record(*late));
+}
+
+/// How executions ended.
+pub(crate) struct Ended {
+    success: u64,
+    failure: u64,
+}
+
+impl Ended {
+    pub(crate) fn of(jobs: impl Iterator<Item = Status>) -> Self {
+        let (mut success, mut failure) = (0, 0);
+        for status in jobs {
+            match status {
+                Status::Done => success += 1,
+                Status::Failed | Status::Cancelled => failure += 1,
+                Status::Pending | Status::Running => {}
+            }
+        }
+        Ended { success, failure }
+    }
+
+    /// Besides, so many attempts were not the first.
+    pub(crate) fn record(self, retried: u64) {
+        for (status, count) in [("success", self.success), ("failure", self.failure)] {
+            if count > 0 {
+                counter!("tidewire_executions_ended_total", "status" => status).increment(count);
+            }
+        }
+        if retried > 0 {
+            counter!("tidewire_trigger_retry_attempts_total").increment(retried);
+        }
+    }
+}
+
+/// HELP texts of this room's metrics.
+pub fn describe() {
+    describe_counter!(
+        "tidewire_trigger_firings_total",
+        "firings, whatever set them off"
+    );
+    describe_histogram!(
+        "tidewire_trigger_lateness_seconds",
+        Unit::Seconds,
+        "from the time of an occurrence to the commit-ready firing"
+    );
+    describe_counter!(
+        "tidewire_executions_ended_total",
+        "executions that came to their end, by how"
+    );
+    describe_counter!(
+        "tidewire_trigger_retry_attempts_total",
+        "attempts at executions that were not the first"
+    );
+    describe_gauge!("tidewire_triggers", "triggers, by type and status");
+    describe_gauge!(
+        "tidewire_trigger_schedules",
+        "occurrences that are kept, by state"
+    );
+}

@@ -1,0 +1,87 @@
+//! All SQL of triggers. What each table is for:
+//!
+//! - `triggers`: the rules. `fired_until` is the last occurrence that was fired or left out, `next_run`
+//!   the coming one, `from_pos` the position of the log from which on events count.
+//! - `trigger_configs`: every config that was ever saved, for as long as an execution may go by it: a
+//!   firing is carried out by the config of its time, whatever became of the trigger. Rows never
+//!   change, so whoever has read one may keep it.
+//! - `trigger_schedules`: the occurrences of triggers that fire by the clock, one for each time.
+//! - `trigger_due`: one slim entry for each occurrence that is pending, in the order of its time: the
+//!   scheduler's path.
+//! - `executions`, `executions_archive`: what each firing did. The payload is the job's.
+//! - `execution_attempts`: the tries at each.
+//! - `idempotency_keys`: which execution a job is for.
+//! - `trigger_outbox`: firings that the relay has still to tell a job bus.
+//! - `trigger_cursors`: how far each tenant's log has been matched.
+//! - `endpoint_circuits`: the endpoints whose circuit is not closed, as the workers last said.
+
+mod executions;
+mod fire;
+mod schedules;
+mod triggers;
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tidewire_core::Time;
+use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
+
+pub(crate) use executions::{AttemptRow, Outcome};
+pub(crate) use fire::{ExecutionRow, ScheduleRow};
+pub(crate) use schedules::{Advance, Coming, DueRow};
+pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
+
+pub(crate) struct Store {
+    dialect: &'static Dialect,
+    triggers: triggers::Statements,
+    schedules: schedules::Statements,
+    fire: fire::Statements,
+    executions: executions::Statements,
+}
+
+impl Store {
+    pub(crate) fn new(dialect: &'static Dialect) -> Arc<Self> {
+        Arc::new(Store {
+            dialect,
+            triggers: triggers::Statements::new(dialect),
+            schedules: schedules::Statements::new(dialect),
+            fire: fire::Statements::new(dialect),
+            executions: executions::Statements::new(dialect),
+        })
+    }
+
+    fn time(&self, time: Time) -> String {
+        self.dialect.json_time(time)
+    }
+
+    fn opt_time(&self, time: Option<Time>) -> Option<String> {
+        time.map(|time| self.time(time))
+    }
+}
+
+/// Inserts rows that travel as one argument.
+fn insert(dialect: &Dialect, table: &str, columns: &[Column]) -> Sql {
+    let rows = dialect.json_rows("r", columns);
+    let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+    dialect.sql(&format!(
+        "INSERT INTO {table} ({}) SELECT {} FROM {}",
+        names.join(", "),
+        rows.columns,
+        rows.from
+    ))
+}
+
+/// A column that holds one of the names of an enumeration.
+fn named<T: std::str::FromStr<Err = String>>(row: &Row, column: usize) -> Result<T> {
+    row.text(column)?.parse().map_err(Error::Broken)
+}
+
+fn small(row: &Row, column: usize) -> Result<u32> {
+    let n = row.int(column)?;
+    u32::try_from(n)
+        .map_err(|_| Error::Broken(format!("column {column} holds {n}, which is no count")))
+}
+
+fn json(row: &Row, column: usize) -> Result<Box<RawValue>> {
+    row.json(column)
+}

@@ -1,0 +1,159 @@
+//! What one firing leaves: its execution, the key from its job to it, and a word for the job bus.
+
+use tidewire_core::Time;
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
+
+use super::{Store, insert};
+use crate::model::{ScheduleStatus, Source, TriggerType};
+
+pub(super) struct Statements {
+    insert_executions: Sql,
+    insert_keys: Sql,
+    insert_outbox: Sql,
+    executions_of: Sql,
+}
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("job_id")]);
+        let executions_of = format!(
+            "SELECT k.tenant, k.job_id, k.event_id FROM {} {} WHERE k.tenant = {} AND k.job_id = {}",
+            keys.from,
+            dialect.then("idempotency_keys k"),
+            keys.col("tenant"),
+            keys.col("job_id")
+        );
+        Statements {
+            insert_executions: insert(dialect, "executions", &EXECUTION),
+            insert_keys: insert(
+                dialect,
+                "idempotency_keys",
+                &[
+                    Column::Id("tenant"),
+                    Column::Id("job_id"),
+                    Column::Id("event_id"),
+                    Column::Time("created_at"),
+                ],
+            ),
+            insert_outbox: insert(
+                dialect,
+                "trigger_outbox",
+                &[
+                    Column::Id("id"),
+                    Column::Id("tenant"),
+                    Column::Id("trigger_id"),
+                    Column::Id("job_id"),
+                ],
+            ),
+            executions_of: dialect.sql(&executions_of),
+        }
+    }
+}
+
+const EXECUTION: [Column; 12] = [
+    Column::Id("tenant"),
+    Column::Id("id"),
+    Column::Id("trigger_id"),
+    Column::Id("trigger_type"),
+    Column::Id("config_id"),
+    Column::Id("source"),
+    Column::Id("execution_status"),
+    Column::Int("is_test_run"),
+    Column::Id("job_id"),
+    Column::Time("scheduled_for"),
+    Column::Time("fired_at"),
+    Column::Time("updated_at"),
+];
+
+/// An occurrence to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct ScheduleRow<'s> {
+    pub tenant: &'s str,
+    pub trigger_id: &'s str,
+    pub fire_at: Time,
+    pub id: String,
+    pub status: ScheduleStatus,
+}
+
+/// A new execution.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecutionRow<'e> {
+    pub tenant: &'e str,
+    pub id: &'e str,
+    pub trigger_id: Option<&'e str>,
+    pub kind: TriggerType,
+    pub config_id: &'e str,
+    pub source: Source,
+    pub is_test_run: bool,
+    pub job_id: &'e str,
+    pub scheduled_for: Option<Time>,
+}
+
+impl Store {
+    /// Stores new executions, each with the key of its job and, if a bus is to be told, a word for it.
+    pub(crate) async fn insert_executions(
+        &self,
+        tx: &mut Tx,
+        new: &[ExecutionRow<'_>],
+        at: Time,
+        relayed: bool,
+    ) -> Result<()> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let now = self.time(at);
+        let rows: Vec<_> = new
+            .iter()
+            .map(|row| {
+                (
+                    row.tenant,
+                    row.id,
+                    row.trigger_id,
+                    row.kind.as_str(),
+                    row.config_id,
+                    row.source.as_str(),
+                    "pending",
+                    u32::from(row.is_test_run),
+                    row.job_id,
+                    self.opt_time(row.scheduled_for),
+                    &now,
+                    &now,
+                )
+            })
+            .collect();
+        let rows = Arg::json(&rows)?;
+        tx.push(&self.fire.insert_executions, vec![rows]).await?;
+        let keys: Vec<_> = new
+            .iter()
+            .map(|row| (row.tenant, row.job_id, row.id, &now))
+            .collect();
+        tx.push(&self.fire.insert_keys, vec![Arg::json(&keys)?])
+            .await?;
+        if relayed {
+            let words: Vec<_> = new
+                .iter()
+                .map(|row| (row.id, row.tenant, row.trigger_id, row.job_id))
+                .collect();
+            tx.push(&self.fire.insert_outbox, vec![Arg::json(&words)?])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Which executions jobs are for: (tenant, job, execution), in no order.
+    pub(crate) async fn executions_of(
+        &self,
+        query: &mut impl Query,
+        jobs: &[(&str, &str)],
+    ) -> Result<Vec<(String, String, String)>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = query
+            .rows(&self.fire.executions_of, vec![Arg::json(jobs)?])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?)))
+            .collect()
+    }
+}

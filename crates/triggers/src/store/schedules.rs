@@ -1,0 +1,380 @@
+//! Occurrences: the pending ones, and what became of the others.
+
+use std::sync::Arc;
+
+use tidewire_core::Time;
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
+
+use super::{Store, fire::ScheduleRow, insert, named, small};
+use crate::model::{Page, Schedule, ScheduleStatus, TriggerType};
+
+pub(super) struct Statements {
+    insert: Sql,
+    finish: Sql,
+    delete: Sql,
+    cancel_pending: Sql,
+    enter: Sql,
+    leave: Sql,
+    due: Sql,
+    next: Sql,
+    advance: Sql,
+    list: Sql,
+    count: Sql,
+    counts: Sql,
+}
+
+const KEY: [&str; 3] = ["tenant", "trigger_id", "fire_at"];
+
+impl Statements {
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let columns = [
+            Column::Id("tenant"),
+            Column::Id("trigger_id"),
+            Column::Time("fire_at"),
+            Column::Id("id"),
+            Column::Id("status"),
+            Column::Int("attempt_count"),
+            Column::Time("last_attempt_at"),
+            Column::Time("created_at"),
+            Column::Time("updated_at"),
+        ];
+        let finished = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("trigger_id"),
+                Column::Time("fire_at"),
+                Column::Id("status"),
+                Column::Int("attempt_count"),
+                Column::Time("at"),
+            ],
+        );
+        let keys = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("trigger_id"),
+                Column::Time("fire_at"),
+            ],
+        );
+        let due = [
+            Column::Time("fire_at"),
+            Column::Id("tenant"),
+            Column::Id("trigger_id"),
+        ];
+        let entries = dialect.json_rows("r", &due);
+        let advanced = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("id"),
+                Column::Time("fired_until"),
+                Column::Time("next_run"),
+            ],
+        );
+        Statements {
+            insert: insert(dialect, "trigger_schedules", &columns),
+            finish: dialect.update_rows(
+                "trigger_schedules",
+                &finished,
+                &KEY,
+                &[
+                    ("status", finished.col("status")),
+                    ("attempt_count", finished.col("attempt_count")),
+                    ("last_attempt_at", finished.col("at")),
+                    ("updated_at", finished.col("at")),
+                ],
+            ),
+            delete: dialect.delete_rows("trigger_schedules", &keys, &KEY),
+            cancel_pending: dialect.sql(
+                "UPDATE trigger_schedules SET status = 'cancelled', updated_at = ?
+                 WHERE tenant = ? AND trigger_id = ? AND fire_at = ? AND status = 'pending'",
+            ),
+            enter: insert(dialect, "trigger_due", &due),
+            leave: dialect.delete_rows("trigger_due", &entries, &["fire_at", "tenant", "trigger_id"]),
+            // Both rows are had or neither: whoever edits a trigger has its row, and its occurrence
+            // is left to them for now.
+            due: dialect.sql(&format!(
+                "SELECT d.fire_at, d.tenant, d.trigger_id, t.type, t.config_id, t.saved_at, t.fired_until
+                 FROM trigger_due d {} WHERE d.fire_at <= ? AND d.fire_at >= ?
+                 AND t.tenant = d.tenant AND t.id = d.trigger_id
+                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?{}",
+                dialect.then("triggers t"),
+                dialect.skip_locked()
+            )),
+            next: dialect.sql(
+                "SELECT fire_at FROM trigger_due WHERE fire_at >= ? ORDER BY fire_at, tenant, trigger_id LIMIT 1",
+            ),
+            advance: dialect.update_rows(
+                "triggers",
+                &advanced,
+                &["tenant", "id"],
+                &[
+                    ("fired_until", advanced.col("fired_until")),
+                    ("next_run", advanced.col("next_run")),
+                ],
+            ),
+            list: dialect.sql(
+                "SELECT tenant, id, trigger_id, fire_at, status, attempt_count, last_attempt_at
+                 FROM trigger_schedules WHERE tenant = ? AND trigger_id = ?
+                 AND status = coalesce(?, status) ORDER BY fire_at DESC LIMIT ? OFFSET ?",
+            ),
+            count: dialect.sql(
+                "SELECT count(*) FROM trigger_schedules WHERE tenant = ? AND trigger_id = ?
+                 AND status = coalesce(?, status)",
+            ),
+            counts: dialect.sql("SELECT status, count(*) FROM trigger_schedules GROUP BY status"),
+        }
+    }
+}
+
+/// A pending occurrence of a trigger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coming<'c> {
+    pub tenant: &'c str,
+    pub trigger_id: &'c str,
+    pub fire_at: Time,
+}
+
+/// An occurrence that is due, and its trigger as it is; both stay so until the end of the
+/// transaction that looked.
+#[derive(Clone, Debug)]
+pub(crate) struct DueRow {
+    pub fire_at: Time,
+    pub tenant: Arc<str>,
+    pub trigger_id: Arc<str>,
+    pub kind: TriggerType,
+    pub config_id: Arc<str>,
+    pub saved_at: Time,
+    pub fired_until: Option<Time>,
+}
+
+/// How far a trigger is after it was looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Advance {
+    pub tenant: Arc<str>,
+    pub trigger_id: Arc<str>,
+    pub fired_until: Time,
+    pub next_run: Option<Time>,
+}
+
+impl Store {
+    /// Puts the next occurrence of a trigger where the scheduler looks. One of the same time that
+    /// was cancelled before gives way.
+    pub(crate) async fn schedule(
+        &self,
+        tx: &mut Tx,
+        coming: &Coming<'_>,
+        id: &str,
+        at: Time,
+    ) -> Result<()> {
+        let fire_at = self.time(coming.fire_at);
+        let key = [(coming.tenant, coming.trigger_id, &fire_at)];
+        tx.push(&self.schedules.delete, vec![Arg::json(&key)?])
+            .await?;
+        let row = ScheduleRow {
+            tenant: coming.tenant,
+            trigger_id: coming.trigger_id,
+            fire_at: coming.fire_at,
+            id: id.to_owned(),
+            status: ScheduleStatus::Pending,
+        };
+        self.insert_schedules(tx, &[row], at).await?;
+        self.enter_due(tx, &[*coming]).await
+    }
+
+    /// Takes the pending occurrence of a trigger away, if there is one; its row stays, as cancelled.
+    pub(crate) async fn unschedule(
+        &self,
+        tx: &mut Tx,
+        coming: &Coming<'_>,
+        at: Time,
+    ) -> Result<()> {
+        self.leave_due(tx, &[*coming]).await?;
+        let args = vec![
+            at.into(),
+            coming.tenant.into(),
+            coming.trigger_id.into(),
+            coming.fire_at.into(),
+        ];
+        tx.push(&self.schedules.cancel_pending, args).await
+    }
+
+    pub(crate) async fn insert_schedules(
+        &self,
+        tx: &mut Tx,
+        rows: &[ScheduleRow<'_>],
+        at: Time,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let now = self.time(at);
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let fired = row.status != ScheduleStatus::Pending;
+                (
+                    row.tenant,
+                    row.trigger_id,
+                    self.time(row.fire_at),
+                    &row.id,
+                    row.status.as_str(),
+                    u32::from(row.status == ScheduleStatus::Completed),
+                    fired.then_some(&now),
+                    &now,
+                    &now,
+                )
+            })
+            .collect();
+        tx.push(&self.schedules.insert, vec![Arg::json(&rows)?])
+            .await
+    }
+
+    /// What became of pending occurrences: they were fired, or left out.
+    pub(crate) async fn finish_schedules(
+        &self,
+        tx: &mut Tx,
+        rows: &[(Coming<'_>, ScheduleStatus)],
+        at: Time,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let now = self.time(at);
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(of, status)| {
+                let attempts = u32::from(*status == ScheduleStatus::Completed);
+                let fire_at = self.time(of.fire_at);
+                let status = status.as_str();
+                (of.tenant, of.trigger_id, fire_at, status, attempts, &now)
+            })
+            .collect();
+        tx.push(&self.schedules.finish, vec![Arg::json(&rows)?])
+            .await
+    }
+
+    pub(crate) async fn enter_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {
+        self.due_entries(tx, &self.schedules.enter, coming).await
+    }
+
+    pub(crate) async fn leave_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {
+        self.due_entries(tx, &self.schedules.leave, coming).await
+    }
+
+    async fn due_entries(&self, tx: &mut Tx, sql: &Sql, coming: &[Coming<'_>]) -> Result<()> {
+        if coming.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = coming
+            .iter()
+            .map(|of| (self.time(of.fire_at), of.tenant, of.trigger_id))
+            .collect();
+        tx.push(sql, vec![Arg::json(&rows)?]).await
+    }
+
+    /// Up to `most` occurrences that are due, the longest overdue first, from a time on; those that
+    /// somebody else has in hand are left out.
+    pub(crate) async fn due(
+        &self,
+        tx: &mut Tx,
+        now: Time,
+        from: Time,
+        most: u32,
+    ) -> Result<Vec<DueRow>> {
+        let args = vec![now.into(), from.into(), most.into()];
+        let rows = tx.rows(&self.schedules.due, args).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DueRow {
+                    fire_at: row.time(0)?,
+                    tenant: row.text(1)?.into(),
+                    trigger_id: row.text(2)?.into(),
+                    kind: named(row, 3)?,
+                    config_id: row.text(4)?.into(),
+                    saved_at: row.time(5)?,
+                    fired_until: row.opt_time(6)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The time of the first occurrence from a time on, whoever has it in hand.
+    pub(crate) async fn next_due(
+        &self,
+        query: &mut impl Query,
+        from: Time,
+    ) -> Result<Option<Time>> {
+        let row = query.row(&self.schedules.next, vec![from.into()]).await?;
+        row.map(|row| row.time(0)).transpose()
+    }
+
+    /// Writes how far triggers are. Their rows must be locked.
+    pub(crate) async fn advance(&self, tx: &mut Tx, advanced: &[Advance]) -> Result<()> {
+        if advanced.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = advanced
+            .iter()
+            .map(|of| {
+                let next = self.opt_time(of.next_run);
+                (
+                    &*of.tenant,
+                    &*of.trigger_id,
+                    self.time(of.fired_until),
+                    next,
+                )
+            })
+            .collect();
+        tx.push(&self.schedules.advance, vec![Arg::json(&rows)?])
+            .await
+    }
+
+    /// A page of a trigger's occurrences, the latest first, and how many there are in all.
+    pub(crate) async fn list_schedules(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        trigger_id: &str,
+        status: Option<ScheduleStatus>,
+        page: Page,
+    ) -> Result<(Vec<Schedule>, u64)> {
+        let args = || -> Vec<Arg> {
+            vec![
+                tenant.into(),
+                trigger_id.into(),
+                status.map(ScheduleStatus::as_str).into(),
+            ]
+        };
+        let count = query.row(&self.schedules.count, args()).await?;
+        let count = count.map(|row| row.count(0)).transpose()?.unwrap_or(0);
+        let mut args = args();
+        args.extend([page.size.into(), page.offset().into()]);
+        let rows = query.rows(&self.schedules.list, args).await?;
+        Ok((rows.iter().map(schedule).collect::<Result<_>>()?, count))
+    }
+
+    /// How many occurrences there are in each state, of all tenants.
+    pub(crate) async fn count_schedules(
+        &self,
+        query: &mut impl Query,
+    ) -> Result<Vec<(ScheduleStatus, u64)>> {
+        let rows = query.rows(&self.schedules.counts, Vec::new()).await?;
+        rows.iter()
+            .map(|row| Ok((named(row, 0)?, row.count(1)?)))
+            .collect()
+    }
+}
+
+fn schedule(row: &Row) -> Result<Schedule> {
+    Ok(Schedule {
+        tenant: row.text(0)?.into(),
+        id: row.text(1)?,
+        trigger_id: row.text(2)?,
+        fire_at: row.time(3)?,
+        status: named(row, 4)?,
+        attempt_count: small(row, 5)?,
+        last_attempt_at: row.opt_time(6)?,
+    })
+}
