@@ -26,7 +26,7 @@ const PEERS_SHARE: u64 = 5;
 const LAST: u64 = 10;
 /// Enqueued at a time, or fewer; as many more at most are waiting, so that the rate is one of jobs that come and go.
 const CHUNK: u64 = 10_000;
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn chunk_of(jobs: u64) -> u64 {
