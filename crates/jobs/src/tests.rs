@@ -1,6 +1,7 @@
 //! Jobs on a real store. Time stands still unless a test moves it.
 
 mod claims;
+mod follow;
 mod http;
 mod life;
 mod model;
@@ -45,6 +46,15 @@ impl Queue {
     }
 
     fn over(db: Db, store: Arc<TestStore>, settings: watch::Sender<JobSettings>) -> Self {
+        Self::followed(db, store, settings, crate::Followers::default())
+    }
+
+    fn followed(
+        db: Db,
+        store: Arc<TestStore>,
+        settings: watch::Sender<JobSettings>,
+        followers: crate::Followers,
+    ) -> Self {
         let clock = store.clock.clone();
         let live = settings.subscribe();
         Queue {
@@ -52,7 +62,7 @@ impl Queue {
                 db.clone(),
                 clock.clone(),
                 live,
-                crate::Followers::default(),
+                followers,
                 CancellationToken::new(),
             ),
             clock,

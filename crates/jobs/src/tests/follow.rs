@@ -1,0 +1,261 @@
+//! Those who follow jobs are told of every step, in its transaction.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tidewire_core::{Clock, Time};
+use tidewire_db::{BoxFuture, Dialect, Error, Migration, Query, Result, Sql, Tx};
+use tidewire_testkit::{Engine, TestStore, eventually, every_engine};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{MINUTE, Queue};
+use crate::{
+    Failure, Follower, Followers, JobContext, JobSettings, MIGRATIONS, NewJob, Note, Output,
+    Processors, Status, Step, Worker, WorkerOptions,
+};
+
+const STEPS: Migration = Migration {
+    id: "9999_steps",
+    up: &[
+        "CREATE TABLE steps (id {id} NOT NULL, job {id} NOT NULL, told {text} NOT NULL, PRIMARY KEY (id))",
+    ],
+};
+
+/// Writes down what it is told, or refuses it.
+struct Diary {
+    insert: Sql,
+    refuses: Arc<AtomicBool>,
+}
+
+impl Follower for Diary {
+    fn follow<'a>(&'a self, tx: &'a mut Tx, steps: &'a [Step<'a>]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.refuses.load(Ordering::SeqCst) {
+                return Err(Error::Broken("as told".to_owned()));
+            }
+            for step in steps {
+                let note = step.note.and_then(Note::get::<String>);
+                let told = format!(
+                    "{}: {} to {}, attempt {}{}{}{}{}",
+                    step.context,
+                    step.was,
+                    step.now,
+                    step.attempt,
+                    if step.ends_attempt { " over" } else { "" },
+                    if step.is_late { " late" } else { "" },
+                    step.error
+                        .map(|error| format!(", {error}"))
+                        .unwrap_or_default(),
+                    note.map(|note| format!(", note {note}"))
+                        .unwrap_or_default(),
+                );
+                let id = tidewire_core::ids::new_id(&Clock::system());
+                let args = vec![id.into(), step.job_id.into(), told.into()];
+                tx.push(&self.insert, args).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Followed {
+    queue: Queue,
+    refuses: Arc<AtomicBool>,
+    select: Sql,
+}
+
+impl Followed {
+    async fn open(engine: Engine) -> Self {
+        Self::with_clock(engine, Clock::fake(Time::from_millis(1_700_000_000_000))).await
+    }
+
+    async fn with_clock(engine: Engine, clock: Clock) -> Self {
+        let migrations: Vec<_> = MIGRATIONS.iter().copied().chain([STEPS]).collect();
+        let store = TestStore::on_with_clock(engine, &migrations, clock).await;
+        let refuses = Arc::new(AtomicBool::new(false));
+        let dialect: &Dialect = store.db.dialect();
+        let diary = Diary {
+            insert: dialect.sql("INSERT INTO steps (id, job, told) VALUES (?, ?, ?)"),
+            refuses: Arc::clone(&refuses),
+        };
+        let select = dialect.sql("SELECT told FROM steps WHERE job = ? ORDER BY id");
+        let (settings, _) = watch::channel(JobSettings::default());
+        let followers = Followers::default().with("diary", diary);
+        let (db, store) = (store.db.clone(), Arc::new(store));
+        Followed {
+            queue: Queue::followed(db, store, settings, followers),
+            refuses,
+            select,
+        }
+    }
+
+    async fn told(&self, job: &str) -> Vec<String> {
+        let mut read = self.queue.db.read();
+        let rows = read.rows(&self.select, vec![job.into()]).await.unwrap();
+        rows.iter().map(|row| row.text(0).unwrap()).collect()
+    }
+}
+
+fn job() -> NewJob {
+    NewJob::new("t").followed("diary", "x")
+}
+
+#[every_engine]
+async fn each_step_is_told_once(engine: Engine) {
+    let this = Followed::open(engine).await;
+    let queue = &this.queue;
+    let done = queue.add(job()).await;
+    queue.complete(&queue.claim_one().await).await.unwrap();
+    assert_eq!(
+        this.told(&done.id).await,
+        ["x: running to done, attempt 1 over"]
+    );
+
+    let failing = queue.add(job().max_attempts(2)).await;
+    queue.fail(&queue.claim_one().await).await.unwrap();
+    queue.clock.advance(MINUTE);
+    let second = queue.claim_one().await;
+    queue.fail(&second).await.unwrap();
+    assert!(queue.complete(&second).await.is_err(), "it has ended");
+    queue.jobs.retry(&queue.tenant, &failing.id).await.unwrap();
+    queue.jobs.cancel(&queue.tenant, &failing.id).await.unwrap();
+    assert_eq!(
+        this.told(&failing.id).await,
+        [
+            "x: running to pending, attempt 1 over, boom",
+            "x: running to failed, attempt 2 over, boom",
+            "x: failed to pending, attempt 2, boom",
+            "x: pending to cancelled, attempt 2, boom",
+        ]
+    );
+    queue.check().await;
+}
+
+#[every_engine]
+async fn a_lease_that_runs_out_is_a_step_and_so_is_an_end_that_comes_late(engine: Engine) {
+    let this = Followed::open(engine).await;
+    let queue = &this.queue;
+    let added = queue.add(job()).await;
+    let claimed = queue.claim_one().await;
+    queue.clock.advance(MINUTE * 2);
+    assert_eq!(queue.jobs.expire().await.unwrap(), 1);
+    queue.complete(&claimed).await.unwrap();
+    let told = this.told(&added.id).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("x: running to pending, attempt 1 over, the lease ran out"),
+        "{told:?}"
+    );
+    assert_eq!(told[1], "x: pending to done, attempt 1 over late");
+}
+
+#[every_engine]
+async fn a_follower_that_refuses_undoes_the_step(engine: Engine) {
+    let this = Followed::open(engine).await;
+    let queue = &this.queue;
+    let added = queue.add(job()).await;
+    let claimed = queue.claim_one().await;
+    this.refuses.store(true, Ordering::SeqCst);
+    assert!(queue.complete(&claimed).await.is_err());
+    assert_eq!(queue.status(&added.id).await, Status::Running);
+    queue.check().await;
+    this.refuses.store(false, Ordering::SeqCst);
+    queue.complete(&claimed).await.unwrap();
+    assert_eq!(this.told(&added.id).await.len(), 1);
+    // Others are not held up by it.
+    let (plain, followed) = (queue.add(NewJob::new("t")).await, queue.add(job()).await);
+    let claimed = queue.claim(2).await;
+    this.refuses.store(true, Ordering::SeqCst);
+    for claimed in &claimed {
+        let ended = queue.complete(claimed).await;
+        assert_eq!(ended.is_ok(), claimed.job.id == plain.id);
+    }
+    assert_eq!(queue.status(&followed.id).await, Status::Running);
+}
+
+#[every_engine]
+async fn a_job_of_a_follower_that_is_not_there_stays_as_it_is(engine: Engine) {
+    let queue = Queue::open(engine).await;
+    let added = queue.add(job()).await;
+    let error = queue.complete(&queue.claim_one().await).await.unwrap_err();
+    assert!(error.to_string().contains("no follower `diary`"), "{error}");
+    assert_eq!(queue.status(&added.id).await, Status::Running);
+}
+
+#[every_engine(multi_thread)]
+async fn a_processor_s_note_reaches_the_follower_and_a_job_put_off_has_not_been_tried(
+    engine: Engine,
+) {
+    let this = Followed::with_clock(engine, Clock::system()).await;
+    let asked = Arc::new(AtomicBool::new(false));
+    let mut processors = Processors::new();
+    processors.register("t", move |job: JobContext| {
+        let asked = Arc::clone(&asked);
+        async move {
+            assert_eq!(job.followed_as(), Some("x"));
+            if !asked.swap(true, Ordering::SeqCst) {
+                return Err(Failure::not_now("no room", Duration::from_millis(1)));
+            }
+            if job.attempt() == 1 {
+                let failure = Failure::new("no luck").retry_in(Duration::from_millis(1));
+                return Err(failure.note(Note::new("first".to_owned())));
+            }
+            Ok(Output::none().note(Note::new("second".to_owned())))
+        }
+    });
+    let queue = &this.queue;
+    let stop = CancellationToken::new();
+    let worker = Worker::new(queue.jobs.clone(), processors, WorkerOptions::default());
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    let added = queue.add(job()).await;
+    eventually("the job is done", || async {
+        (queue.status(&added.id).await == Status::Done).then_some(())
+    })
+    .await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(
+        this.told(&added.id).await,
+        [
+            "x: running to pending, attempt 1, no room",
+            "x: running to pending, attempt 1 over, no luck, note first",
+            "x: running to done, attempt 2 over, no luck, note second",
+        ]
+    );
+    let detail = queue.jobs.get(&queue.tenant, &added.id).await.unwrap();
+    assert_eq!(detail.attempts_log.len(), 2);
+    queue.check().await;
+}
+
+#[every_engine]
+async fn followed_jobs_are_kept_until_their_follower_deletes_them(engine: Engine) {
+    let this = Followed::open(engine).await;
+    let queue = &this.queue;
+    let (plain, followed) = (queue.add(NewJob::new("t")).await, queue.add(job()).await);
+    let running = queue.add(job().queue("other")).await;
+    for claimed in queue.claim(3).await {
+        if claimed.job.id != running.id {
+            queue.complete(&claimed).await.unwrap();
+        }
+    }
+    queue.clock.advance(Duration::from_hours(24 * 30));
+    queue.jobs.sweep().await.unwrap();
+    assert!(queue.jobs.get(&queue.tenant, &plain.id).await.is_err());
+    assert_eq!(queue.status(&followed.id).await, Status::Done);
+    let (jobs, tenant) = (queue.jobs.clone(), Arc::clone(&queue.tenant));
+    let ids = [followed.id.clone(), running.id.clone(), plain.id];
+    let gone = queue.db.transact("test.delete", move |tx| {
+        let (jobs, tenant, ids) = (jobs.clone(), Arc::clone(&tenant), ids.clone());
+        Box::pin(async move { jobs.delete_in(tx, &tenant, &ids).await })
+    });
+    assert_eq!(gone.await.unwrap(), 1);
+    assert!(queue.jobs.get(&queue.tenant, &followed.id).await.is_err());
+    assert_eq!(queue.status(&running.id).await, Status::Running);
+    queue.check().await;
+}
