@@ -59,6 +59,8 @@ pub struct Filter {
     pub tenant: Option<Arc<str>>,
     pub types: Option<BTreeSet<Arc<str>>>,
     pub queues: Option<BTreeSet<Arc<str>>>,
+    /// Not these types.
+    pub except: BTreeSet<Arc<str>>,
 }
 
 impl Filter {
@@ -72,6 +74,7 @@ impl Filter {
                 .queues
                 .as_ref()
                 .is_none_or(|all| all.contains(&place.queue))
+            && !self.except.contains(&place.kind)
     }
 }
 

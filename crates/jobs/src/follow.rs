@@ -5,7 +5,12 @@
 //! process. Whatever then happens to such a job, by its worker, by hand or because its lease ran
 //! out, is handed to the follower before the commit: what it writes is there exactly if the step is.
 
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
@@ -80,16 +85,31 @@ pub trait Follower: Send + Sync + 'static {
     fn follow<'a>(&'a self, tx: &'a mut Tx, steps: &'a [Step<'a>]) -> BoxFuture<'a, Result<()>>;
 }
 
-/// Followers by their names.
+/// Followers by their names, and the types of jobs that are the server's own.
 #[derive(Clone, Default)]
-pub struct Followers(BTreeMap<&'static str, Arc<dyn Follower>>);
+pub struct Followers {
+    by_name: BTreeMap<&'static str, Arc<dyn Follower>>,
+    own: BTreeSet<Arc<str>>,
+}
 
 impl Followers {
     /// Adds a follower, in place of the one before of that name.
     #[must_use]
     pub fn with(mut self, name: &'static str, follower: impl Follower) -> Self {
-        self.0.insert(name, Arc::new(follower));
+        self.by_name.insert(name, Arc::new(follower));
         self
+    }
+
+    /// Jobs of this type are made and run by the server alone: the API neither takes new ones nor
+    /// hands them out.
+    #[must_use]
+    pub fn owning(mut self, kind: &str) -> Self {
+        self.own.insert(kind.into());
+        self
+    }
+
+    pub(crate) fn own(&self) -> &BTreeSet<Arc<str>> {
+        &self.own
     }
 
     pub(crate) async fn tell(&self, tx: &mut Tx, changes: &[Change], at: Time) -> Result<()> {
@@ -103,7 +123,7 @@ impl Followers {
             }
         }
         for (name, steps) in told {
-            let follower = self.0.get(name).ok_or_else(|| {
+            let follower = self.by_name.get(name).ok_or_else(|| {
                 Error::Broken(format!(
                     "no follower `{name}` in this process, which jobs in the store name: was the store used by a newer version?"
                 ))

@@ -147,6 +147,7 @@ async fn enqueue(
     let bytes = body(request, DEFAULT_BODY_LIMIT).await?;
     let new = NewJob::from(parse::<EnqueueBody>(&bytes)?);
     new.check()?;
+    jobs.check_open("/type", &new.kind)?;
     let tenant = principal.tenant;
     let Some(key) = key else {
         let enqueued = jobs.enqueue(&tenant, new).await?;

@@ -122,6 +122,15 @@ impl Jobs {
         Ok(self.inner.enqueues.submit(New { tenant, job }).await?)
     }
 
+    /// Refuses a type of job that is the server's own: nobody else makes such jobs, or runs them.
+    pub fn check_open(&self, pointer: &str, kind: &str) -> Result<(), Problem> {
+        if self.inner.room.followers.own().contains(kind) {
+            let detail = format!("`{kind}` names jobs that the server makes and runs by itself");
+            return Err(Problem::invalid(pointer, detail));
+        }
+        Ok(())
+    }
+
     /// Enqueues jobs inside the caller's transaction: they are there exactly if it commits.
     pub async fn enqueue_in(
         &self,
@@ -379,11 +388,17 @@ impl Jobs {
 
     // --- workers ---
 
-    /// Claims jobs that are due, waiting for the first one if there is none.
+    /// Claims jobs that are due, waiting for the first one if there is none. For workers elsewhere:
+    /// those of the server's own types are left out.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Vec<ClaimedJob>, Error> {
         let end = Instant::now() + request.wait;
         let lease = request.lease.unwrap_or_else(|| self.settings().lease);
-        let filter = Arc::new(request.filter);
+        let mut filter = request.filter;
+        for kind in filter.types.iter().flatten() {
+            self.check_open("/types", kind)?;
+        }
+        filter.except.clone_from(self.inner.room.followers.own());
+        let filter = Arc::new(filter);
         let worker: Arc<str> = request.worker.into();
         let waiter = self.waiter(Arc::clone(&filter));
         let clock = &self.inner.room.clock;

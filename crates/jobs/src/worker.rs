@@ -104,6 +104,7 @@ impl Worker {
             tenant: None,
             types: Some(processors.types()),
             queues: options.queues,
+            except: BTreeSet::new(),
         };
         let concurrency = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         let core = Core {

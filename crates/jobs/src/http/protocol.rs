@@ -68,6 +68,7 @@ impl ClaimBody {
                 tenant: Some(tenant),
                 types: names("/types", self.types, TYPE_MAX)?,
                 queues: names("/queues", self.queues, ID_MAX)?,
+                except: BTreeSet::new(),
             },
             worker: self.worker,
             limit,

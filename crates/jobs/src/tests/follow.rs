@@ -259,3 +259,28 @@ async fn followed_jobs_are_kept_until_their_follower_deletes_them(engine: Engine
     assert_eq!(queue.status(&running.id).await, Status::Running);
     queue.check().await;
 }
+
+#[every_engine]
+async fn jobs_of_the_server_s_own_types_are_not_handed_out(engine: Engine) {
+    let store = TestStore::on(engine, MIGRATIONS).await;
+    let (settings, _) = watch::channel(JobSettings::default());
+    let (db, store) = (store.db.clone(), Arc::new(store));
+    let queue = Queue::followed(db, store, settings, Followers::default().owning("own"));
+    let (own, open) = (
+        queue.add(NewJob::new("own")).await,
+        queue.add(NewJob::new("t")).await,
+    );
+    let claimed = queue.claim(10).await;
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].job.id, open.id);
+    let request = crate::ClaimRequest {
+        filter: super::types(["t", "own"]),
+        worker: "w".to_owned(),
+        limit: 1,
+        wait: Duration::ZERO,
+        lease: None,
+    };
+    let error = queue.jobs.claim(request).await.unwrap_err();
+    assert!(error.to_string().contains("`own`"), "{error}");
+    assert_eq!(queue.status(&own.id).await, Status::Pending);
+}
