@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tidewire_core::Time;
-use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
 
-use super::{Store, json, named};
+use super::{Store, insert, json, named};
 use crate::model::{Page, TriggerStatus, TriggerType};
 
 pub(super) struct Statements {
@@ -73,9 +73,18 @@ impl Statements {
                  GROUP BY tenant",
             ),
             counts: dialect.sql("SELECT type, status, count(*) FROM triggers GROUP BY type, status"),
-            insert_config: dialect.sql(
-                "INSERT INTO trigger_configs (tenant, id, trigger_id, type, created_at, retired_at, config)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            insert_config: insert(
+                dialect,
+                "trigger_configs",
+                &[
+                    Column::Id("tenant"),
+                    Column::Id("id"),
+                    Column::Id("trigger_id"),
+                    Column::Id("type"),
+                    Column::Time("created_at"),
+                    Column::Time("retired_at"),
+                    Column::Json("config"),
+                ],
             ),
             retire_config: dialect
                 .sql("UPDATE trigger_configs SET retired_at = ? WHERE tenant = ? AND id = ?"),
@@ -266,15 +275,16 @@ impl Store {
         row: &ConfigRow,
         (created_at, retired_at): (Time, Option<Time>),
     ) -> Result<()> {
-        let args = vec![
-            tenant.into(),
-            (&row.id).into(),
-            trigger_id.into(),
-            row.kind.as_str().into(),
-            created_at.into(),
-            retired_at.into(),
-            row.config.get().into(),
-        ];
+        let row = [(
+            tenant,
+            &*row.id,
+            trigger_id,
+            row.kind.as_str(),
+            self.time(created_at),
+            self.opt_time(retired_at),
+            row.config.get(),
+        )];
+        let args = vec![Arg::json(&row)?];
         tx.push(&self.triggers.insert_config, args).await
     }
 
