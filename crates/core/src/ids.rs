@@ -30,6 +30,12 @@ pub fn new_id(clock: &Clock) -> String {
     Ulid(*last).to_string()
 }
 
+/// The least id of this time: what was made from then on has a greater one.
+#[must_use]
+pub fn first_of(at: Time) -> String {
+    Ulid::from_parts(millis(at), 0).to_string()
+}
+
 /// The id of the event at `pos` of a tenant's log.
 #[must_use]
 pub fn event_id(created_at: Time, tenant_salt: u32, pos: u64) -> String {
@@ -101,6 +107,14 @@ mod tests {
             assert_eq!(event_pos(&event_id(at, salt, pos)), Some(pos));
         }
         assert!(event_id(at, salt, 9) < event_id(at, salt, 10));
+    }
+
+    #[test]
+    fn ids_come_behind_the_first_of_their_time() {
+        let clock = Clock::fake(Time::from_millis(5_000));
+        assert!(new_id(&clock) >= first_of(clock.now()));
+        assert!(first_of(Time::from_millis(5_001)) > first_of(clock.now()));
+        assert!(is_id(&first_of(Time::from_millis(-1))));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod service;
 mod settings;
 pub mod signature;
 mod store;
+mod summary;
 
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
@@ -48,5 +49,11 @@ pub use occurrence::{
     Cron, DEFAULT_PREVIEW, Due, GRACE, MAX_MADE_UP, MAX_PREVIEW, Misfire, Occurrences, Zone,
 };
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
-pub use service::{Checked, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers};
+pub use service::{
+    Checked, ExecutionQuery, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers,
+};
 pub use settings::TriggerSettings;
+pub use summary::{
+    DEFAULT_SUMMARY_HOURS, ExecutionCounts, ExecutionSummary, MAX_SUMMARY_HOURS,
+    MAX_SUMMARY_TRIGGERS, TriggerSummary,
+};

@@ -1,5 +1,7 @@
 //! The rules of triggers: what others call.
 
+mod executions;
+
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -23,6 +25,8 @@ use crate::{
     },
     store::{ConfigRow, Store, TriggerFilter, TriggerRow},
 };
+
+pub use executions::ExecutionQuery;
 
 /// Where processes tell each other that something is due earlier than they may know.
 pub(crate) const DUE: &str = "trigger_due";

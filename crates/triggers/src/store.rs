@@ -17,6 +17,7 @@
 
 mod executions;
 mod fire;
+mod listing;
 mod schedules;
 mod triggers;
 
@@ -28,6 +29,7 @@ use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
 
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
+pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
 pub(crate) use schedules::{Advance, Coming, DueRow};
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
@@ -37,6 +39,7 @@ pub(crate) struct Store {
     schedules: schedules::Statements,
     fire: fire::Statements,
     executions: executions::Statements,
+    listing: listing::Statements,
 }
 
 impl Store {
@@ -47,6 +50,7 @@ impl Store {
             schedules: schedules::Statements::new(dialect),
             fire: fire::Statements::new(dialect),
             executions: executions::Statements::new(dialect),
+            listing: listing::Statements::new(dialect),
         })
     }
 
