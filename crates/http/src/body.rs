@@ -95,6 +95,30 @@ fn too_large(limit: usize) -> Problem {
 /// Which of `known` (lower case) the request's `Content-Type` names, parameters aside. A
 /// `charset` other than UTF-8 is none of them.
 pub fn media_type<'k>(headers: &HeaderMap, known: &[&'k str]) -> Result<&'k str, Problem> {
+    let of = |essence: &str| {
+        let found = known.iter().find(|name| name.eq_ignore_ascii_case(essence));
+        found.copied()
+    };
+    of_type(headers, known, of)
+}
+
+/// Whether the `Content-Type` is JSON's own or one that is written in JSON (`…+json`): for what
+/// comes from programs that were not written for this API.
+pub fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_json = |essence: &str| {
+        let essence = essence.to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    };
+    of_type(headers, &["application/json"], |essence| {
+        is_json(essence).then_some(())
+    })
+}
+
+fn of_type<T>(
+    headers: &HeaderMap,
+    known: &[&str],
+    of: impl Fn(&str) -> Option<T>,
+) -> Result<T, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Err(unsupported("no content-type was sent", known));
     };
@@ -102,11 +126,8 @@ pub fn media_type<'k>(headers: &HeaderMap, known: &[&'k str]) -> Result<&'k str,
         .to_str()
         .map_err(|_| unsupported("the content-type is not ASCII", known))?;
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let found = known
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(essence.trim()));
-    match found {
-        Some(name) if charset_is_utf8(parameters) => Ok(name),
+    match of(essence.trim()) {
+        Some(found) if charset_is_utf8(parameters) => Ok(found),
         _ => Err(unsupported(
             &format!("the content-type is `{}`", clip(text)),
             known,

@@ -95,8 +95,8 @@ pub(crate) fn render(response: &mut Response, problem: &Problem, request_id: &st
 }
 
 /// Answers to name in `#[utoipa::path(responses(…, answers::Conflict))]`. What the shape of a route
-/// tells is added to its description without being named: 400, 401, 403, 404 where the path has a
-/// parameter, 413 and 415 where there is a body, 503.
+/// tells is added to its description without being named: 400, 404 where the path has a parameter,
+/// 413 and 415 where there is a body, and unless the route is public 401, 403 and 503.
 pub mod answers {
     use std::collections::BTreeMap;
 
@@ -141,6 +141,10 @@ pub mod answers {
     }
 
     answers! {
+        /// 401.
+        Unauthorized = Unauthorized, "no key, or not a valid one";
+        /// 403.
+        Forbidden = Forbidden, "the key lacks the scope";
         /// 404.
         NotFound = NotFound, "unknown, or another tenant's";
         /// 409.
@@ -153,5 +157,7 @@ pub mod answers {
         KeyReused = KeyReused, "the idempotency key came with another body before";
         /// 429.
         TooManyRequests = TooManyRequests, "too many requests";
+        /// 503.
+        Unavailable = Unavailable, "the store cannot do this right now";
     }
 }

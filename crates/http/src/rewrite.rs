@@ -28,6 +28,21 @@ pub const REWRITES: &[Rewrite] = &[
         to: "/v1/analytics",
         below: true,
     },
+    Rewrite {
+        from: "/api/v1/triggers",
+        to: "/v1/triggers",
+        below: true,
+    },
+    Rewrite {
+        from: "/api/v1/webhook",
+        to: "/v1/webhook",
+        below: true,
+    },
+    Rewrite {
+        from: "/api/v1/events",
+        to: "/v1/executions",
+        below: true,
+    },
 ];
 
 /// Rewrites the path in place, its query untouched.
@@ -87,6 +102,11 @@ mod tests {
             ("/events/tail", "/v1/events/tail"),
             ("/jobs/01J/cancel?x=%20", "/v1/jobs/01J/cancel?x=%20"),
             ("/analytics/summary", "/v1/analytics/summary"),
+            ("/api/v1/triggers/01J/test", "/v1/triggers/01J/test"),
+            ("/api/v1/webhook/01J", "/v1/webhook/01J"),
+            ("/api/v1/events?page=2", "/v1/executions?page=2"),
+            ("/api/v1/events/01J", "/v1/executions/01J"),
+            ("/api/v1/jobs", "/api/v1/jobs"),
             (
                 "http://localhost:8080/jobs",
                 "http://localhost:8080/v1/jobs",

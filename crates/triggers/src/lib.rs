@@ -12,6 +12,7 @@ mod error;
 mod filter;
 mod firing;
 mod follow;
+mod http;
 mod lifecycle;
 mod metrics;
 mod migrations;
@@ -25,6 +26,7 @@ pub mod signature;
 mod store;
 mod summary;
 
+pub use self::http::{public_routes, routes};
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
     Wait,
@@ -50,7 +52,7 @@ pub use occurrence::{
 };
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
 pub use service::{
-    Checked, ExecutionQuery, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers,
+    Call, Checked, ExecutionQuery, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers,
 };
 pub use settings::TriggerSettings;
 pub use summary::{

@@ -1,11 +1,12 @@
 //! The rules of triggers: what others call.
 
 mod executions;
+mod webhook;
 
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use tidewire_core::{Clock, FieldError, Principal, Problem, Scope, Time, ids, name};
+use tidewire_core::{Clock, FieldError, Problem, Time, ids, name};
 use tidewire_db::{Db, Hints, Keep, Lane, Tx};
 use tidewire_events::Events;
 use tidewire_jobs::Jobs;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use executions::ExecutionQuery;
+pub use webhook::Call;
 
 /// Where processes tell each other that something is due earlier than they may know.
 pub(crate) const DUE: &str = "trigger_due";
@@ -423,55 +425,6 @@ impl Triggers {
             depth: next_depth(depth)?,
             run_at: None,
             new_config: Some(config),
-        })
-        .await
-    }
-
-    /// What a webhook's caller sent. The trigger is found by its id alone; `caller` is who asks, if
-    /// a key was sent.
-    pub async fn webhook(
-        &self,
-        id: &str,
-        payload: Box<RawValue>,
-        caller: Option<&Principal>,
-        depth: u32,
-    ) -> Result<SetOff, Error> {
-        let Inner { store, db, .. } = &*self.inner;
-        let unknown = || Error::NoSuchTrigger(id.to_owned());
-        if !ids::is_id(id) {
-            return Err(unknown());
-        }
-        let row = store.trigger_of_id(&mut db.read(), id).await?;
-        let row = row
-            .filter(|row| row.kind == TriggerType::Webhook && row.status == TriggerStatus::Active)
-            .ok_or_else(unknown)?;
-        let config = self.config_of(&row.tenant, &row).await?;
-        if let Rule::Webhook {
-            schema,
-            require_key,
-        } = &config.config.rule
-        {
-            if *require_key {
-                let may = caller.is_some_and(|caller| {
-                    *caller.tenant == *row.tenant && caller.require(Scope::Write).is_ok()
-                });
-                if !may {
-                    return Err(Error::KeyRequired(id.to_owned()));
-                }
-            }
-            check_payload(&payload, schema.as_ref())?;
-        }
-        self.set_off(Firing {
-            tenant: row.tenant,
-            trigger_id: Some(row.id),
-            config,
-            source: Source::Webhook,
-            payload,
-            is_test_run: false,
-            scheduled_for: None,
-            depth: next_depth(depth)?,
-            run_at: None,
-            new_config: None,
         })
         .await
     }

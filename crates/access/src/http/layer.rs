@@ -11,7 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::{BoxFuture, Either};
-use tidewire_core::Problem;
+use http::HeaderMap;
+use tidewire_core::{Principal, Problem};
 use tidewire_http::ApiError;
 use tower::Layer;
 
@@ -38,6 +39,17 @@ impl<S> Layer<S> for Authenticate {
         Authenticated {
             service: self.service.clone(),
             inner,
+        }
+    }
+}
+
+impl Service {
+    /// Who sends these headers: for a route that strangers may call too, and which has to ask by
+    /// itself.
+    pub async fn caller(&self, headers: &HeaderMap) -> crate::Result<Principal> {
+        match self.know(shown(headers)?)? {
+            Known::Caller(principal) => Ok(principal),
+            Known::Ask(question) => self.ask(question).await,
         }
     }
 }
