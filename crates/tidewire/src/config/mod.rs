@@ -6,10 +6,12 @@
 
 mod settings;
 mod store;
+mod triggers;
 mod typed;
 mod values;
 
 pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};
 pub use store::Store;
+pub use triggers::Triggers;
 pub use typed::{Config, Log, LogFormat, Role, Roles};
 pub use values::{Bad, Origin, Values, unknown_variables};

@@ -189,6 +189,18 @@ pub const SETTINGS: &[Setting] = &[
         ),
     ),
     setting(
+        "public-url",
+        "URL",
+        "",
+        "Where the API is reached from outside, for URLs in answers such as a webhook's; as the request was sent if it is not set",
+    ),
+    setting(
+        "allow-subnet",
+        "CIDR,…",
+        "",
+        "Addresses that deliveries may go to besides public ones, such as 10.20.0.0/16,fd00:20::/32, or none. Loopback if it is not set and the server listens only there",
+    ),
+    setting(
         "max-connections",
         "N",
         "10000",
@@ -268,6 +280,42 @@ pub const SETTINGS: &[Setting] = &[
         "DURATION",
         "7d",
         "How long jobs that were cancelled are kept",
+    ),
+    setting(
+        "retry-max-attempts",
+        "N",
+        "8",
+        "Attempts after which a delivery has failed, where its trigger does not say; 1 to 100",
+    ),
+    setting(
+        "retry-base",
+        "DURATION",
+        "5s",
+        "What a delivery waits after its first failed attempt; it doubles with each, ±20 %",
+    ),
+    setting(
+        "retry-cap",
+        "DURATION",
+        "1h",
+        "What a delivery waits at most between attempts, also if the endpoint asks for more",
+    ),
+    setting(
+        "event-rate",
+        "N",
+        "100",
+        "Firings a second of one event trigger; what comes faster waits its turn",
+    ),
+    setting(
+        "executions-active-for",
+        "DURATION",
+        "2h",
+        "How long an execution is listed as active, from its firing; then it is archived",
+    ),
+    setting(
+        "executions-keep-for",
+        "DURATION",
+        "48h",
+        "How long an execution is kept in all, with its job and its attempts",
     ),
     setting(
         "drain",

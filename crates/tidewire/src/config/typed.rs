@@ -12,7 +12,7 @@ use tidewire_access::AccessConfig;
 use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
 
-use super::{Bad, Store, Values};
+use super::{Bad, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ pub struct Config {
     pub poll_interval: Duration,
     pub jobs: Jobs,
     pub worker: Worker,
+    pub triggers: Triggers,
     pub drain: Duration,
     pub log: Log,
 }
@@ -158,6 +159,7 @@ impl Config {
         const S: Duration = Duration::from_secs(1);
         const DAY: Duration = Duration::from_secs(86_400);
         let connections = values.read("database-connections", |text| number(text, 2, 1000))?;
+        let poll_interval = span("poll-interval", 10 * MS, 60 * S)?;
         let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
         let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
         Ok(Config {
@@ -172,7 +174,8 @@ impl Config {
                 values.read("max-connections", |text| number(text, 1, 1_000_000))?,
                 "max-connections",
             )?,
-            poll_interval: span("poll-interval", 10 * MS, 60 * S)?,
+            poll_interval,
+            triggers: Triggers::new(values, addr, poll_interval)?,
             jobs: Jobs {
                 lease: span("lease", S, 3600 * S)?,
                 timeout: span("job-timeout", S, DAY)?,
@@ -207,7 +210,7 @@ impl Config {
 }
 
 /// A setting whose default is in the list.
-fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
+pub(super) fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
     value.ok_or_else(|| Bad(format!("--{name} is not set and has no default")))
 }
 
@@ -233,7 +236,7 @@ fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
     Ok(SocketAddr::new(ip, port))
 }
 
-fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+pub(super) fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let read = duration::parse(text)?;
     if (least..=most).contains(&read) {
         return Ok(read);
@@ -245,7 +248,7 @@ fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, Strin
     ))
 }
 
-fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+pub(super) fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     match text.parse() {
         Ok(n) if (least..=most).contains(&n) => Ok(n),
         _ => Err(format!("must be a number from {least} to {most}")),

@@ -1,11 +1,15 @@
 //! The configs as the API's description shows them. The reader is beside this; a test holds the two together.
 
 use serde::Serialize;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Ref, RefOr, Schema, schema::AnyOfBuilder},
+};
 
 use crate::{model::TriggerType, occurrence::Misfire};
 
 /// The config of a trigger, of the form that its `type` has.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum TriggerConfig {
     Webhook(WebhookConfig),
@@ -15,11 +19,45 @@ pub enum TriggerConfig {
     Event(EventConfig),
 }
 
+/// Adds a schema that others refer to by its name, and those that it refers to.
+fn named<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
+impl ToSchema for TriggerConfig {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        named::<WebhookConfig>(schemas);
+        named::<TimeConfig>(schemas);
+        named::<CronConfig>(schemas);
+        named::<IntervalConfig>(schemas);
+        named::<EventConfig>(schemas);
+    }
+}
+
+impl PartialSchema for TriggerConfig {
+    /// Any of them, as what the `type` beside it says is not to be seen here: a derived schema would
+    /// say that exactly one of them fits.
+    fn schema() -> RefOr<Schema> {
+        let of = |name: std::borrow::Cow<'static, str>| Ref::from_schema_name(name);
+        AnyOfBuilder::new()
+            .item(of(WebhookConfig::name()))
+            .item(of(TimeConfig::name()))
+            .item(of(CronConfig::name()))
+            .item(of(IntervalConfig::name()))
+            .item(of(EventConfig::name()))
+            .description(Some(
+                "The config of a trigger, of the form that its `type` has.",
+            ))
+            .into()
+    }
+}
+
 /// What a firing does: a delivery to an `endpoint`, or a `job`. One of them must be given.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DeliveryConfig {
     /// An http or https URL.
-    #[schema(max_length = 2048, example = "https://example.com/hook")]
+    #[schema(max_length = 2048, example = "https://hooks.example/in")]
     pub endpoint: Option<String>,
     /// The firing becomes this job instead of a delivery.
     pub job: Option<JobConfig>,

@@ -1,28 +1,27 @@
 //! The composition root: makes every part, wires them, runs them, and takes them down again.
 
-use std::{
-    collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration,
-};
+mod signals;
+mod tasks;
+
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path};
 
 use tidewire_access::Authenticate;
 use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
-use tidewire_http::{App, AppService, Health, Limits};
-use tidewire_jobs::{Followers, JobSettings, Jobs, Processors, Worker, WorkerOptions};
-use tidewire_triggers::Executions;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{Mutex, watch},
-};
+use tidewire_http::{App, Health};
+use tidewire_jobs::{Followers, JobSettings, Jobs};
+use tidewire_triggers::{Executions, Triggers};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Role, Values},
     sharing::{self, Sharing},
-    supervisor::{Supervisor, Task},
+    supervisor::Supervisor,
 };
+
+pub use signals::signalled;
 
 /// Every room's migrations, in the order in which they were made.
 #[must_use]
@@ -74,6 +73,7 @@ struct House {
     access: tidewire_access::Service,
     events: Events,
     jobs: Jobs,
+    triggers: Triggers,
     health: Health,
     /// What this process made of the schema.
     migrated: MigrationReport,
@@ -155,6 +155,13 @@ impl House {
             followers,
             streams.clone(),
         );
+        let triggers = Triggers::new(
+            db.clone(),
+            clock.clone(),
+            config.triggers.settings,
+            config.triggers.policy.clone(),
+            (jobs.clone(), events.clone()),
+        );
         let health = Health::new();
         register_store(&health, &db);
         sharing.tell(&health);
@@ -165,6 +172,7 @@ impl House {
             access,
             events,
             jobs,
+            triggers,
             health,
             migrated,
             streams,
@@ -182,14 +190,14 @@ impl House {
         if config.roles.has(Role::Api) {
             let authenticate = Authenticate::new(self.access.clone());
             app = self
-                .routes(app)
+                .routes(app, config)
                 .authenticate(move |router| router.layer(authenticate));
         }
         app
     }
 
     /// Every capability's routes.
-    fn routes(&self, app: App) -> App {
+    fn routes(&self, app: App, config: &Config) -> App {
         let request_keys = self.access.request_keys().clone();
         app.routes(tidewire_access::routes(self.access.clone()))
             .routes(tidewire_events::routes(self.events.clone()))
@@ -198,70 +206,15 @@ impl House {
                 request_keys,
                 self.events.clone(),
             ))
-    }
-
-    /// What runs in the background, in the order of starting. HTTP is last: it is the first to stop.
-    fn tasks(&self, config: &Config, listener: TcpListener, api: AppService) -> Vec<Task> {
-        let sharing = self.sharing.clone();
-        let mut tasks = vec![Task::new("sharing", move |stop| {
-            let sharing = sharing.clone();
-            async move {
-                sharing.keep(stop).await;
-                Ok(())
-            }
-        })];
-        if config.roles.has(Role::Sweeper) {
-            let (access, jobs) = (self.access.clone(), self.jobs.clone());
-            tasks.push(Task::new("sweeper", move |stop| {
-                let (access, jobs) = (access.clone(), jobs.clone());
-                async move {
-                    let keys = tidewire_access::worker::sweep_request_keys(
-                        access,
-                        stop.clone().cancelled_owned(),
-                    );
-                    tokio::join!(keys, jobs.keep_sweeping(stop.clone()));
-                    Ok(())
-                }
-            }));
-        }
-        if config.roles.has(Role::Api) || config.roles.has(Role::Worker) {
-            let jobs = self.jobs.clone();
-            tasks.push(Task::new("job-keeper", move |stop| {
-                let jobs = jobs.clone();
-                async move {
-                    jobs.keep(stop).await;
-                    Ok(())
-                }
-            }));
-        }
-        if config.roles.has(Role::Worker) {
-            let (jobs, options) = (self.jobs.clone(), worker_options(config));
-            tasks.push(Task::new("worker", move |stop| {
-                let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
-                async move {
-                    worker.run(stop).await;
-                    Ok(())
-                }
-            }));
-        }
-        if config.roles.has(Role::Api) {
-            let access = self.access.clone();
-            tasks.push(Task::new("key-keeper", move |stop| {
-                let access = access.clone();
-                async move {
-                    let hears = tidewire_access::worker::hear_revocations(
-                        access.clone(),
-                        stop.clone().cancelled_owned(),
-                    );
-                    let keeps =
-                        tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
-                    tokio::join!(hears, keeps);
-                    Ok(())
-                }
-            }));
-        }
-        tasks.push(serve(config, listener, api));
-        tasks
+            .routes(tidewire_triggers::routes(
+                self.triggers.clone(),
+                self.access.clone(),
+                config.triggers.public_url.clone(),
+            ))
+            .public(tidewire_triggers::public_routes(
+                self.triggers.clone(),
+                self.access.clone(),
+            ))
     }
 }
 
@@ -277,65 +230,6 @@ fn job_settings(config: &Config) -> JobSettings {
         keep_failed: jobs.keep_failed,
         keep_cancelled: jobs.keep_cancelled,
     }
-}
-
-fn worker_options(config: &Config) -> WorkerOptions {
-    let queues = config.worker.queues.as_ref();
-    WorkerOptions {
-        name: config.worker.name.clone().unwrap_or_else(process_name),
-        concurrency: config.worker.concurrency,
-        queues: queues.map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect()),
-        // HTTP has had its half; what is left of the rest pays for giving jobs back.
-        drain: config.drain.mul_f64(0.4),
-    }
-}
-
-/// `host:pid`, in the alphabet of names.
-fn process_name() -> String {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    let host: String = host
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(96)
-        .collect();
-    format!("{host}:{}", std::process::id())
-}
-
-fn serve(config: &Config, listener: TcpListener, api: AppService) -> Task {
-    let limits = Limits {
-        connections: config.max_connections,
-        // The supervisor's deadline is for all roles; HTTP leaves the workers some of it.
-        drain: config.drain.mul_f64(0.5),
-        ..Limits::default()
-    };
-    let address = config.addr;
-    // The first start takes the listener that was bound before anything ran.
-    let bound = Arc::new(Mutex::new(Some(listener)));
-    Task::new("http", move |stop| {
-        let (bound, api) = (Arc::clone(&bound), api.clone());
-        async move {
-            let listener = match bound.lock().await.take() {
-                Some(listener) => listener,
-                None => TcpListener::bind(address)
-                    .await
-                    .map_err(|error| error.to_string())?,
-            };
-            let cut = tidewire_http::serve(listener, api, stop, limits).await;
-            if cut > 0 {
-                tracing::warn!(connections = cut, "cut at the end of the drain");
-            }
-            Ok(())
-        }
-    })
 }
 
 /// `/health` says whether the store answers and whether it takes writes.
@@ -385,51 +279,7 @@ fn describe_metrics() {
     tidewire_db::describe_metrics();
     tidewire_events::describe_metrics();
     tidewire_jobs::describe_metrics();
+    tidewire_triggers::describe_metrics();
+    tidewire_outbound::describe_metrics();
     sharing::describe_metrics();
-}
-
-/// Completes at the first SIGTERM or Ctrl-C after this call, whenever it is polled; a second one
-/// ends the process at once. To be called inside the runtime, before the process says that it is
-/// up: who hears that may send a signal right away.
-pub fn signalled() -> impl Future<Output = ()> {
-    let signals = Signals::listen();
-    async move {
-        let Some(mut signals) = signals else {
-            return std::future::pending().await;
-        };
-        signals.next().await;
-        tokio::spawn(async move {
-            signals.next().await;
-            tracing::warn!("a second signal: not waiting for what is in flight");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            // What was acknowledged is durable, and leases return by themselves.
-            std::process::abort();
-        });
-    }
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    fn listen() -> Option<Self> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| tracing::warn!(%error, "cannot listen to a signal"))
-                .ok()
-        };
-        Some(Signals {
-            term: listen(SignalKind::terminate())?,
-            int: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
 }

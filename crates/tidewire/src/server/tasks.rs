@@ -1,0 +1,143 @@
+//! What runs in the background of a process, by its roles.
+
+use std::sync::Arc;
+
+use tidewire_http::{AppService, Limits};
+use tidewire_jobs::{Processors, Worker, WorkerOptions};
+use tokio::{net::TcpListener, sync::Mutex};
+
+use super::House;
+use crate::{
+    config::{Config, Role},
+    supervisor::Task,
+};
+
+impl House {
+    /// What runs in the background, in the order of starting. HTTP is last: it is the first to stop.
+    pub(super) fn tasks(
+        &self,
+        config: &Config,
+        listener: TcpListener,
+        api: AppService,
+    ) -> Vec<Task> {
+        let sharing = self.sharing.clone();
+        let mut tasks = vec![Task::new("sharing", move |stop| {
+            let sharing = sharing.clone();
+            async move {
+                sharing.keep(stop).await;
+                Ok(())
+            }
+        })];
+        if config.roles.has(Role::Sweeper) {
+            let (access, jobs) = (self.access.clone(), self.jobs.clone());
+            tasks.push(Task::new("sweeper", move |stop| {
+                let (access, jobs) = (access.clone(), jobs.clone());
+                async move {
+                    let keys = tidewire_access::worker::sweep_request_keys(
+                        access,
+                        stop.clone().cancelled_owned(),
+                    );
+                    tokio::join!(keys, jobs.keep_sweeping(stop.clone()));
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Api) || config.roles.has(Role::Worker) {
+            let jobs = self.jobs.clone();
+            tasks.push(Task::new("job-keeper", move |stop| {
+                let jobs = jobs.clone();
+                async move {
+                    jobs.keep(stop).await;
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Worker) {
+            let (jobs, options) = (self.jobs.clone(), worker_options(config));
+            tasks.push(Task::new("worker", move |stop| {
+                let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
+                async move {
+                    worker.run(stop).await;
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.has(Role::Api) {
+            let access = self.access.clone();
+            tasks.push(Task::new("key-keeper", move |stop| {
+                let access = access.clone();
+                async move {
+                    let hears = tidewire_access::worker::hear_revocations(
+                        access.clone(),
+                        stop.clone().cancelled_owned(),
+                    );
+                    let keeps =
+                        tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
+                    tokio::join!(hears, keeps);
+                    Ok(())
+                }
+            }));
+        }
+        tasks.push(serve(config, listener, api));
+        tasks
+    }
+}
+
+fn worker_options(config: &Config) -> WorkerOptions {
+    let queues = config.worker.queues.as_ref();
+    WorkerOptions {
+        name: config.worker.name.clone().unwrap_or_else(process_name),
+        concurrency: config.worker.concurrency,
+        queues: queues.map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect()),
+        // HTTP has had its half; what is left of the rest pays for giving jobs back.
+        drain: config.drain.mul_f64(0.4),
+    }
+}
+
+/// `host:pid`, in the alphabet of names.
+fn process_name() -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let host: String = host
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(96)
+        .collect();
+    format!("{host}:{}", std::process::id())
+}
+
+fn serve(config: &Config, listener: TcpListener, api: AppService) -> Task {
+    let limits = Limits {
+        connections: config.max_connections,
+        // The supervisor's deadline is for all roles; HTTP leaves the workers some of it.
+        drain: config.drain.mul_f64(0.5),
+        ..Limits::default()
+    };
+    let address = config.addr;
+    // The first start takes the listener that was bound before anything ran.
+    let bound = Arc::new(Mutex::new(Some(listener)));
+    Task::new("http", move |stop| {
+        let (bound, api) = (Arc::clone(&bound), api.clone());
+        async move {
+            let listener = match bound.lock().await.take() {
+                Some(listener) => listener,
+                None => TcpListener::bind(address)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            };
+            let cut = tidewire_http::serve(listener, api, stop, limits).await;
+            if cut > 0 {
+                tracing::warn!(connections = cut, "cut at the end of the drain");
+            }
+            Ok(())
+        }
+    })
+}
