@@ -39,6 +39,7 @@ fn formatting() -> Result<Outcome> {
 }
 
 fn lints() -> Result<Outcome> {
+    tools::kafka_client()?;
     process::run(
         cargo()
             .args(["clippy", "--workspace", "--all-targets", "--all-features"])

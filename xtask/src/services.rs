@@ -5,7 +5,9 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result};
-use tidewire_testservers::{Engine, Found, PgBouncer, Server, ServerOptions, find, find_pgbouncer};
+use tidewire_testservers::{
+    Engine, Found, Kafka, PgBouncer, Server, ServerOptions, find, find_kafka, find_pgbouncer,
+};
 
 use crate::process::{cargo, output};
 use crate::tools;
@@ -39,6 +41,18 @@ pub fn list() -> Result<()> {
         find_pgbouncer(),
         "in transaction mode, before a private PostgreSQL",
     );
+    match Kafka::named() {
+        Some(_) => row(
+            "Kafka",
+            "?",
+            &format!("the broker that {} names", Kafka::VARIABLE),
+        ),
+        None => server_row(
+            "Kafka",
+            find_kafka(),
+            "a private broker in KRaft mode, from Maven's archives",
+        ),
+    }
     println!(
         "\n`cargo xtask test` installs what is missing (Debian, as root) and starts what it needs"
     );
@@ -69,6 +83,8 @@ fn note(found: &Found) -> Option<&'static str> {
 /// Servers for one run of the tests; they end when this is dropped.
 pub struct Running {
     servers: Vec<(Engine, Server)>,
+    /// None where the environment names one.
+    kafka: Option<Kafka>,
 }
 
 impl Running {
@@ -82,14 +98,20 @@ impl Running {
                 servers.push((engine, server));
             }
         }
-        Ok(Running { servers })
+        let kafka = match Kafka::named() {
+            Some(_) => None,
+            None => Some(Kafka::start().context("no Kafka")?),
+        };
+        Ok(Running { servers, kafka })
     }
 
     /// What tells a test program where they are.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let kafka = self.kafka.iter();
         self.servers
             .iter()
             .filter_map(|(engine, server)| Some((engine.variable()?, server.url())))
+            .chain(kafka.map(|kafka| (Kafka::VARIABLE, kafka.address())))
     }
 
     /// What runs, by product and version.
@@ -107,6 +129,10 @@ impl Running {
             .into_iter()
             .filter(|engine| engine.named_url().is_some());
         all.extend(named.map(|engine| format!("{engine} as the environment names it")));
+        all.push(match &self.kafka {
+            Some(kafka) => format!("Kafka {}", kafka.found().version),
+            None => "Kafka as the environment names it".to_owned(),
+        });
         all.join(", ")
     }
 
@@ -123,6 +149,7 @@ impl Running {
 /// Keep them running until we are told to end. What watches over them ends them then.
 pub fn run() -> Result<()> {
     tools::servers()?;
+    tools::kafka()?;
     let running = Running::start()?;
     let direct = running.postgres_url().context("no PostgreSQL")?;
     let pooler = PgBouncer::start(&direct)?;

@@ -37,6 +37,8 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
     let mut program = None;
     steps.run("test tools", || {
         tools::servers()?;
+        tools::kafka()?;
+        tools::kafka_client()?;
         program = Some(tools::schemathesis()?);
         Ok(Outcome::Passed)
     })?;

@@ -2,13 +2,16 @@
 //! servers are the system's own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tidewire_testservers::{Engine, find, find_pgbouncer};
+use tidewire_testservers::{
+    Engine, KAFKA_VERSION, Kafka, find, find_kafka, find_pgbouncer, kafka_folder,
+};
 
 use crate::apt;
-use crate::process::{cargo, command, output, run, target};
+use crate::process::{cargo, command, output, run, run_within, target};
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -107,6 +110,120 @@ pub fn servers() -> Result<()> {
     match missing_servers().first() {
         None => Ok(()),
         Some((_, why)) => bail!("{why}"),
+    }
+}
+
+/// The archives of Kafka, which no Debian has, by Maven; and the Java that runs both.
+pub fn kafka() -> Result<()> {
+    if Kafka::named().is_some() || find_kafka().is_ok() {
+        return Ok(());
+    }
+    ensure(
+        "Kafka is fetched and run",
+        &[("java", "default-jre-headless"), ("mvn", "maven")],
+    )?;
+    let target = kafka_folder();
+    // It may be Java alone that was missing.
+    if !target
+        .join(format!("kafka_2.13-{KAFKA_VERSION}.jar"))
+        .exists()
+    {
+        fetch_kafka(&target)?;
+    }
+    match find_kafka() {
+        Ok(_) => Ok(()),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+/// Into a folder beside, and then into place: half of it must not look like all of it.
+fn fetch_kafka(target: &Path) -> Result<()> {
+    let making = folder()?.join("kafka.making");
+    if making.exists() {
+        fs::remove_dir_all(&making)
+            .with_context(|| format!("cannot remove {}", making.display()))?;
+    }
+    fs::create_dir_all(&making).with_context(|| format!("cannot make {}", making.display()))?;
+    let list = making.join("pom.xml");
+    fs::write(&list, KAFKA_LIST.replace("KAFKA_VERSION", KAFKA_VERSION))
+        .with_context(|| format!("cannot write {}", list.display()))?;
+    let archives = making.join("archives");
+    run_within(
+        Duration::from_secs(600),
+        command("mvn")
+            .args(["--batch-mode", "--quiet", "--file"])
+            .arg(&list)
+            .arg("dependency:copy-dependencies")
+            .arg("-DincludeScope=runtime")
+            .arg(format!("-DoutputDirectory={}", archives.display())),
+    )?;
+    if target.exists() {
+        fs::remove_dir_all(target)
+            .with_context(|| format!("cannot remove {}", target.display()))?;
+    }
+    fs::rename(&archives, target)
+        .with_context(|| format!("cannot move Kafka to {}", target.display()))?;
+    fs::remove_dir_all(&making).with_context(|| format!("cannot remove {}", making.display()))
+}
+
+/// Kafka's server with all that it needs, and what prints its log.
+const KAFKA_LIST: &str = "<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>tidewire</groupId>
+  <artifactId>test-kafka</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <build><pluginManagement><plugins><plugin>
+    <groupId>org.apache.maven.plugins</groupId>
+    <artifactId>maven-dependency-plugin</artifactId>
+    <version>3.8.1</version>
+  </plugin></plugins></pluginManagement></build>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>KAFKA_VERSION</version>
+    </dependency>
+    <dependency>
+      <groupId>org.slf4j</groupId>
+      <artifactId>slf4j-simple</artifactId>
+      <version>1.7.36</version>
+    </dependency>
+  </dependencies>
+</project>
+";
+
+/// What the C library behind the job bus is built with, beside the C compiler that all of it needs.
+pub fn kafka_client() -> Result<()> {
+    ensure(
+        "the feature `kafka` is built",
+        &[("make", "make"), ("c++", "g++")],
+    )
+}
+
+/// Programs, each with the Debian package that brings it.
+fn ensure(what: &str, wanted: &[(&str, &'static str)]) -> Result<()> {
+    let missing = || -> Vec<(String, &'static str)> {
+        wanted
+            .iter()
+            .filter(|(program, _)| output(command(program).arg("--version")).is_none())
+            .map(|(program, package)| ((*program).to_owned(), *package))
+            .collect()
+    };
+    let packages: Vec<&str> = missing().iter().map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if apt::can_install() {
+        apt::install(&packages)?;
+    }
+    match missing().first() {
+        None => Ok(()),
+        Some((program, package)) => {
+            bail!(
+                "{what} with {program}, which is not installed (Debian: apt-get install {package})"
+            )
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
 pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
-use tidewire_testservers::{Server as Blocking, find_pgbouncer, of_database};
+use tidewire_testservers::{Kafka as BlockingKafka, Server as Blocking, find_pgbouncer, of_database};
 use tokio::task::spawn_blocking;
 
 use crate::Engine;
@@ -101,6 +101,92 @@ pub async fn pgbouncer(server: &str) -> Option<PgBouncer> {
     let started = spawn_blocking(move || PgBouncer::start(&server)).await;
     let pooler = started.expect("it does not panic");
     Some(pooler.unwrap_or_else(|error| panic!("no PgBouncer: {error}")))
+}
+
+/// The `HOST:PORT` of the Kafka that this program's tests share, or nothing where it is not installed
+/// and not required. Whoever uses it has topics and groups of their own there.
+pub async fn kafka() -> Option<String> {
+    static SHARED: OnceLock<Result<(String, Option<BlockingKafka>), String>> = OnceLock::new();
+    let start = || {
+        if let Some(address) = BlockingKafka::named() {
+            return Ok((address, None));
+        }
+        match BlockingKafka::start() {
+            Ok(kafka) => Ok((kafka.address(), Some(kafka))),
+            Err(error) => {
+                say(&format!("left out: all tests on Kafka: {error}"));
+                Err(error.to_string())
+            }
+        }
+    };
+    let shared = spawn_blocking(move || SHARED.get_or_init(start)).await;
+    match shared.expect("it does not panic") {
+        Ok((address, _)) => Some(address.clone()),
+        Err(why) => {
+            assert!(
+                !are_required(),
+                "{REQUIRED}=1 is set, and there is no Kafka: {why}"
+            );
+            None
+        }
+    }
+}
+
+/// A Kafka of one's own, for tests that stop it. It ends, and its data go, when it is dropped.
+#[derive(Clone)]
+pub struct Kafka {
+    kafka: Arc<Mutex<BlockingKafka>>,
+    address: String,
+}
+
+impl Kafka {
+    /// Starts an empty one, in a few seconds; panics if there is none.
+    pub async fn start() -> Self {
+        let started = spawn_blocking(BlockingKafka::start).await;
+        let kafka = started
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("no Kafka: {error}"));
+        Kafka {
+            address: kafka.address(),
+            kafka: Arc::new(Mutex::new(kafka)),
+        }
+    }
+
+    /// Ends it cleanly.
+    pub async fn stop(&self) {
+        self.change("stop", BlockingKafka::stop).await;
+    }
+
+    /// Ends it with -9.
+    pub async fn kill(&self) {
+        self.change("kill", BlockingKafka::kill).await;
+    }
+
+    /// Starts it on its old port and folder, and waits until it serves.
+    pub async fn start_again(&self) {
+        self.change("start again", BlockingKafka::start_again).await;
+    }
+
+    async fn change(
+        &self,
+        what: &'static str,
+        change: fn(&mut BlockingKafka) -> tidewire_testservers::Result<()>,
+    ) {
+        let kafka = Arc::clone(&self.kafka);
+        let done = spawn_blocking(move || {
+            let mut kafka = kafka.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut kafka)
+        });
+        done.await
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("Kafka did not {what}: {error}"));
+    }
+
+    /// `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
 }
 
 /// A server of one's own, for tests that stop it. It ends, and its data go, when it is dropped.

@@ -1,4 +1,4 @@
-//! Whom a server runs as: all of them refuse to run as root.
+//! Whom a server runs as: most of them refuse to run as root.
 
 use std::{
     fs,
@@ -17,8 +17,12 @@ pub struct Account {
 
 impl Account {
     /// For a process that is to own `folder`, which we have just made: the first of `names` that
-    /// this machine knows if we are root, else ourselves.
+    /// this machine knows if we are root, else ourselves, as for a program that minds root as little as
+    /// to have no names.
     pub fn to_own(folder: &Path, names: &[&str]) -> Result<Account> {
+        if names.is_empty() {
+            return Ok(Account { other: None });
+        }
         let owner = fs::metadata(folder).context(|| format!("cannot read {}", folder.display()))?;
         if owner.uid() != 0 {
             return Ok(Account { other: None });

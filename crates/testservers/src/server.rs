@@ -1,4 +1,4 @@
-//! One private database server: started, stopped, killed, started again.
+//! One private server: started, stopped, killed, started again.
 
 use std::{
     fs,
@@ -15,6 +15,7 @@ use crate::{
     find,
     folder::Folder,
     guard::{Guard, Guarded, tail_of},
+    kafka::{self, KAFKA},
     mysql::MYSQL,
     postgres::POSTGRES,
 };
@@ -39,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What differs between the products.
 pub struct Product {
-    /// Whom it runs as when we are root; the first that there is.
+    /// Whom it runs as when we are root; the first that there is. As ourselves if none is named.
     pub accounts: &'static [&'static str],
     /// Short, for the folder.
     pub name: &'static str,
@@ -61,6 +62,8 @@ pub struct Site {
     pub folder: PathBuf,
     pub account: Account,
     pub port: u16,
+    /// For what a product says to itself.
+    pub inner_port: u16,
     pub password: String,
     pub durable: bool,
     /// `name=value`; they win over those of the tests.
@@ -73,72 +76,64 @@ impl Site {
     }
 }
 
-/// A server of one's own. It ends, and its data go, when this is dropped or this process ends.
-pub struct Server {
+/// A process that is one of the products, with all that it stands on. It ends, and its data go, when
+/// this is dropped or this process ends.
+struct Running {
     // In this order: the guard ends the server before its folder goes.
     guard: Option<Guard>,
     folder: Folder,
     site: Site,
-    engine: Engine,
     product: &'static Product,
     starts: u32,
 }
 
-impl Server {
-    /// Makes an empty server on a free port of the loopback, and waits until it takes connections.
-    pub fn start(engine: Engine, options: ServerOptions) -> Result<Server> {
-        Server::start_tuned(engine, options, &std::env::temp_dir(), &[])
-    }
-
-    /// As `start`, for benches: its folder is made under `parent`, which may lie on another disk than the
-    /// temporary folder does, and `settings` (`name=value`) win over those of the tests.
-    pub fn start_tuned(
-        engine: Engine,
+impl Running {
+    fn start(
+        product: &'static Product,
+        found: Found,
         options: ServerOptions,
         parent: &Path,
         settings: &[&str],
-    ) -> Result<Server> {
-        let found = find(engine)?;
-        let product = match engine {
-            Engine::MySql => &MYSQL,
-            Engine::Postgres | Engine::Sqlite => &POSTGRES,
-        };
+    ) -> Result<Running> {
         let folder = Folder::under(parent, product.name)?;
         let site = Site {
             found,
             folder: folder.path().to_owned(),
             account: Account::to_own(folder.path(), product.accounts)?,
             port: free_port()?,
+            inner_port: free_port()?,
             password: secret(),
             durable: options.durable,
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
         };
         (product.prepare)(&site)?;
-        let mut server = Server {
+        let mut running = Running {
             guard: None,
             folder,
             site,
-            engine,
             product,
             starts: 0,
         };
         // Somebody else may have taken the port in the meantime.
         for _ in 0..2 {
-            if server.launch().is_ok() {
-                return Ok(server);
+            if running.launch().is_ok() {
+                return Ok(running);
             }
-            server.site.port = free_port()?;
+            running.site.port = free_port()?;
+            running.site.inner_port = free_port()?;
         }
-        server.launch()?;
-        Ok(server)
+        running.launch()?;
+        Ok(running)
     }
 
-    /// Starts a server that was stopped or killed, on its old port and folder.
-    pub fn start_again(&mut self) -> Result<()> {
+    fn start_again(&mut self) -> Result<()> {
         if let Some(guard) = &mut self.guard
             && guard.ended(Duration::ZERO).is_none()
         {
-            return Err(Error::new(format!("{} runs already", self.engine)));
+            return Err(Error::new(format!(
+                "{} runs already",
+                self.site.found.product
+            )));
         }
         // What a killed server left running may need a moment to notice.
         let deadline = Instant::now() + AGAIN_WITHIN;
@@ -189,16 +184,6 @@ impl Server {
         })
     }
 
-    /// Ends it cleanly, as an operator would; open connections are cut.
-    pub fn stop(&mut self) -> Result<()> {
-        self.end(self.product.stop)
-    }
-
-    /// Ends it with -9.
-    pub fn kill(&mut self) -> Result<()> {
-        self.end("KILL")
-    }
-
     fn end(&mut self, signal: &str) -> Result<()> {
         let Some(guard) = &mut self.guard else {
             return Ok(());
@@ -214,12 +199,58 @@ impl Server {
             if Instant::now() > deadline {
                 return Err(Error::new(format!(
                     "{} did not end within {END_WITHIN:?} of SIG{signal}",
-                    self.engine
+                    self.site.found.product
                 )));
             }
             thread::sleep(LOOK_EVERY / 4);
         }
         Ok(())
+    }
+}
+
+/// A database server of one's own. It ends, and its data go, when this is dropped or this process
+/// ends.
+pub struct Server {
+    running: Running,
+    engine: Engine,
+}
+
+impl Server {
+    /// Makes an empty server on a free port of the loopback, and waits until it takes connections.
+    pub fn start(engine: Engine, options: ServerOptions) -> Result<Server> {
+        Server::start_tuned(engine, options, &std::env::temp_dir(), &[])
+    }
+
+    /// As `start`, for benches: its folder is made under `parent`, which may lie on another disk than the
+    /// temporary folder does, and `settings` (`name=value`) win over those of the tests.
+    pub fn start_tuned(
+        engine: Engine,
+        options: ServerOptions,
+        parent: &Path,
+        settings: &[&str],
+    ) -> Result<Server> {
+        let found = find(engine)?;
+        let product = match engine {
+            Engine::MySql => &MYSQL,
+            Engine::Postgres | Engine::Sqlite => &POSTGRES,
+        };
+        let running = Running::start(product, found, options, parent, settings)?;
+        Ok(Server { running, engine })
+    }
+
+    /// Starts a server that was stopped or killed, on its old port and folder.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.running.start_again()
+    }
+
+    /// Ends it cleanly, as an operator would; open connections are cut.
+    pub fn stop(&mut self) -> Result<()> {
+        self.running.end(self.running.product.stop)
+    }
+
+    /// Ends it with -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.end("KILL")
     }
 
     #[must_use]
@@ -229,19 +260,77 @@ impl Server {
 
     #[must_use]
     pub fn found(&self) -> &Found {
-        &self.site.found
+        &self.running.site.found
     }
 
     /// Where its data and its logs are.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.running.folder.path()
     }
 
     /// Its owner's URL, with a database that is always there.
     #[must_use]
     pub fn url(&self) -> String {
-        (self.product.url)(&self.site)
+        (self.running.product.url)(&self.running.site)
+    }
+}
+
+/// An Apache Kafka of one's own: broker and controller in one. It ends, and its data go, when this is
+/// dropped or this process ends.
+pub struct Kafka {
+    running: Running,
+}
+
+impl Kafka {
+    /// The environment variable that points at one which runs already, by `HOST:PORT`.
+    pub const VARIABLE: &str = "TIDEWIRE_TEST_KAFKA";
+
+    /// The broker that the environment names, if it names one.
+    #[must_use]
+    pub fn named() -> Option<String> {
+        let address = std::env::var(Kafka::VARIABLE).ok()?;
+        (!address.is_empty()).then_some(address)
+    }
+
+    /// Makes an empty one on a free port of the loopback, and waits until it serves.
+    pub fn start() -> Result<Kafka> {
+        let found = kafka::find()?;
+        let options = ServerOptions::default();
+        let running = Running::start(&KAFKA, found, options, &std::env::temp_dir(), &[])?;
+        Ok(Kafka { running })
+    }
+
+    /// Starts one that was stopped or killed, on its old port and folder.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.running.start_again()
+    }
+
+    /// Ends it cleanly.
+    pub fn stop(&mut self) -> Result<()> {
+        self.running.end(self.running.product.stop)
+    }
+
+    /// Ends it with -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.end("KILL")
+    }
+
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.running.site.found
+    }
+
+    /// Where its data and its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.running.folder.path()
+    }
+
+    /// `HOST:PORT`, as clients want it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        (self.running.product.url)(&self.running.site)
     }
 }
 

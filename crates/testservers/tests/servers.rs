@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidewire_testservers::{Engine, PgBouncer, Result, Server, ServerOptions};
+use tidewire_testservers::{Engine, Kafka, PgBouncer, Result, Server, ServerOptions};
 
 /// Those of the engines that are servers and that this machine has.
 fn installed() -> Vec<Engine> {
@@ -158,4 +158,28 @@ fn pgbouncer_stands_before_a_server() {
     assert!(answers(&url));
     drop(pooler);
     assert!(!answers(&url));
+}
+
+#[test]
+fn a_kafka_stops_and_comes_back_where_it_was_and_leaves_nothing() {
+    let required = std::env::var_os("TIDEWIRE_TEST_REQUIRE_ENGINES");
+    if let Err(error) = tidewire_testservers::find_kafka() {
+        assert!(required.is_none_or(|value| value != "1"), "{error}");
+        let _ = writeln!(std::io::stderr(), "left out: Kafka: {error}");
+        return;
+    }
+    let mut kafka = Kafka::start().unwrap();
+    let (address, folder) = (kafka.address(), kafka.folder().to_owned());
+    assert!(answers(&address));
+    assert!(kafka.start_again().is_err(), "it runs already");
+    for end in [Kafka::stop, Kafka::kill] as [fn(&mut Kafka) -> Result<()>; 2] {
+        end(&mut kafka).unwrap();
+        assert!(!answers(&address));
+        kafka.start_again().unwrap();
+        assert!(answers(&address));
+        assert_eq!(kafka.address(), address);
+    }
+    drop(kafka);
+    assert!(!answers(&address));
+    assert!(!folder.exists());
 }
