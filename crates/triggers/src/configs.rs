@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidewire_db::Query;
@@ -14,7 +14,7 @@ use crate::{
     store::{ConfigRow, Store},
 };
 
-/// Configs that are kept; past it, memory starts anew.
+/// Configs that are kept from their last use on; then up to as many more are, until those are used.
 const MOST: usize = 20_000;
 
 /// A config that was saved, read.
@@ -26,7 +26,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn read(row: &ConfigRow) -> Result<Arc<Self>, Error> {
+    pub(crate) fn read(row: &ConfigRow) -> tidewire_db::Result<Arc<Self>> {
         let config = Config::parse(row.kind, &row.config).map_err(|problem| {
             // It could be read when it was saved.
             let detail = problem.errors.first().map_or_else(
@@ -47,8 +47,33 @@ impl Known {
 #[derive(Clone)]
 pub(crate) struct Configs {
     store: Arc<Store>,
-    /// By their ids, which are unique across tenants.
-    known: Arc<Mutex<HashMap<Arc<str>, Arc<Known>>>>,
+    known: Arc<Mutex<Memory>>,
+}
+
+/// By their ids, which are unique across tenants.
+#[derive(Default)]
+struct Memory {
+    used: HashMap<Arc<str>, Arc<Known>>,
+    /// What was used before `used` was last full.
+    old: HashMap<Arc<str>, Arc<Known>>,
+}
+
+impl Memory {
+    fn get(&mut self, id: &str) -> Option<Arc<Known>> {
+        if let Some(known) = self.used.get(id) {
+            return Some(Arc::clone(known));
+        }
+        let known = self.old.remove(id)?;
+        self.keep(Arc::clone(&known));
+        Some(known)
+    }
+
+    fn keep(&mut self, config: Arc<Known>) {
+        if self.used.len() >= MOST {
+            self.old = std::mem::take(&mut self.used);
+        }
+        self.used.insert(Arc::clone(&config.id), config);
+    }
 }
 
 impl Configs {
@@ -60,16 +85,15 @@ impl Configs {
     }
 
     fn get(&self, id: &str) -> Option<Arc<Known>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(id).map(Arc::clone)
+        self.memory().get(id)
     }
 
     pub(crate) fn keep(&self, config: &Arc<Known>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(Arc::clone(&config.id), Arc::clone(config));
+        self.memory().keep(Arc::clone(config));
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One config; `None` if it is gone, and nothing goes by it any more.
@@ -110,5 +134,41 @@ impl Configs {
             }
         }
         Ok(found)
+    }
+
+    /// Configs of any tenants, by (tenant, id), each in its place: one that is gone or cannot be read
+    /// says so, and stands in nobody's way.
+    pub(crate) async fn each(
+        &self,
+        query: &mut impl Query,
+        keys: &[(&str, &str)],
+    ) -> tidewire_db::Result<Vec<Result<Arc<Known>, String>>> {
+        let found: Vec<_> = {
+            let mut memory = self.memory();
+            keys.iter().map(|(_, id)| memory.get(id)).collect()
+        };
+        let both = keys.iter().zip(&found);
+        let mut missing: Vec<_> = both
+            .filter(|(_, known)| known.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let mut read = HashMap::new();
+        for some in missing.chunks(500) {
+            for (id, row) in self.store.configs_of(query, some).await? {
+                let known = row.and_then(|row| Known::read(&row));
+                if let Ok(known) = &known {
+                    self.keep(known);
+                }
+                read.insert(id, known.map_err(|error| error.to_string()));
+            }
+        }
+        let gone = || Err("it is not in the store".to_owned());
+        let answer = |((_, id), known): (&(&str, &str), Option<_>)| match known {
+            Some(known) => Ok(known),
+            None => read.get(*id).cloned().unwrap_or_else(gone),
+        };
+        Ok(keys.iter().zip(found).map(answer).collect())
     }
 }

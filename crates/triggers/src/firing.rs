@@ -124,12 +124,9 @@ impl Fire {
         self.store
             .insert_executions(tx, &rows, now, relayed)
             .await?;
-        let lateness: Vec<_> = firings
-            .iter()
-            .filter_map(|firing| Some(now.since(firing.scheduled_for?)))
-            .collect();
-        let count = firings.len() as u64;
-        tx.on_commit(move || metrics::fired(count, &lateness));
+        let scheduled: Vec<_> = firings.iter().filter_map(|of| of.scheduled_for).collect();
+        let (count, clock) = (firings.len() as u64, self.clock.clone());
+        tx.on_commit(move || metrics::fired(count, &scheduled, clock.now()));
         Ok(executions
             .into_iter()
             .zip(enqueued)

@@ -2,8 +2,8 @@
 //!
 //! What decides is pure, with the clock passed in, and each has its own judge in the tests: what a config means, when a
 //! rule fires, which events it matches, how a delivery is signed, what an answer to it means and whether an endpoint may
-//! be asked at all. Around it, [`Triggers`] keeps the definitions, [`firing`] writes what a firing sets off, and
-//! [`Executions`] lets executions follow their jobs.
+//! be asked at all. Around it, [`Triggers`] keeps the definitions, [`scheduler`] fires what is due, [`firing`] writes what
+//! a firing sets off, and [`Executions`] lets executions follow their jobs.
 
 mod circuit;
 mod config;
@@ -20,6 +20,7 @@ mod model;
 mod occurrence;
 mod raw;
 mod retry;
+mod scheduler;
 mod service;
 mod settings;
 pub mod signature;
@@ -51,6 +52,7 @@ pub use occurrence::{
     Cron, DEFAULT_PREVIEW, Due, GRACE, MAX_MADE_UP, MAX_PREVIEW, Misfire, Occurrences, Zone,
 };
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
+pub use scheduler::SchedulerHealth;
 pub use service::{
     Call, Checked, ExecutionQuery, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers,
 };
@@ -59,3 +61,6 @@ pub use summary::{
     DEFAULT_SUMMARY_HOURS, ExecutionCounts, ExecutionSummary, MAX_SUMMARY_HOURS,
     MAX_SUMMARY_TRIGGERS, TriggerSummary,
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
 //! What becomes of a trigger's coming occurrence when the trigger is made, edited, switched or
 //! deleted. All of it happens in the transaction that does the one thing.
 
+use std::collections::HashSet;
+
 use tidewire_core::{Clock, Time, ids};
 use tidewire_db::{Result, Tx};
 
 use crate::{
+    Occurrences,
     configs::Known,
-    model::TriggerStatus,
+    model::{ScheduleStatus, TriggerStatus},
     store::{Coming, Store, TriggerRow},
 };
 
@@ -16,13 +19,47 @@ pub(crate) fn last(saved_at: Time, fired_until: Option<Time>) -> Time {
     fired_until.unwrap_or(Time::from_micros(saved_at.micros() - 1))
 }
 
-/// Its next occurrence, due or not.
-fn next(row: &TriggerRow, config: &Known) -> Option<Time> {
+/// The occurrences of a trigger that fires by the clock and is active.
+fn occurrences(row: &TriggerRow, config: &Known) -> Option<Occurrences> {
     if row.status == TriggerStatus::Inactive {
         return None;
     }
-    let occurrences = config.config.occurrences(row.saved_at)?;
-    occurrences.next_after(last(row.saved_at, row.fired_until))
+    config.config.occurrences(row.saved_at)
+}
+
+/// Its next occurrence, due or not.
+fn next(row: &TriggerRow, config: &Known) -> Option<Time> {
+    occurrences(row, config)?.next_after(last(row.saved_at, row.fired_until))
+}
+
+/// The same after an edit: where the clock went back, or another process's is behind, occurrences may
+/// have been fired that are still to come by the new config. None is fired twice.
+async fn next_unfired(
+    store: &Store,
+    tx: &mut Tx,
+    row: &TriggerRow,
+    config: &Known,
+) -> Result<Option<Time>> {
+    let Some(occurrences) = occurrences(row, config) else {
+        return Ok(None);
+    };
+    let last = last(row.saved_at, row.fired_until);
+    let behind = Coming {
+        tenant: &row.tenant,
+        trigger_id: &row.id,
+        fire_at: last,
+    };
+    let kept = store.schedules_behind(tx, &[behind]).await?;
+    let fired: HashSet<_> = kept
+        .iter()
+        .filter(|kept| kept.status == ScheduleStatus::Completed)
+        .map(|kept| kept.fire_at)
+        .collect();
+    let mut next = occurrences.next_after(last);
+    while let Some(at) = next.filter(|at| fired.contains(at)) {
+        next = occurrences.next_after(at);
+    }
+    Ok(next)
 }
 
 fn coming(row: &TriggerRow) -> Option<Coming<'_>> {
@@ -63,7 +100,7 @@ pub(crate) async fn update(
         if let Some(coming) = coming(old) {
             store.unschedule(tx, &coming, new.updated_at).await?;
         }
-        new.next_run = next(&new, config);
+        new.next_run = next_unfired(store, tx, &new, config).await?;
         if let Some(coming) = coming(&new) {
             let id = ids::new_id(clock);
             store.schedule(tx, &coming, &id, new.updated_at).await?;

@@ -1,18 +1,18 @@
 //! What operators see. Recorded after the commit, a batch at a time.
 
-use std::time::Duration;
-
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use tidewire_core::Time;
 use tidewire_jobs::Status;
 
-/// Firings, and how late those by the clock were.
-pub(crate) fn fired(count: u64, lateness: &[Duration]) {
+/// Firings that were committed just now, and the times of the occurrences among them.
+pub(crate) fn fired(count: u64, scheduled: &[Time], now: Time) {
     counter!("tidewire_trigger_firings_total").increment(count);
-    if lateness.is_empty() {
+    if scheduled.is_empty() {
         return;
     }
     let histogram = histogram!("tidewire_trigger_lateness_seconds");
-    lateness.iter().for_each(|late| histogram.record(*late));
+    let late = scheduled.iter().map(|at| now.since(*at));
+    late.for_each(|late| histogram.record(late));
 }
 
 /// How executions ended.
@@ -56,7 +56,7 @@ pub fn describe() {
     describe_histogram!(
         "tidewire_trigger_lateness_seconds",
         Unit::Seconds,
-        "from the time of an occurrence to the commit-ready firing"
+        "from the time of an occurrence to the commit of its firing, those that were missed and made up too"
     );
     describe_counter!(
         "tidewire_executions_ended_total",

@@ -11,7 +11,6 @@ use tidewire_db::{Db, Hints, Keep, Lane, Tx};
 use tidewire_events::Events;
 use tidewire_jobs::Jobs;
 use tidewire_outbound::{AddressPolicy, Target};
-use tokio::sync::Notify;
 
 use crate::{
     Action, Config, DEFAULT_PREVIEW, Error, MAX_NAME, MAX_PAYLOAD, MAX_PREVIEW, Rule,
@@ -24,6 +23,7 @@ use crate::{
         Page, Pagination, Schedule, ScheduleStatus, Source, StoredConfig, Trigger, TriggerStatus,
         TriggerType,
     },
+    scheduler::{Due, Pulse, fire_overdue},
     store::{ConfigRow, Store, TriggerFilter, TriggerRow},
 };
 
@@ -47,8 +47,9 @@ pub(crate) struct Inner {
     pub(crate) fire: Fire,
     firings: Lane<Firings>,
     policy: AddressPolicy,
-    /// Something may be due earlier than the scheduler of this process knows.
-    pub(crate) due: Notify,
+    /// To the scheduler of this process.
+    pub(crate) due: Due,
+    pub(crate) pulse: Pulse,
 }
 
 /// A trigger to be made.
@@ -127,7 +128,8 @@ impl Triggers {
                 events,
                 fire,
                 policy,
-                due: Notify::new(),
+                due: Due::default(),
+                pulse: Pulse::default(),
                 db,
             }),
         }
@@ -240,16 +242,21 @@ impl Triggers {
     ) -> Result<Trigger, Error> {
         let Inner { store, fire, .. } = &*self.inner;
         let unknown = || Error::NoSuchTrigger(id.to_owned());
-        let old = store
-            .lock_trigger(tx, tenant, id)
-            .await?
-            .ok_or_else(unknown)?;
+        let locked = store.lock_trigger(tx, tenant, id).await?;
+        let mut old = locked.ok_or_else(unknown)?;
         if config.is_some() && old.config_id != seen.config_id {
             // The masks of the new config were read as the secrets of one that is not there any more.
             return Err(Problem::conflict(
                 "the trigger's config was changed at the same time: read it again, and send the change anew",
             )
             .into());
+        }
+        if config.is_some()
+            && edit.status != Some(TriggerStatus::Inactive)
+            && fire_overdue(&self.inner, tx, &old).await?
+        {
+            let fired = store.trigger(tx, tenant, id).await?;
+            old = fired.ok_or_else(unknown)?;
         }
         let now = fire.clock.now();
         let mut new = TriggerRow {
@@ -506,7 +513,7 @@ impl Triggers {
         let Some(at) = at else { return };
         let inner = Arc::clone(&self.inner);
         tx.on_commit(move || {
-            inner.due.notify_one();
+            inner.due.tell(at);
             tell_due(inner.db.hints(), at);
         });
     }

@@ -15,6 +15,8 @@
 //! - `trigger_cursors`: how far each tenant's log has been matched.
 //! - `endpoint_circuits`: the endpoints whose circuit is not closed, as the workers last said.
 
+#[cfg(test)]
+mod check;
 mod executions;
 mod fire;
 mod listing;
@@ -30,7 +32,7 @@ use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
-pub(crate) use schedules::{Advance, Coming, DueRow};
+pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
 pub(crate) struct Store {

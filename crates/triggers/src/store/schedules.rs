@@ -6,7 +6,7 @@ use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
 
 use super::{Store, fire::ScheduleRow, insert, named, small};
-use crate::model::{Page, Schedule, ScheduleStatus, TriggerType};
+use crate::model::{Page, Schedule, ScheduleStatus};
 
 pub(super) struct Statements {
     insert: Sql,
@@ -17,7 +17,10 @@ pub(super) struct Statements {
     leave: Sql,
     due: Sql,
     next: Sql,
+    behind: Sql,
+    configs_ahead: Sql,
     advance: Sql,
+    rest: Sql,
     list: Sql,
     count: Sql,
     counts: Sql,
@@ -63,6 +66,16 @@ impl Statements {
             Column::Id("trigger_id"),
         ];
         let entries = dialect.json_rows("r", &due);
+        let behind = format!(
+            "SELECT s.tenant, s.trigger_id, s.fire_at, s.status FROM {} {}
+             WHERE s.tenant = {} AND s.trigger_id = {} AND s.fire_at > {}",
+            keys.from,
+            dialect.then("trigger_schedules s"),
+            keys.col("tenant"),
+            keys.col("trigger_id"),
+            keys.col("fire_at")
+        );
+        let rested = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("id")]);
         let advanced = dialect.json_rows(
             "r",
             &[
@@ -92,18 +105,36 @@ impl Statements {
             ),
             enter: insert(dialect, "trigger_due", &due),
             leave: dialect.delete_rows("trigger_due", &entries, &["fire_at", "tenant", "trigger_id"]),
-            // Both rows are had or neither: whoever edits a trigger has its row, and its occurrence
-            // is left to them for now.
+            // Whoever edits a trigger has its row, and its occurrence is left to them for now. An engine
+            // that waited for the row sees it as it is since, and its entry as it was: they must agree.
             due: dialect.sql(&format!(
-                "SELECT d.fire_at, d.tenant, d.trigger_id, t.type, t.config_id, t.saved_at, t.fired_until
-                 FROM trigger_due d {} WHERE d.fire_at <= ? AND d.fire_at >= ?
-                 AND t.tenant = d.tenant AND t.id = d.trigger_id
-                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?{}",
+                "SELECT d.fire_at, d.tenant, d.trigger_id, t.config_id, t.saved_at, t.fired_until,
+                    CASE WHEN t.updated_at = t.created_at THEN 0 ELSE 1 END
+                 FROM trigger_due d {} WHERE d.fire_at <= ?1 AND {}
+                 AND t.tenant = d.tenant AND t.id = d.trigger_id AND t.next_run = d.fire_at
+                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?5{}",
                 dialect.then("triggers t"),
-                dialect.skip_locked()
+                dialect.at_or_behind(
+                    &["d.fire_at", "d.tenant", "d.trigger_id"],
+                    &["?2", "?3", "?4"]
+                ),
+                dialect.skip_locked_of("t")
             )),
             next: dialect.sql(
                 "SELECT fire_at FROM trigger_due WHERE fire_at >= ? ORDER BY fire_at, tenant, trigger_id LIMIT 1",
+            ),
+            behind: dialect.sql(&behind),
+            configs_ahead: dialect.sql(&format!(
+                "SELECT t.tenant, t.config_id FROM trigger_due d {} WHERE d.fire_at >= ? AND d.fire_at <= ?
+                 AND t.tenant = d.tenant AND t.id = d.trigger_id
+                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?",
+                dialect.then("triggers t")
+            )),
+            rest: dialect.update_rows(
+                "triggers",
+                &rested.arg(1),
+                &["tenant", "id"],
+                &[("status", "'inactive'"), ("updated_at", "?2")],
             ),
             advance: dialect.update_rows(
                 "triggers",
@@ -136,6 +167,35 @@ pub(crate) struct Coming<'c> {
     pub fire_at: Time,
 }
 
+/// A place in the order in which occurrences are due: those at it or behind it are due later, or at
+/// the same time and come behind it by their tenant and trigger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    pub fire_at: Time,
+    tenant: Arc<str>,
+    trigger_id: Arc<str>,
+}
+
+impl Mark {
+    /// Before everything that is due then.
+    pub(crate) fn start_of(fire_at: Time) -> Self {
+        Mark {
+            fire_at,
+            tenant: "".into(),
+            trigger_id: "".into(),
+        }
+    }
+
+    /// Just behind an occurrence. No character of an id is less than the exclamation mark.
+    pub(crate) fn behind(row: &DueRow) -> Self {
+        Mark {
+            fire_at: row.fire_at,
+            tenant: Arc::clone(&row.tenant),
+            trigger_id: format!("{}!", row.trigger_id).into(),
+        }
+    }
+}
+
 /// An occurrence that is due, and its trigger as it is; both stay so until the end of the
 /// transaction that looked.
 #[derive(Clone, Debug)]
@@ -143,18 +203,43 @@ pub(crate) struct DueRow {
     pub fire_at: Time,
     pub tenant: Arc<str>,
     pub trigger_id: Arc<str>,
-    pub kind: TriggerType,
     pub config_id: Arc<str>,
     pub saved_at: Time,
     pub fired_until: Option<Time>,
+    /// The trigger was changed since it was made: it may have rows of times that are still to come.
+    pub is_edited: bool,
+}
+
+impl DueRow {
+    pub(crate) fn coming(&self) -> Coming<'_> {
+        self.at(self.fire_at)
+    }
+
+    /// Another occurrence of the same trigger.
+    pub(crate) fn at(&self, fire_at: Time) -> Coming<'_> {
+        Coming {
+            tenant: &self.tenant,
+            trigger_id: &self.trigger_id,
+            fire_at,
+        }
+    }
+}
+
+/// An occurrence that has a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub tenant: String,
+    pub trigger_id: String,
+    pub fire_at: Time,
+    pub status: ScheduleStatus,
 }
 
 /// How far a trigger is after it was looked at.
-#[derive(Clone, Debug)]
-pub(crate) struct Advance {
-    pub tenant: Arc<str>,
-    pub trigger_id: Arc<str>,
-    pub fired_until: Time,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advance<'a> {
+    pub tenant: &'a str,
+    pub trigger_id: &'a str,
+    pub fired_until: Option<Time>,
     pub next_run: Option<Time>,
 }
 
@@ -168,10 +253,7 @@ impl Store {
         id: &str,
         at: Time,
     ) -> Result<()> {
-        let fire_at = self.time(coming.fire_at);
-        let key = [(coming.tenant, coming.trigger_id, &fire_at)];
-        tx.push(&self.schedules.delete, vec![Arg::json(&key)?])
-            .await?;
+        self.delete_schedules(tx, &[*coming]).await?;
         let row = ScheduleRow {
             tenant: coming.tenant,
             trigger_id: coming.trigger_id,
@@ -274,16 +356,22 @@ impl Store {
         tx.push(sql, vec![Arg::json(&rows)?]).await
     }
 
-    /// Up to `most` occurrences that are due, the longest overdue first, from a time on; those that
+    /// Up to `most` occurrences that are due, the longest overdue first, from a place on; those that
     /// somebody else has in hand are left out.
     pub(crate) async fn due(
         &self,
         tx: &mut Tx,
         now: Time,
-        from: Time,
+        from: &Mark,
         most: u32,
     ) -> Result<Vec<DueRow>> {
-        let args = vec![now.into(), from.into(), most.into()];
+        let args = vec![
+            now.into(),
+            from.fire_at.into(),
+            (&from.tenant).into(),
+            (&from.trigger_id).into(),
+            most.into(),
+        ];
         let rows = tx.rows(&self.schedules.due, args).await?;
         rows.iter()
             .map(|row| {
@@ -291,13 +379,82 @@ impl Store {
                     fire_at: row.time(0)?,
                     tenant: row.text(1)?.into(),
                     trigger_id: row.text(2)?.into(),
-                    kind: named(row, 3)?,
-                    config_id: row.text(4)?.into(),
-                    saved_at: row.time(5)?,
-                    fired_until: row.opt_time(6)?,
+                    config_id: row.text(3)?.into(),
+                    saved_at: row.time(4)?,
+                    fired_until: row.opt_time(5)?,
+                    is_edited: row.int(6)? != 0,
                 })
             })
             .collect()
+    }
+
+    /// The rows of later occurrences of triggers: what was cancelled before its time or, if the clock
+    /// went back, fired.
+    pub(crate) async fn schedules_behind(
+        &self,
+        query: &mut impl Query,
+        of: &[Coming<'_>],
+    ) -> Result<Vec<Kept>> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = vec![self.keys(of)?];
+        let rows = query.rows(&self.schedules.behind, keys).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Kept {
+                    tenant: row.text(0)?,
+                    trigger_id: row.text(1)?,
+                    fire_at: row.time(2)?,
+                    status: named(row, 3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets occurrences.
+    pub(crate) async fn delete_schedules(&self, tx: &mut Tx, of: &[Coming<'_>]) -> Result<()> {
+        if of.is_empty() {
+            return Ok(());
+        }
+        let keys = vec![self.keys(of)?];
+        tx.push(&self.schedules.delete, keys).await
+    }
+
+    fn keys(&self, of: &[Coming<'_>]) -> Result<Arg> {
+        let keys: Vec<_> = of
+            .iter()
+            .map(|of| (of.tenant, of.trigger_id, self.time(of.fire_at)))
+            .collect();
+        Arg::json(&keys)
+    }
+
+    /// The configs by which occurrences of a span of time fire: (tenant, id), in their order.
+    pub(crate) async fn configs_ahead(
+        &self,
+        query: &mut impl Query,
+        (from, until): (Time, Time),
+        most: u32,
+    ) -> Result<Vec<(String, String)>> {
+        let args = vec![from.into(), until.into(), most.into()];
+        let rows = query.rows(&self.schedules.configs_ahead, args).await?;
+        rows.iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?)))
+            .collect()
+    }
+
+    /// Makes triggers inactive whose occurrences are taken away beside. Their rows must be locked.
+    pub(crate) async fn rest_triggers(
+        &self,
+        tx: &mut Tx,
+        of: &[(&str, &str)],
+        at: Time,
+    ) -> Result<()> {
+        if of.is_empty() {
+            return Ok(());
+        }
+        let args = vec![Arg::json(of)?, at.into()];
+        tx.push(&self.schedules.rest, args).await
     }
 
     /// The time of the first occurrence from a time on, whoever has it in hand.
@@ -311,20 +468,15 @@ impl Store {
     }
 
     /// Writes how far triggers are. Their rows must be locked.
-    pub(crate) async fn advance(&self, tx: &mut Tx, advanced: &[Advance]) -> Result<()> {
+    pub(crate) async fn advance(&self, tx: &mut Tx, advanced: &[Advance<'_>]) -> Result<()> {
         if advanced.is_empty() {
             return Ok(());
         }
         let rows: Vec<_> = advanced
             .iter()
             .map(|of| {
-                let next = self.opt_time(of.next_run);
-                (
-                    &*of.tenant,
-                    &*of.trigger_id,
-                    self.time(of.fired_until),
-                    next,
-                )
+                let (until, next) = (self.opt_time(of.fired_until), self.opt_time(of.next_run));
+                (of.tenant, of.trigger_id, until, next)
             })
             .collect();
         tx.push(&self.schedules.advance, vec![Arg::json(&rows)?])

@@ -24,6 +24,7 @@ pub(super) struct Statements {
     insert_config: Sql,
     retire_config: Sql,
     configs: Sql,
+    configs_of: Sql,
 }
 
 const TRIGGER: &str = "t.tenant, t.id, t.name, t.type, t.status, t.config_id, t.from_pos,
@@ -42,6 +43,14 @@ impl Statements {
             dialect.then("trigger_configs c"),
             ids.col("tenant"),
             ids.col("id")
+        );
+        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("id")]);
+        let configs_of = format!(
+            "SELECT c.id, c.type, c.config FROM {} {} WHERE c.tenant = {} AND c.id = {}",
+            keys.from,
+            dialect.then("trigger_configs c"),
+            keys.col("tenant"),
+            keys.col("id")
         );
         Statements {
             insert: dialect.sql(
@@ -89,6 +98,7 @@ impl Statements {
             retire_config: dialect
                 .sql("UPDATE trigger_configs SET retired_at = ? WHERE tenant = ? AND id = ?"),
             configs: dialect.sql(&configs),
+            configs_of: dialect.sql(&configs_of),
         }
     }
 }
@@ -309,16 +319,30 @@ impl Store {
     ) -> Result<Vec<ConfigRow>> {
         let args = vec![tenant.into(), Arg::json(ids)?];
         let rows = query.rows(&self.triggers.configs, args).await?;
+        rows.iter().map(config).collect()
+    }
+
+    /// Configs of any tenants, by (tenant, id) and in no order, with their ids: each is there or says
+    /// what is wrong with its row.
+    pub(crate) async fn configs_of(
+        &self,
+        query: &mut impl Query,
+        keys: &[(&str, &str)],
+    ) -> Result<Vec<(String, Result<ConfigRow>)>> {
+        let args = vec![Arg::json(keys)?];
+        let rows = query.rows(&self.triggers.configs_of, args).await?;
         rows.iter()
-            .map(|row| {
-                Ok(ConfigRow {
-                    id: row.text(0)?.into(),
-                    kind: named(row, 1)?,
-                    config: json(row, 2)?,
-                })
-            })
+            .map(|row| Ok((row.text(0)?, config(row))))
             .collect()
     }
+}
+
+fn config(row: &Row) -> Result<ConfigRow> {
+    Ok(ConfigRow {
+        id: row.text(0)?.into(),
+        kind: named(row, 1)?,
+        config: json(row, 2)?,
+    })
 }
 
 fn trigger(row: &Row) -> Result<TriggerRow> {

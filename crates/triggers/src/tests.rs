@@ -1,0 +1,7 @@
+//! Triggers on a real store.
+
+mod harness;
+mod scheduler;
+mod schedulers;
+
+pub(crate) use harness::TestTriggers;
