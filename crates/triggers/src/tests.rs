@@ -1,6 +1,7 @@
 //! Triggers on a real store.
 
 mod harness;
+mod measure;
 mod scheduler;
 mod schedulers;
 

@@ -198,7 +198,7 @@ async fn one_process_makes_a_trigger_and_another_fires_it(engine: Engine) {
         there.triggers.scheduler_health().looked_at
     })
     .await;
-    for (count, delay) in [(1, "0.5s"), (2, "0.1s")] {
+    for (count, delay) in [(1, "500ms"), (2, "100ms")] {
         here.create(TimeScheduled, json!({"job": {"type": "t"}, "delay": delay}))
             .await;
         here.until_fired(count).await;
