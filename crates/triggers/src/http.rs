@@ -2,6 +2,7 @@
 
 mod ahead;
 mod by_hand;
+mod executions;
 mod webhook;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub fn routes(triggers: Triggers, access: Access, public_url: Option<PublicUrl>)
                 .routes(routes!(schedules))
                 .merge(ahead::routes())
                 .merge(by_hand::routes())
+                .merge(executions::routes())
                 .with_state(triggers),
         )
 }
