@@ -53,7 +53,8 @@ impl fmt::Debug for Note {
     }
 }
 
-/// One step of a followed job, other than that it was claimed or that its worker still has it.
+/// One step of a followed job, other than that it was claimed, that its worker still has it or that it
+/// is due sooner.
 #[derive(Debug)]
 pub struct Step<'s> {
     pub tenant: &'s Arc<str>,
@@ -116,7 +117,7 @@ impl Followers {
         let mut told: BTreeMap<&str, Vec<Step<'_>>> = BTreeMap::new();
         for change in changes {
             if let Some(followed) = &change.now.followed
-                && !(change.was == Status::Running && change.now.status == Status::Running)
+                && is_told(change)
             {
                 let steps = told.entry(&followed.by).or_default();
                 steps.push(step(change, &followed.context, at));
@@ -131,6 +132,16 @@ impl Followers {
             follower.follow(tx, &steps).await?;
         }
         Ok(())
+    }
+}
+
+/// Followers are not asked about a worker's word that it still has a job, and not about one that is
+/// due sooner than it was.
+fn is_told(change: &Change) -> bool {
+    match (change.was, change.now.status) {
+        (Status::Running, Status::Running) => false,
+        (Status::Pending, Status::Pending) => change.went_on.is_some(),
+        _ => true,
     }
 }
 

@@ -76,6 +76,15 @@ pub struct ClaimRequest {
     pub lease: Option<Duration>,
 }
 
+/// A job that was put off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutOff {
+    pub tenant: Arc<str>,
+    pub id: Arc<str>,
+    /// The attempts that it had before the one that did not count.
+    pub attempts: u32,
+}
+
 impl Jobs {
     /// `settings` may change at any time; `followers` are those of all capabilities, also of those
     /// that have no role in this process; `shutdown` ends waiting claims.
@@ -303,6 +312,42 @@ impl Jobs {
         old.retain(|old| old.status.is_final());
         self.store().prune(tx, tenant, &old).await?;
         Ok(old.len())
+    }
+
+    /// Makes jobs due at once that were put off ([`Failure::not_now`](crate::Failure::not_now)), as
+    /// what they waited for has come sooner; how many. Jobs to which anything has happened since are
+    /// left as they are.
+    pub async fn hasten(&self, jobs: Vec<PutOff>) -> Result<usize, Error> {
+        let mut hastened = 0;
+        for some in jobs.chunks(AT_ONCE as usize) {
+            hastened += self.hasten_these(some.to_vec()).await?;
+        }
+        Ok(hastened)
+    }
+
+    async fn hasten_these(&self, mut jobs: Vec<PutOff>) -> Result<usize, Error> {
+        // Rows are locked in this order, by everybody.
+        jobs.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
+        let (room, jobs) = (self.inner.room.clone(), Arc::new(jobs));
+        self.inner
+            .db
+            .transact("jobs.hasten", move |tx| {
+                let (room, jobs) = (room.clone(), Arc::clone(&jobs));
+                Box::pin(async move {
+                    let keys: Vec<_> = jobs.iter().map(|job| (&*job.tenant, &*job.id)).collect();
+                    let states = room.store.states(tx, &keys).await?;
+                    let now = room.clock.now();
+                    let changes: Vec<_> = states
+                        .iter()
+                        .zip(&*jobs)
+                        .filter_map(|(state, job)| state.as_ref()?.hasten(job.attempts, now))
+                        .collect();
+                    let hastened = changes.len();
+                    lanes::write(&room, tx, changes, now).await?;
+                    Ok::<_, Error>(hastened)
+                })
+            })
+            .await
     }
 
     async fn by_hand(

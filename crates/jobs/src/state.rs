@@ -176,6 +176,17 @@ impl State {
         })
     }
 
+    /// Due at once, if it was put off before it began its next attempt and nothing has happened to
+    /// it since: it has been tried this often.
+    pub(crate) fn hasten(&self, attempts: u32, at: Time) -> Option<Change> {
+        let waits = self.status == Status::Pending && self.secret.is_none() && self.run_at > at;
+        (waits && self.attempts == attempts).then(|| {
+            let mut now = self.clone();
+            now.run_at = at;
+            Change::of(self, now)
+        })
+    }
+
     /// A heartbeat. It brings a job back to life whose lease ran out and which nobody took over.
     pub(crate) fn extend(&self, lease: Duration, at: Time) -> Result<Change, Lost> {
         let over = |timeout: Duration| self.locked_at.is_some_and(|from| from.plus(timeout) <= at);
@@ -442,6 +453,25 @@ mod tests {
         let change = last.expire(now());
         assert_eq!(change.now.status, Status::Failed);
         assert!(change.now.last_error.unwrap().contains("attempt 3 of 3"));
+    }
+
+    #[test]
+    fn only_what_was_put_off_and_not_tried_since_is_hastened() {
+        let later = Later {
+            wait: Duration::from_secs(60),
+            why: "busy".to_owned(),
+        };
+        let put_off = running().release(Some(&later), now()).now;
+        let change = put_off.hasten(0, now()).unwrap();
+        assert_eq!((change.now.run_at, change.now.attempts), (now(), 0));
+        assert!(change.now.hasten(0, now()).is_none(), "it is due already");
+        assert!(running().hasten(1, now()).is_none());
+        assert!(running().expire(now()).now.hasten(1, now()).is_none());
+        let tried = running().fail(&failed("boom"), now()).now;
+        assert!(
+            tried.hasten(0, now()).is_none(),
+            "it waits for another reason now"
+        );
     }
 
     #[test]

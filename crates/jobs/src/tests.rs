@@ -5,6 +5,7 @@ mod follow;
 mod http;
 mod life;
 mod model;
+mod put_off;
 mod retention;
 mod sharing;
 mod worker;

@@ -10,6 +10,7 @@ mod held;
 mod pace;
 mod processor;
 mod processors;
+mod slot;
 
 use std::{
     collections::BTreeSet,

@@ -175,7 +175,11 @@ impl Shared {
         // Before anything else, and whatever the pool has: a literal needs no connector to be judged.
         self.policy.check_target(target)?;
         loop {
-            let (mut connection, cost, reused) = match self.pool.take(target.origin()) {
+            let kept = match request.is_fresh() {
+                true => None,
+                false => self.pool.take(target.origin()),
+            };
+            let (mut connection, cost, reused) = match kept {
                 Some(connection) => (connection, Cost::default(), true),
                 None => {
                     // Its size would be every kept connection's price.

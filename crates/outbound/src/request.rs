@@ -24,6 +24,7 @@ pub struct Request {
     timeout: Duration,
     answer_cap: usize,
     gunzip: bool,
+    fresh: bool,
 }
 
 impl Request {
@@ -45,6 +46,7 @@ impl Request {
             timeout: DEFAULT_TIMEOUT,
             answer_cap: DEFAULT_ANSWER_CAP,
             gunzip: false,
+            fresh: false,
         })
     }
 
@@ -93,6 +95,14 @@ impl Request {
         self
     }
 
+    /// Has a connection of its own made, also where one of an earlier request is kept: for a second try after a kept one
+    /// turned out to be closed, as its siblings may be too.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
@@ -100,6 +110,10 @@ impl Request {
 
     pub(crate) fn wants(&self) -> (Duration, usize, bool) {
         (self.timeout, self.answer_cap, self.gunzip)
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// The request as a connection of the given version takes it.

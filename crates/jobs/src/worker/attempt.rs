@@ -17,7 +17,9 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
-use super::{Core, Failure, JobContext, Output, RETRY_FIRST, RETRY_MOST, held::Holding};
+use super::{
+    Core, Failure, JobContext, Output, RETRY_FIRST, RETRY_MOST, held::Holding, slot::Slot,
+};
 use crate::{
     Error,
     lanes::{Grant, Refused, Says},
@@ -33,7 +35,7 @@ const TURN: Duration = Duration::from_millis(1);
 /// A job that has begun, in its slot.
 struct Attempt {
     running: BoxFuture<'static, Says>,
-    slot: OwnedSemaphorePermit,
+    slot: Arc<Slot>,
     started: Instant,
     timeout: Duration,
 }
@@ -102,7 +104,7 @@ impl Core {
     }
 
     async fn wait_and_run(
-        &self,
+        self: &Arc<Self>,
         job: Job,
         holding: &Holding,
         default_timeout: Duration,
@@ -118,12 +120,13 @@ impl Core {
     }
 
     fn attempt(
-        &self,
+        self: &Arc<Self>,
         job: Job,
         holding: &Holding,
         slot: OwnedSemaphorePermit,
         default_timeout: Duration,
     ) -> Attempt {
+        let slot = Slot::new(Arc::clone(self), slot);
         let timeout = job.timeout_seconds.map_or(default_timeout, |seconds| {
             Duration::from_secs(seconds.into())
         });
@@ -134,7 +137,12 @@ impl Core {
             attempt = job.attempts
         );
         let processor = self.processors.get(&job.kind);
-        let context = JobContext::new(job, Arc::clone(&self.name), holding.lost.clone());
+        let context = JobContext::new(
+            job,
+            Arc::clone(&self.name),
+            holding.lost.clone(),
+            Arc::clone(&slot),
+        );
         let running = async move {
             let Some(processor) = processor else {
                 // Only types that have one are claimed.
@@ -169,10 +177,11 @@ impl Core {
                 None
             }
             () = self.hard_stop.cancelled() => Some(Says::Release(None)),
+            () = slot.gives_up.notified() => Some(Says::Release(None)),
             () = tokio::time::sleep(left) => Some(failed(timed_out(timeout))),
         };
         self.pace.ran(started.elapsed());
-        drop(slot);
+        slot.leave();
         says
     }
 

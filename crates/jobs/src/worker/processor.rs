@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
+use super::slot::Slot;
 use crate::{follow::Note, model::Job};
 
 /// The code for one type of job: a type of its own, or an async closure.
@@ -34,11 +35,22 @@ pub struct JobContext {
     job: Job,
     worker: Arc<str>,
     lost: CancellationToken,
+    slot: Arc<Slot>,
 }
 
 impl JobContext {
-    pub(super) fn new(job: Job, worker: Arc<str>, lost: CancellationToken) -> Self {
-        JobContext { job, worker, lost }
+    pub(super) fn new(
+        job: Job,
+        worker: Arc<str>,
+        lost: CancellationToken,
+        slot: Arc<Slot>,
+    ) -> Self {
+        JobContext {
+            job,
+            worker,
+            lost,
+            slot,
+        }
     }
 
     #[must_use]
@@ -81,6 +93,14 @@ impl JobContext {
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_str(self.job.payload.get())
             .map_err(|error| Failure::new(format!("the payload does not fit: {error}")).permanent())
+    }
+
+    /// Waits for something without keeping others from running: they have this job's slot meanwhile,
+    /// and it gets one back before this returns. If the worker stops first, the job goes back to its
+    /// queue as if it had not been begun. The worker holds no more than a few thousand jobs in all,
+    /// those that are aside among them, so whoever uses this keeps them few.
+    pub async fn aside<T>(&self, waiting: impl Future<Output = T>) -> T {
+        self.slot.aside(waiting).await
     }
 
     /// Fires when the job is not this attempt's any more: it was cancelled, or the lease was lost.

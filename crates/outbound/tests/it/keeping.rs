@@ -49,6 +49,17 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_wants_a_connection_of_its_own_has_one() {
+    let (sink, _tells) = telling().await;
+    let client = local_client();
+    assert!(!reused(&client, &sink.url("/")).await);
+    let answer = client.send(get(&sink.url("/")).fresh()).await.unwrap();
+    assert!(!answer.timings.reused());
+    assert_eq!(sink.connections(), 2);
+    assert!(reused(&client, &sink.url("/")).await);
+}
+
+#[tokio::test]
 async fn a_kept_connection_is_nobody_elses() {
     let (sink, _tells) = telling().await;
     let port = sink.address.port();
