@@ -72,6 +72,21 @@ impl CircuitState {
     }
 }
 
+impl std::str::FromStr for CircuitState {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [
+            CircuitState::Closed,
+            CircuitState::Open,
+            CircuitState::HalfOpen,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == name)
+        .ok_or_else(|| format!("`{name}` is no state of a circuit"))
+    }
+}
+
 #[derive(Clone, Debug)]
 enum State {
     Closed {

@@ -8,6 +8,7 @@
 mod circuit;
 mod config;
 mod configs;
+mod dispatch;
 mod error;
 mod filter;
 mod firing;
@@ -38,6 +39,7 @@ pub use config::{
     Schema, Secret, SecretConfig, TimeConfig, TriggerConfig, WebhookConfig, mask as mask_config,
     unmask as unmask_config,
 };
+pub use dispatch::{DispatchSettings, DispatchWorker, EndpointState, dispatch_worker};
 pub use error::Error;
 pub use filter::{Facts, Filter, MAX_CONDITIONS, TypePattern};
 pub use firing::{DELIVERIES, DISPATCH, FOLLOWER, MAX_DEPTH};

@@ -49,6 +49,7 @@ impl Ended {
 
 /// HELP texts of this room's metrics.
 pub fn describe() {
+    crate::dispatch::describe_metrics();
     describe_counter!(
         "tidewire_trigger_firings_total",
         "firings, whatever set them off"

@@ -42,6 +42,8 @@ pub enum Outcome {
     Broken(String),
     /// The request was not made: the endpoint's address is one that deliveries must not go to.
     Forbidden(String),
+    /// The request was not made: what is configured makes none.
+    Unfit(String),
 }
 
 /// What is done next.
@@ -80,7 +82,7 @@ impl Outcome {
                 _ => false,
             },
             Outcome::TimedOut(_) | Outcome::Refused | Outcome::Broken(_) => true,
-            Outcome::Forbidden(_) => false,
+            Outcome::Forbidden(_) | Outcome::Unfit(_) => false,
         };
         if !again || attempt >= policy.max_attempts {
             return Verdict::Failed;
@@ -109,7 +111,7 @@ impl Outcome {
                 _ => Health::Good,
             },
             Outcome::TimedOut(_) | Outcome::Refused | Outcome::Broken(_) => Health::Bad,
-            Outcome::Forbidden(_) => Health::Unknown,
+            Outcome::Forbidden(_) | Outcome::Unfit(_) => Health::Unknown,
         }
     }
 
@@ -157,6 +159,7 @@ impl fmt::Display for Outcome {
             Outcome::Forbidden(why) => {
                 write!(f, "the endpoint's address is not allowed: {why}")
             }
+            Outcome::Unfit(why) => write!(f, "the request cannot be made: {why}"),
         }
     }
 }
@@ -212,6 +215,9 @@ mod tests {
         let forbidden = Outcome::Forbidden("10.0.0.1 is private".to_owned());
         assert_eq!(verdict(&forbidden, 1), Verdict::Failed);
         assert_eq!(forbidden.health(now()), Health::Unknown);
+        let unfit = Outcome::Unfit("the header `x` has a bad value".to_owned());
+        assert_eq!(verdict(&unfit, 1), Verdict::Failed);
+        assert_eq!(unfit.health(now()), Health::Unknown);
     }
 
     #[test]

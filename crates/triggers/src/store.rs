@@ -17,6 +17,7 @@
 
 #[cfg(test)]
 mod check;
+mod circuits;
 mod executions;
 mod fire;
 mod listing;
@@ -29,6 +30,7 @@ use serde_json::value::RawValue;
 use tidewire_core::Time;
 use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
 
+pub(crate) use circuits::CircuitRow;
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
@@ -42,6 +44,7 @@ pub(crate) struct Store {
     fire: fire::Statements,
     executions: executions::Statements,
     listing: listing::Statements,
+    circuits: circuits::Statements,
 }
 
 impl Store {
@@ -53,6 +56,7 @@ impl Store {
             fire: fire::Statements::new(dialect),
             executions: executions::Statements::new(dialect),
             listing: listing::Statements::new(dialect),
+            circuits: circuits::Statements::new(dialect),
         })
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use tidewire_core::Time;
 
 use super::{Circuit, CircuitSettings, CircuitState, Pass, Rate, RateLimit};
@@ -56,16 +55,14 @@ pub enum Wait {
     Paced(Duration),
 }
 
-/// A gate as operators see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = EndpointState)]
+/// A gate as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateView {
     pub circuit: CircuitState,
     /// Failures in a row.
     pub failures: u32,
     pub in_flight: u32,
     /// When an open circuit lets a probe through.
-    #[schema(required)]
     pub retry_at: Option<Time>,
 }
 
@@ -84,6 +81,16 @@ impl Gate {
 
     /// Lets one request go, or says why not.
     pub fn enter(&mut self, now: Time) -> Result<Permit, Wait> {
+        self.ask(now)?;
+        if let Some(rate) = &mut self.rate {
+            rate.pass(now);
+        }
+        self.in_flight += 1;
+        Ok(Permit(self.circuit.pass()))
+    }
+
+    /// Whether a request may go now, or why not; none goes.
+    pub fn ask(&mut self, now: Time) -> Result<(), Wait> {
         self.circuit.ask(now).map_err(|left| match left {
             Some(left) => Wait::Open(left),
             None => Wait::Probing,
@@ -103,10 +110,14 @@ impl Gate {
         }
         if let Some(rate) = &mut self.rate {
             rate.ask(now).map_err(Wait::Paced)?;
-            rate.pass(now);
         }
-        self.in_flight += 1;
-        Ok(Permit(self.circuit.pass()))
+        Ok(())
+    }
+
+    /// Whether the endpoint itself has asked for the pause that there is, if there is one.
+    #[must_use]
+    pub fn is_asked_to_pause(&self) -> bool {
+        self.paced.is_some()
     }
 
     /// The request has ended, and this is what it tells about the endpoint.
