@@ -96,6 +96,13 @@ impl Configs {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As after a restart.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clear();
+    }
+
     /// One config; `None` if it is gone, and nothing goes by it any more.
     pub(crate) async fn one(
         &self,

@@ -340,3 +340,6 @@ fn context(job: &JobContext) -> Result<Context, Failure> {
 fn may_be_repeated(job: &Job, prepared: &Prepared) -> bool {
     prepared.delivery().method.is_idempotent() || job.max_attempts > 1
 }
+
+#[cfg(test)]
+mod tests;

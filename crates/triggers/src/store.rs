@@ -21,6 +21,8 @@ mod circuits;
 mod executions;
 mod fire;
 mod listing;
+#[cfg(test)]
+mod look;
 mod schedules;
 mod triggers;
 
@@ -35,6 +37,8 @@ pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
 pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
+#[cfg(test)]
+pub(crate) use look::Seen;
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
 pub(crate) struct Store {
