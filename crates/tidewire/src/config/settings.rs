@@ -162,7 +162,7 @@ pub const SETTINGS: &[Setting] = &[
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock), sweeper (retention). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",
@@ -298,6 +298,42 @@ pub const SETTINGS: &[Setting] = &[
         "DURATION",
         "1h",
         "What a delivery waits at most between attempts, also if the endpoint asks for more",
+    ),
+    setting(
+        "delivery-concurrency",
+        "N",
+        "256",
+        "Deliveries that this process has under way at once, besides other jobs; 1 to 10000",
+    ),
+    setting(
+        "endpoint-concurrency",
+        "N",
+        "32",
+        "Requests at once that this process sends to one endpoint; 1 to 10000",
+    ),
+    setting(
+        "endpoint-rate",
+        "N",
+        "",
+        "Requests a second that this process sends to one endpoint; no limit if it is not set",
+    ),
+    setting(
+        "circuit-failures",
+        "N",
+        "5",
+        "Failures in a row after which nothing is sent to an endpoint for a while; 1 to 1000",
+    ),
+    setting(
+        "circuit-pause",
+        "DURATION",
+        "10s",
+        "How long that is at first; it doubles each time that a probe fails",
+    ),
+    setting(
+        "circuit-pause-cap",
+        "DURATION",
+        "5m",
+        "How long it is at most",
     ),
     setting(
         "event-rate",

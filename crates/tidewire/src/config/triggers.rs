@@ -4,7 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use tidewire_http::PublicUrl;
 use tidewire_outbound::{AddressPolicy, LOOPBACK, subnets};
-use tidewire_triggers::{RetryPolicy, TriggerSettings};
+use tidewire_triggers::{
+    CircuitSettings, DispatchSettings, GateSettings, Rate, RetryPolicy, TriggerSettings,
+};
 
 use super::{
     Bad, Values,
@@ -17,6 +19,7 @@ const NONE: &str = "none";
 #[derive(Clone, Debug)]
 pub struct Triggers {
     pub settings: TriggerSettings,
+    pub dispatch: DispatchSettings,
     /// Which addresses are called.
     pub policy: AddressPolicy,
     /// Where the API is reached.
@@ -55,7 +58,27 @@ impl Triggers {
             true => LOOPBACK.to_vec(),
             false => Vec::new(),
         });
+        let dispatch = DispatchSettings {
+            concurrency: count("delivery-concurrency", 10_000)? as usize,
+            gate: GateSettings {
+                concurrency: count("endpoint-concurrency", 10_000)?,
+                rate: values.read("endpoint-rate", |text| {
+                    number(text, 1, 1_000_000).map(|count| Rate {
+                        count,
+                        per: S,
+                        burst: count,
+                    })
+                })?,
+                circuit: CircuitSettings {
+                    failures: count("circuit-failures", 1000)?,
+                    pause: span("circuit-pause", Duration::from_millis(100), DAY)?,
+                    max_pause: span("circuit-pause-cap", Duration::from_millis(100), DAY)?,
+                    ..CircuitSettings::default()
+                },
+            },
+        };
         Ok(Triggers {
+            dispatch,
             settings: TriggerSettings {
                 retry: RetryPolicy {
                     max_attempts: count("retry-max-attempts", 100)?,
@@ -93,6 +116,7 @@ mod tests {
     fn the_defaults_are_those_of_triggers() {
         let triggers = triggers(&[]).unwrap();
         assert_eq!(triggers.settings, TriggerSettings::default());
+        assert_eq!(triggers.dispatch, DispatchSettings::default());
         assert!(triggers.public_url.is_none());
     }
 
@@ -123,6 +147,11 @@ mod tests {
             ("retry-base", "1ms"),
             ("retry-cap", "8d"),
             ("event-rate", "0"),
+            ("delivery-concurrency", "0"),
+            ("endpoint-concurrency", "10001"),
+            ("endpoint-rate", "0.5"),
+            ("circuit-failures", "none"),
+            ("circuit-pause", "2d"),
             ("executions-active-for", "3d"),
             ("executions-keep-for", "0s"),
         ] {

@@ -66,17 +66,19 @@ pub enum LogFormat {
 pub enum Role {
     Api,
     Worker,
+    Scheduler,
     Sweeper,
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Api, Role::Worker, Role::Sweeper];
+    pub const ALL: [Role; 4] = [Role::Api, Role::Worker, Role::Scheduler, Role::Sweeper];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Role::Api => "api",
             Role::Worker => "worker",
+            Role::Scheduler => "scheduler",
             Role::Sweeper => "sweeper",
         }
     }
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
         assert!(config.access.open);
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
-        assert_eq!(config.roles.to_string(), "api,worker,sweeper");
+        assert_eq!(config.roles.to_string(), "api,worker,scheduler,sweeper");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod signals;
 mod tasks;
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use tidewire_access::Authenticate;
 use tidewire_core::Clock;
@@ -11,6 +11,7 @@ use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
 use tidewire_http::{App, Health};
 use tidewire_jobs::{Followers, JobSettings, Jobs};
+use tidewire_outbound::{Client, ClientOptions};
 use tidewire_triggers::{Executions, Triggers};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,9 @@ async fn open(config: &Config) -> Result<Db, String> {
     db.map_err(|error| error.to_string())
 }
 
+/// A scheduler that is late by less may have a lot to do, and is no reason to alarm anybody.
+const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What capabilities share in this process.
 struct House {
     db: Db,
@@ -74,6 +78,8 @@ struct House {
     events: Events,
     jobs: Jobs,
     triggers: Triggers,
+    /// For addresses that somebody configured.
+    outbound: Client,
     health: Health,
     /// What this process made of the schema.
     migrated: MigrationReport,
@@ -162,9 +168,17 @@ impl House {
             config.triggers.policy.clone(),
             (jobs.clone(), events.clone()),
         );
+        let outbound = Client::new(ClientOptions {
+            policy: config.triggers.policy.clone(),
+            ..ClientOptions::default()
+        })
+        .map_err(|error| error.to_string())?;
         let health = Health::new();
         register_store(&health, &db);
         sharing.tell(&health);
+        if config.roles.has(Role::Scheduler) {
+            register_scheduler(&health, &triggers, &clock, config.poll_interval);
+        }
         Ok(House {
             db,
             clock,
@@ -173,6 +187,7 @@ impl House {
             events,
             jobs,
             triggers,
+            outbound,
             health,
             migrated,
             streams,
@@ -247,6 +262,21 @@ fn register_store(health: &Health, db: &Db) {
                 .await
                 .map_err(|_| "takes no writes: the log says why".to_owned())
         }
+    });
+}
+
+/// `/health` says whether triggers fire by the clock, and how late they are.
+fn register_scheduler(health: &Health, triggers: &Triggers, clock: &Clock, poll: Duration) {
+    let patience = SCHEDULER_PATIENCE.max(poll * 3);
+    let (of, at) = (triggers.clone(), clock.clone());
+    health.register("scheduler", move || {
+        let checked = of.scheduler_health().check(at.now(), patience);
+        async move { checked }
+    });
+    let (of, at) = (triggers.clone(), clock.clone());
+    health.tell("scheduler_lag", move || {
+        let late = of.scheduler_health().late(at.now());
+        format!("{:.3} s", late.as_secs_f64())
     });
 }
 

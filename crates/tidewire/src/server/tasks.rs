@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidewire_http::{AppService, Limits};
 use tidewire_jobs::{Processors, Worker, WorkerOptions};
+use tidewire_triggers::{DELIVERIES, dispatch_worker};
 use tokio::{net::TcpListener, sync::Mutex};
 
 use super::House;
@@ -53,11 +54,14 @@ impl House {
             }));
         }
         if config.roles.has(Role::Worker) {
-            let (jobs, options) = (self.jobs.clone(), worker_options(config));
-            tasks.push(Task::new("worker", move |stop| {
-                let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
+            tasks.push(self.worker(config));
+        }
+        if config.roles.has(Role::Scheduler) {
+            let triggers = self.triggers.clone();
+            tasks.push(Task::new("scheduler", move |stop| {
+                let triggers = triggers.clone();
                 async move {
-                    worker.run(stop).await;
+                    triggers.keep_scheduling(stop).await;
                     Ok(())
                 }
             }));
@@ -80,6 +84,30 @@ impl House {
         }
         tasks.push(serve(config, listener, api));
         tasks
+    }
+
+    /// Runs jobs, and beside them, in slots of their own, deliveries. One task, so that both drain at
+    /// once.
+    fn worker(&self, config: &Config) -> Task {
+        let (jobs, options) = (self.jobs.clone(), worker_options(config));
+        let (triggers, client) = (self.triggers.clone(), self.outbound.clone());
+        let dispatch = config.triggers.dispatch;
+        let queues = options.queues.as_ref();
+        let delivers = queues.is_none_or(|queues| queues.contains(DELIVERIES));
+        Task::new("worker", move |stop| {
+            let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
+            let dispatch = delivers
+                .then(|| dispatch_worker(&triggers, client.clone(), dispatch, options.clone()));
+            async move {
+                let deliver = async {
+                    if let Some(dispatch) = dispatch {
+                        dispatch.run(stop.clone()).await;
+                    }
+                };
+                tokio::join!(worker.run(stop.clone()), deliver);
+                Ok(())
+            }
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What firings did: lists, one, counts, and another try.
+//! What firings did: lists, one, counts, and another try; and how the endpoints are.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use tidewire_http::{ApiError, Caller, Json, Path, Query, answers};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Execution, ExecutionQuery, ExecutionStatus, ExecutionSummary, Page, Pagination,
+    EndpointState, Execution, ExecutionQuery, ExecutionStatus, ExecutionSummary, Page, Pagination,
     RetentionStatus, Source, Triggers,
 };
 
@@ -17,6 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Triggers> {
         .routes(routes!(summary))
         .routes(routes!(get))
         .routes(routes!(retry))
+        .routes(routes!(endpoints))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -136,4 +137,27 @@ async fn retry(
     Ok(Json(
         triggers.retry_execution(&principal.tenant, &id).await?,
     ))
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct EndpointList {
+    /// At most 1,000.
+    endpoints: Vec<EndpointState>,
+}
+
+/// List the endpoints that are not well: those whose circuit is open or half open.
+///
+/// Nothing is sent to an endpoint while its circuit is open; deliveries wait. One that is not listed
+/// is well, or nothing was sent to it lately.
+#[utoipa::path(
+    get, path = "/v1/endpoints", tag = "executions", operation_id = "listEndpoints",
+    responses((status = 200, description = "the endpoints", body = EndpointList))
+)]
+async fn endpoints(
+    State(triggers): State<Triggers>,
+    Caller(principal): Caller,
+) -> Result<Json<EndpointList>, ApiError> {
+    principal.require(Scope::Read)?;
+    let endpoints = triggers.endpoints(&principal.tenant).await?;
+    Ok(Json(EndpointList { endpoints }))
 }

@@ -557,6 +557,8 @@ async fn each_route_wants_its_scope(engine: Engine) {
             };
         let path = format!("/v1/triggers/{id}");
         ask(Method::GET, "/v1/triggers", None, read, 200).await;
+        ask(Method::GET, "/v1/executions", None, read, 200).await;
+        ask(Method::GET, "/v1/endpoints", None, read, 200).await;
         ask(Method::GET, &path, None, read, 200).await;
         ask(Method::GET, &format!("{path}/schedules"), None, read, 200).await;
         ask(Method::GET, &format!("{path}/preview"), None, read, 400).await;
@@ -1146,6 +1148,7 @@ async fn every_answer_is_declared() {
         ),
         ("post", "/v1/triggers/test", "202 400 401 403 413 415 503"),
         ("get", "/v1/executions", "200 400 401 403 503"),
+        ("get", "/v1/endpoints", "200 401 403 503"),
         ("get", "/v1/executions/summary", "200 400 401 403 503"),
         ("get", "/v1/executions/{id}", "200 400 401 403 404 503"),
         (
