@@ -95,6 +95,7 @@ impl CloudEvent {
             occurred_at: self.time,
             source: Some(source),
             expected_seq: None,
+            depth: 0,
         }
         .checked()
     }

@@ -22,13 +22,15 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use self::chunk::{Chunk, frames};
 use self::ring::{Found, Ring};
-use crate::Filter;
+use crate::{Filter, growth::Growths};
 
 /// All feeds of this process.
 #[derive(Default)]
 pub(crate) struct Feeds {
     by_tenant: RwLock<HashMap<Arc<str>, Arc<Feed>>>,
     joined: Notify,
+    /// Those who want to know that a log has grown, and no more.
+    pub(crate) growths: Growths,
 }
 
 impl Feeds {
@@ -41,13 +43,29 @@ impl Feeds {
         feeds.get(tenant).map(Arc::clone)
     }
 
-    /// The tenants that are followed.
+    /// Tells everybody who wants to know that a log reaches `pos`; whether that was news to anybody.
+    pub(crate) fn committed(&self, tenant: &str, pos: u64) -> bool {
+        let followed = self.get(tenant).is_some_and(|feed| feed.committed(pos));
+        self.growths.committed(tenant, pos) || followed
+    }
+
+    /// The tenants that are followed, in whatever way.
     pub(crate) fn followed(&self) -> Vec<Arc<str>> {
-        let feeds = self
-            .by_tenant
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        feeds.keys().map(Arc::clone).collect()
+        let mut tenants: Vec<_> = {
+            let feeds = self
+                .by_tenant
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            feeds.keys().map(Arc::clone).collect()
+        };
+        self.growths.watched(&mut tenants);
+        tenants.sort_unstable();
+        tenants.dedup();
+        tenants
+    }
+
+    pub(crate) fn somebody_joined(&self) {
+        self.joined.notify_one();
     }
 
     /// Waits until somebody begins to follow.
@@ -67,7 +85,7 @@ impl Feeds {
         feed.followers.fetch_add(1, Ordering::Relaxed);
         let feed = Arc::clone(feed);
         drop(feeds);
-        self.joined.notify_one();
+        self.somebody_joined();
         metrics::gauge!("tidewire_event_tail_subscribers").increment(1.0);
         Follower {
             changed: feed.head.subscribe(),

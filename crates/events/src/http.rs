@@ -16,6 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Appended, Error, Event, Events, Filter, MAX_BATCH, NewEvent,
     cloudevents::{self, CloudEvent},
+    depth::depth,
     model::EventIn,
     service::position,
     tail,
@@ -58,6 +59,7 @@ enum AppendAnswer {
 /// (`ce-*` headers); `source` and `id` become the `dedupe_key`.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events", operation_id = "appendEvents",
+    params(("x-tidewire-depth" = Option<u32>, Header, description = "how many triggers deep, as a delivery said it: 0 to 15", minimum = 0, maximum = 15)),
     request_body(content = AppendBody, content_type = "application/json"),
     responses(
         (status = 201, description = "stored; an array for an array", body = AppendAnswer),
@@ -74,7 +76,9 @@ async fn append(
     let (parts, content) = request.into_parts();
     let form = form(&parts.headers)?;
     let bytes = body(Request::new(content), DEFAULT_BODY_LIMIT).await?;
-    let (new, many) = read(&form, &parts.headers, &bytes)?;
+    let depth = depth(&parts.headers)?;
+    let (mut new, many) = read(&form, &parts.headers, &bytes)?;
+    new.iter_mut().for_each(|event| event.depth = depth);
     let answers = events.append(&principal.tenant, new).await?;
     let status = if answers.iter().all(|answer| answer.duplicated) && !answers.is_empty() {
         StatusCode::OK

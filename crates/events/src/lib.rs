@@ -8,8 +8,10 @@
 //! is a hint in memory, and so is what processes tell each other: whoever is behind reads the table.
 
 mod cloudevents;
+mod depth;
 mod error;
 mod feed;
+mod growth;
 mod http;
 mod migrations;
 mod model;
@@ -19,11 +21,13 @@ mod store;
 mod tail;
 mod watch;
 
+pub use depth::{DEPTH_HEADER, MAX_DEPTH, depth};
 pub use error::Error;
+pub use growth::Growth;
 pub use http::routes;
 pub use migrations::MIGRATIONS;
 pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
-pub use service::{Events, Settings};
+pub use service::{Events, Settings, Stretch};
 
 /// HELP texts of this room's metrics.
 pub fn describe_metrics() {

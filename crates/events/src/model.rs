@@ -73,6 +73,8 @@ pub struct NewEvent {
     pub(crate) occurred_at: Option<Time>,
     pub(crate) source: Option<String>,
     pub(crate) expected_seq: Option<u64>,
+    /// How many triggers deep.
+    pub(crate) depth: u32,
 }
 
 impl EventIn {
@@ -93,6 +95,7 @@ impl EventIn {
             occurred_at: self.occurred_at,
             source: self.source,
             expected_seq: self.expected_seq,
+            depth: 0,
         };
         event.faults(&mut errors);
         Problem::all(errors)?;
@@ -116,8 +119,16 @@ impl NewEvent {
             occurred_at: None,
             source: None,
             expected_seq: None,
+            depth: 0,
         }
         .checked()
+    }
+
+    /// The same, so many triggers deep.
+    #[must_use]
+    pub fn at_depth(mut self, depth: u32) -> Self {
+        self.depth = depth;
+        self
     }
 
     pub(crate) fn checked(self) -> Result<Self, Problem> {
@@ -197,6 +208,9 @@ pub struct Event {
     /// Where it stands in its tenant's log.
     #[serde(skip)]
     pub pos: u64,
+    /// How many triggers deep it is; 0 for one that no trigger has brought about.
+    #[serde(skip)]
+    pub depth: u32,
 }
 
 /// Which events a list or a tail wants.

@@ -13,7 +13,7 @@ use tidewire_db::{Batch, Db, Hints, Keep, Lane, Query as _, Result as DbResult, 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Appended, Error, Event, Filter, NewEvent,
+    Appended, Error, Event, Filter, Growth, NewEvent,
     feed::{Chunk, Feeds},
     number::{self, Ends},
     store::Store,
@@ -34,6 +34,20 @@ impl Default for Settings {
         }
     }
 }
+
+/// How much is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    pub events: u32,
+    /// Of payloads. The first event is read whatever its size.
+    pub bytes: usize,
+}
+
+/// Behind every position.
+const LAST: u64 = (1 << 48) - 1;
+
+/// Events that are read before it is known how large they are.
+const FIRST_READ: u32 = 32;
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -172,9 +186,7 @@ impl Appends {
                 }
                 // Who began to follow between here and the commit has no chunk, but needs the
                 // wake-up.
-                if let Some(feed) = feeds.get(&tenant) {
-                    feed.committed(last);
-                }
+                feeds.committed(&tenant, last);
                 let value = i64::try_from(last).unwrap_or(i64::MAX);
                 hints.send(watch::TOPIC, &tenant, value, Keep::Greatest);
             }
@@ -255,6 +267,51 @@ impl Events {
             .store
             .newest(&mut self.inner.db.read(), tenant, filter, before, limit)
             .await?)
+    }
+
+    /// Events behind a position, in the order of the log.
+    pub async fn after(&self, tenant: &str, pos: u64, most: Stretch) -> Result<Vec<Event>, Error> {
+        let mut read = self.inner.db.read();
+        let (mut found, mut bytes, mut from): (Vec<Event>, usize, u64) = (Vec::new(), 0, pos);
+        let mut limit = most.events.min(FIRST_READ);
+        while limit > 0 {
+            let some = self
+                .inner
+                .store
+                .following(&mut read, tenant, &Filter::default(), (from, LAST), limit)
+                .await?;
+            let is_all = (some.len() as u64) < u64::from(limit);
+            for event in some {
+                bytes += event.payload.get().len();
+                if bytes > most.bytes && !found.is_empty() {
+                    return Ok(found);
+                }
+                from = event.pos;
+                found.push(event);
+            }
+            if is_all {
+                break;
+            }
+            // As many as fit if they are like those before.
+            let fit = (most.bytes - bytes.min(most.bytes)) / (bytes / found.len()).max(1);
+            let left = most
+                .events
+                .saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            limit = left.min(u32::try_from(fit).unwrap_or(u32::MAX));
+        }
+        Ok(found)
+    }
+
+    /// The positions of the last events of these tenants' logs; 0 where there is none.
+    pub async fn heads(&self, tenants: &[Arc<str>]) -> Result<Vec<(String, u64)>, Error> {
+        let mut read = self.inner.db.read();
+        Ok(self.inner.store.heads(&mut read, tenants).await?)
+    }
+
+    /// Tells which logs grow. Nothing is watched at first.
+    #[must_use]
+    pub fn growth(&self) -> Growth {
+        Growth::new(&self.inner.feeds)
     }
 
     /// The position of the last event of a tenant's log; 0 if there is none.

@@ -8,13 +8,31 @@ use std::{
 };
 
 use chrono::NaiveDate;
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
-    number::{Ends, Hashes, Head, KeyHash, Known, KnownKeys, Plan},
+    number::{Ends, Hashes, Head, KeyHash, Known, KnownKeys, Numbered, Plan},
     service::Append,
 };
+
+const EVENT: [Column; 13] = [
+    Column::Id("tenant"),
+    Column::Int("pos"),
+    Column::Id("id"),
+    Column::Id("stream"),
+    Column::Int("seq"),
+    Column::Id("type"),
+    Column::Text("subject"),
+    Column::Json("payload"),
+    Column::Text("dedupe_key"),
+    Column::Text("source"),
+    Column::Time("occurred_at"),
+    Column::Time("created_at"),
+    Column::Int("depth"),
+];
+const EVENT_NAMES: &str = "tenant, pos, id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at";
 
 pub(crate) struct Store {
     dialect: &'static Dialect,
@@ -22,6 +40,8 @@ pub(crate) struct Store {
     streams: Sql,
     known: Sql,
     insert_events: Sql,
+    /// The same with their depths: nearly no batch has any, and a column costs.
+    insert_deep_events: Sql,
     insert_keys: Sql,
     insert_days: Sql,
     head: Sql,
@@ -73,24 +93,8 @@ impl Store {
             ends: dialect.sql(&ends),
             streams: dialect.sql(&streams),
             known: dialect.sql(&known),
-            insert_events: insert(
-                "events",
-                &[
-                    Column::Id("tenant"),
-                    Column::Int("pos"),
-                    Column::Id("id"),
-                    Column::Id("stream"),
-                    Column::Int("seq"),
-                    Column::Id("type"),
-                    Column::Text("subject"),
-                    Column::Json("payload"),
-                    Column::Text("dedupe_key"),
-                    Column::Text("source"),
-                    Column::Time("occurred_at"),
-                    Column::Time("created_at"),
-                ],
-                "tenant, pos, id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at",
-            ),
+            insert_events: insert("events", &EVENT[..12], EVENT_NAMES),
+            insert_deep_events: insert("events", &EVENT, &format!("{EVENT_NAMES}, depth")),
             insert_keys: insert(
                 "event_keys",
                 &[
@@ -204,29 +208,22 @@ impl Store {
             return Ok(());
         }
         let time = |time: Time| self.dialect.json_time(time);
+        let is_deep = plan.events.iter().any(|row| row.event.depth > 0);
         let rows: Vec<_> = plan
             .events
             .iter()
-            .map(|row| {
-                let event = row.event;
-                (
-                    row.tenant,
-                    row.pos,
-                    &row.id,
-                    &event.stream,
-                    row.seq,
-                    &event.kind,
-                    &event.subject,
-                    event.payload.get(),
-                    &event.dedupe_key,
-                    &event.source,
-                    time(event.occurred_at.unwrap_or(row.created_at)),
-                    time(row.created_at),
-                )
+            .map(|row| EventRow {
+                row,
+                dialect: self.dialect,
+                is_deep,
             })
             .collect();
-        tx.push(&self.insert_events, vec![Arg::json(&rows)?])
-            .await?;
+        let sql = if is_deep {
+            &self.insert_deep_events
+        } else {
+            &self.insert_events
+        };
+        tx.push(sql, vec![Arg::json(&rows)?]).await?;
         let keys: Vec<_> = plan
             .events
             .iter()
@@ -274,6 +271,37 @@ impl Store {
         rows.iter()
             .map(|row| Ok((row.text(0)?, count(row, 1)?)))
             .collect()
+    }
+}
+
+/// One event in the row set of an insert.
+struct EventRow<'r> {
+    row: &'r Numbered<'r>,
+    dialect: &'static Dialect,
+    is_deep: bool,
+}
+
+impl Serialize for EventRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let (row, event) = (self.row, self.row.event);
+        let time = |time: Time| self.dialect.json_time(time);
+        let mut columns = serializer.serialize_seq(None)?;
+        columns.serialize_element(row.tenant)?;
+        columns.serialize_element(&row.pos)?;
+        columns.serialize_element(&row.id)?;
+        columns.serialize_element(&event.stream)?;
+        columns.serialize_element(&row.seq)?;
+        columns.serialize_element(&event.kind)?;
+        columns.serialize_element(&event.subject)?;
+        columns.serialize_element(event.payload.get())?;
+        columns.serialize_element(&event.dedupe_key)?;
+        columns.serialize_element(&event.source)?;
+        columns.serialize_element(&time(event.occurred_at.unwrap_or(row.created_at)))?;
+        columns.serialize_element(&time(row.created_at))?;
+        if self.is_deep {
+            columns.serialize_element(&Some(event.depth).filter(|depth| *depth > 0))?;
+        }
+        columns.end()
     }
 }
 

@@ -53,9 +53,8 @@ impl Watch {
             match hints.recv().await {
                 Ok(hint) => match &*hint {
                     Hint::One { topic, key, value } if topic == TOPIC => {
-                        if let Some(feed) = self.feeds.get(key) {
-                            feed.committed(u64::try_from(*value).unwrap_or(0));
-                        }
+                        self.feeds
+                            .committed(key, u64::try_from(*value).unwrap_or(0));
                     }
                     Hint::One { .. } => {}
                     Hint::Everything => doubt.notify_one(),
@@ -108,9 +107,7 @@ impl Watch {
     async fn compare(&self, followed: &[Arc<str>]) -> Result<bool> {
         let mut moved = false;
         for (tenant, head) in self.store.heads(&mut self.db.read(), followed).await? {
-            if let Some(feed) = self.feeds.get(&tenant) {
-                moved |= feed.committed(head);
-            }
+            moved |= self.feeds.committed(&tenant, head);
         }
         Ok(moved)
     }

@@ -13,8 +13,7 @@ use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql};
 use super::{Store, parse_day};
 use crate::{Event, Filter};
 
-const COLUMNS: &str =
-    "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos";
+const COLUMNS: &str = "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos, depth";
 
 pub(super) struct Statements {
     last_seq: Sql,
@@ -336,5 +335,8 @@ fn event(row: &Row) -> Result<Event> {
         occurred_at: row.time(8)?,
         created_at: row.time(9)?,
         pos: row.count(10)?,
+        depth: row
+            .opt_int(11)?
+            .map_or(0, |depth| u32::try_from(depth).unwrap_or(u32::MAX)),
     })
 }

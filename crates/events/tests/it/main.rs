@@ -5,5 +5,6 @@ mod cloudevents;
 mod follow;
 mod house;
 mod interleavings;
+mod matching;
 mod read;
 mod several;
