@@ -22,7 +22,7 @@ use serde::Serialize;
 use tidewire_core::{Time, backoff::Backoff};
 
 pub use gate::{Gate, GateSettings, GateView, Permit, Wait};
-pub use rate::{Rate, RateLimit};
+pub use rate::{Rate, RateLimit, Turns};
 
 /// When a circuit opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,9 +153,7 @@ impl Dispatch {
         let pass = self.pass(job, &prepared).await?;
         let started = Instant::now();
         let started_at = self.triggers.fire.clock.now();
-        let answered = self
-            .send(job.job(), &context, &prepared, started_at)
-            .await;
+        let answered = self.send(job.job(), &context, &prepared, started_at).await;
         let attempt = Attempt {
             prepared: &prepared,
             answered,
@@ -175,7 +173,8 @@ impl Dispatch {
         let config = match found {
             Ok(Some(config)) => config,
             Ok(None) => {
-                let gone = format!("the config `{id}`, by which this was fired, is not there any more");
+                let gone =
+                    format!("the config `{id}`, by which this was fired, is not there any more");
                 return Err(Failure::new(gone).permanent());
             }
             Err(crate::Error::Store(error)) if error.is_unavailable() || error.is_transient() => {
@@ -185,7 +184,8 @@ impl Dispatch {
             Err(error) => return Err(error.into()),
         };
         let prepared = Prepared::new(&config).ok_or_else(|| {
-            let other = format!("the config `{id}` makes jobs, and no deliveries: it names no endpoint");
+            let other =
+                format!("the config `{id}` makes jobs, and no deliveries: it names no endpoint");
             Failure::new(other).permanent()
         })?;
         let mut kept = self.lock();
@@ -266,13 +266,16 @@ impl Dispatch {
         let outcome = answer::outcome(&answered, timeout);
         pass.done(outcome.health(now), took);
         let verdict = self.verdict(job, prepared, &outcome, now);
-        let error = (verdict != Verdict::Success)
-            .then(|| answer::text(&answered, &outcome, timeout));
+        let error =
+            (verdict != Verdict::Success).then(|| answer::text(&answered, &outcome, timeout));
         let tried = Tried {
             started_at,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             response_status: answered.as_ref().ok().map(|answer| answer.status.as_u16()),
-            response_body: answered.as_ref().ok().map(|answer| answer::kept(&answer.body)),
+            response_body: answered
+                .as_ref()
+                .ok()
+                .map(|answer| answer::kept(&answer.body)),
             error: error.clone(),
             is_gone: verdict == Verdict::Gone,
         };
@@ -293,13 +296,7 @@ impl Dispatch {
 
     /// The job says how many attempts there are: a retry by hand gives it as many again, whose waits
     /// begin anew.
-    fn verdict(
-        &self,
-        job: &Job,
-        prepared: &Prepared,
-        outcome: &Outcome,
-        now: Time,
-    ) -> Verdict {
+    fn verdict(&self, job: &Job, prepared: &Prepared, outcome: &Outcome, now: Time) -> Verdict {
         let settings = self.triggers.fire.settings.retry;
         let policy = prepared.delivery().retry.policy(settings);
         let earlier = job.max_attempts.saturating_sub(policy.max_attempts);
@@ -330,7 +327,10 @@ fn context(job: &JobContext) -> Result<Context, Failure> {
         .permanent()
     })?;
     serde_json::from_str(text).map_err(|error| {
-        Failure::new(format!("the job does not say which execution it is for: {error}")).permanent()
+        Failure::new(format!(
+            "the job does not say which execution it is for: {error}"
+        ))
+        .permanent()
     })
 }
 

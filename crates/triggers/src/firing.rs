@@ -23,8 +23,7 @@ pub const DISPATCH: &str = "http.dispatch";
 pub const DELIVERIES: &str = "deliveries";
 /// The name of the follower of all jobs that firings become.
 pub const FOLLOWER: &str = "triggers";
-/// Triggers that may set each other off in a row.
-pub const MAX_DEPTH: u32 = 16;
+pub use tidewire_events::MAX_DEPTH;
 
 /// A trigger that goes off.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 //!
 //! What decides is pure, with the clock passed in, and each has its own judge in the tests: what a config means, when a
 //! rule fires, which events it matches, how a delivery is signed, what an answer to it means and whether an endpoint may
-//! be asked at all. Around it, [`Triggers`] keeps the definitions, [`scheduler`] fires what is due, [`firing`] writes what
-//! a firing sets off, and [`Executions`] lets executions follow their jobs.
+//! be asked at all. Around it, [`Triggers`] keeps the definitions, [`scheduler`] fires what is due, [`matcher`] follows
+//! the log for event triggers, [`firing`] writes what a firing sets off, and [`Executions`] lets executions follow their jobs.
 
 mod circuit;
 mod config;
@@ -15,6 +15,7 @@ mod firing;
 mod follow;
 mod http;
 mod lifecycle;
+mod matcher;
 mod metrics;
 mod migrations;
 mod model;
@@ -31,7 +32,7 @@ mod summary;
 pub use self::http::{public_routes, routes};
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
-    Wait,
+    Turns, Wait,
 };
 pub use config::{
     Action, Config, CronConfig, DEFAULT_TIMEOUT, Delivery, DeliveryConfig, Endpoint, EventConfig,

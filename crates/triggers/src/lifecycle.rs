@@ -9,7 +9,7 @@ use tidewire_db::{Result, Tx};
 use crate::{
     Occurrences,
     configs::Known,
-    model::{ScheduleStatus, TriggerStatus},
+    model::{ScheduleStatus, TriggerStatus, TriggerType},
     store::{Coming, Store, TriggerRow},
 };
 
@@ -106,8 +106,29 @@ pub(crate) async fn update(
             store.schedule(tx, &coming, &id, new.updated_at).await?;
         }
     }
+    if old.kind == TriggerType::Event {
+        keep_matching(store, tx, old, &new).await?;
+    }
     store.update_trigger(tx, &new).await?;
     Ok(new)
+}
+
+/// Events that were stored before an edit and have not been matched yet count for what the trigger
+/// was then. One that is switched off is off at once.
+async fn keep_matching(
+    store: &Store,
+    tx: &mut Tx,
+    old: &TriggerRow,
+    new: &TriggerRow,
+) -> Result<()> {
+    if new.status == TriggerStatus::Inactive {
+        return store.drop_spans_of(tx, &old.tenant, &old.id).await;
+    }
+    let was_active = old.status == TriggerStatus::Active;
+    if was_active && old.config_id != new.config_id && old.from_pos < new.from_pos {
+        store.keep_span(tx, old, new.from_pos).await?;
+    }
+    Ok(())
 }
 
 /// Makes a trigger inactive.
@@ -121,6 +142,9 @@ pub(crate) async fn rest(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time)
         updated_at: at,
         ..old.clone()
     };
+    if old.kind == TriggerType::Event {
+        keep_matching(store, tx, old, &new).await?;
+    }
     store.update_trigger(tx, &new).await
 }
 
@@ -128,6 +152,9 @@ pub(crate) async fn rest(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time)
 pub(crate) async fn delete(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time) -> Result<()> {
     if let Some(coming) = coming(old) {
         store.unschedule(tx, &coming, at).await?;
+    }
+    if old.kind == TriggerType::Event {
+        store.drop_spans_of(tx, &old.tenant, &old.id).await?;
     }
     store
         .retire_config(tx, &old.tenant, &old.config_id, at)

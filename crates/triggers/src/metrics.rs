@@ -1,6 +1,10 @@
 //! What operators see. Recorded after the commit, a batch at a time.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use tidewire_core::Time;
 use tidewire_jobs::Status;
 
@@ -13,6 +17,31 @@ pub(crate) fn fired(count: u64, scheduled: &[Time], now: Time) {
     let histogram = histogram!("tidewire_trigger_lateness_seconds");
     let late = scheduled.iter().map(|at| now.since(*at));
     late.for_each(|late| histogram.record(late));
+}
+
+/// Firings for events, and how long after the event each was committed.
+pub(crate) fn matched(lateness: impl Iterator<Item = Duration>) {
+    let histogram = histogram!("tidewire_event_trigger_seconds");
+    lateness.for_each(|late| histogram.record(late));
+}
+
+/// Events that would have set off a trigger and are too deep for it.
+pub(crate) fn too_deep(count: u64) {
+    counter!("tidewire_event_trigger_too_deep_total").increment(count);
+}
+
+/// A firing for an event that was refused.
+pub(crate) fn left_out() {
+    counter!("tidewire_event_trigger_left_out_total").increment(1);
+}
+
+/// How many events wait to be matched, as far as this process knows.
+pub(crate) fn behind(events: u64) {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of events is far below 2^52"
+    )]
+    gauge!("tidewire_event_trigger_behind").set(events as f64);
 }
 
 /// How executions ended.
@@ -66,6 +95,23 @@ pub fn describe() {
     describe_counter!(
         "tidewire_trigger_retry_attempts_total",
         "attempts at executions that were not the first"
+    );
+    describe_histogram!(
+        "tidewire_event_trigger_seconds",
+        Unit::Seconds,
+        "from storing an event to the durable firing of a trigger for it"
+    );
+    describe_counter!(
+        "tidewire_event_trigger_too_deep_total",
+        "events that set off no trigger as they are too many triggers deep"
+    );
+    describe_counter!(
+        "tidewire_event_trigger_left_out_total",
+        "firings for events that were refused: the log says why"
+    );
+    describe_gauge!(
+        "tidewire_event_trigger_behind",
+        "events that wait to be matched with event triggers, as the matcher of this process sees it"
     );
     describe_gauge!("tidewire_triggers", "triggers, by type and status");
     describe_gauge!(

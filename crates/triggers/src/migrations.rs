@@ -114,7 +114,16 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
         "CREATE TABLE trigger_cursors (
             tenant {id} NOT NULL PRIMARY KEY,
             pos {int} NOT NULL,
+            within {id},
             updated_at {time} NOT NULL
+        ) {churning}",
+        "CREATE TABLE trigger_spans (
+            tenant {id} NOT NULL,
+            config_id {id} NOT NULL,
+            trigger_id {id} NOT NULL,
+            from_pos {int} NOT NULL,
+            until_pos {int} NOT NULL,
+            PRIMARY KEY (tenant, config_id)
         ) {churning}",
         // An endpoint is longer than an index takes: its hash stands for it.
         "CREATE TABLE endpoint_circuits (

@@ -19,6 +19,7 @@ use crate::{
     configs::{Configs, Known},
     firing::{Fire, Fired, Firing, Firings, MAX_DEPTH},
     lifecycle,
+    matcher::Matching,
     model::{
         Page, Pagination, Schedule, ScheduleStatus, Source, StoredConfig, Trigger, TriggerStatus,
         TriggerType,
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     /// To the scheduler of this process.
     pub(crate) due: Due,
     pub(crate) pulse: Pulse,
+    pub(crate) matching: Matching,
 }
 
 /// A trigger to be made.
@@ -130,6 +132,7 @@ impl Triggers {
                 policy,
                 due: Due::default(),
                 pulse: Pulse::default(),
+                matching: Matching::default(),
                 db,
             }),
         }
@@ -192,6 +195,7 @@ impl Triggers {
         self.save_config(tx, &row, &new.config, &new.raw).await?;
         let row = lifecycle::create(store, tx, row, &new.config, &fire.clock).await?;
         self.tell_due(tx, row.next_run);
+        self.tell_matchers(tx, &row);
         Ok(shown(row))
     }
 
@@ -284,10 +288,12 @@ impl Triggers {
         };
         let wakes = new.status == TriggerStatus::Active && old.status != new.status;
         if wakes || config.is_some() {
-            new.from_pos = from_pos;
+            // What was read before this transaction may be older than another edit.
+            new.from_pos = from_pos.max(old.from_pos);
         }
         let row = lifecycle::update(store, tx, &old, new, &known, &fire.clock).await?;
         self.tell_due(tx, row.next_run);
+        self.tell_matchers(tx, &row);
         Ok(shown(row))
     }
 
@@ -516,6 +522,17 @@ impl Triggers {
             inner.due.tell(at);
             tell_due(inner.db.hints(), at);
         });
+    }
+}
+
+impl Triggers {
+    /// Tells the matchers, once it is durable, that a log may have to be followed.
+    fn tell_matchers(&self, tx: &mut Tx, row: &TriggerRow) {
+        if row.kind != TriggerType::Event || row.status == TriggerStatus::Inactive {
+            return;
+        }
+        let (inner, tenant) = (Arc::clone(&self.inner), Arc::clone(&row.tenant));
+        tx.on_commit(move || inner.matching.saved(inner.db.hints(), &tenant));
     }
 }
 

@@ -12,12 +12,16 @@
 //! - `execution_attempts`: the tries at each.
 //! - `idempotency_keys`: which execution a job is for.
 //! - `trigger_outbox`: firings that the relay has still to tell a job bus.
-//! - `trigger_cursors`: how far each tenant's log has been matched.
+//! - `trigger_cursors`: how far each tenant's log has been matched: up to and including `pos`, and, if
+//!   `within` is there, the next event too for the triggers up to that id.
+//! - `trigger_spans`: stretches of the log that count for configs which event triggers had before
+//!   their last edit, for as long as they have not been matched.
 //! - `endpoint_circuits`: the endpoints whose circuit is not closed, as the workers last said.
 
 #[cfg(test)]
 mod check;
 mod circuits;
+mod cursors;
 mod executions;
 mod fire;
 mod listing;
@@ -33,6 +37,7 @@ use tidewire_core::Time;
 use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
 
 pub(crate) use circuits::CircuitRow;
+pub(crate) use cursors::{Followed, Place, RuleRow};
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
@@ -49,6 +54,7 @@ pub(crate) struct Store {
     executions: executions::Statements,
     listing: listing::Statements,
     circuits: circuits::Statements,
+    cursors: cursors::Statements,
 }
 
 impl Store {
@@ -61,6 +67,7 @@ impl Store {
             executions: executions::Statements::new(dialect),
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),
+            cursors: cursors::Statements::new(dialect),
         })
     }
 

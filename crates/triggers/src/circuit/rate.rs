@@ -65,6 +65,46 @@ impl RateLimit {
     }
 }
 
+/// Turns for those who wait for theirs: nobody is turned away, what comes too fast goes later.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns {
+    rate: Rate,
+    /// As in [`RateLimit`], but it may lie ahead however far.
+    used_until: i64,
+    asked_at: i64,
+}
+
+impl Turns {
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Turns {
+            rate,
+            used_until: i64::MIN,
+            asked_at: i64::MIN,
+        }
+    }
+
+    /// When the next one may go, which counts it: `now` or later, and never before the one that came
+    /// before it, unless the clock was set back.
+    pub fn next(&mut self, now: Time) -> Time {
+        let now = now.micros();
+        // What was used up goes back with the clock.
+        let back = self.asked_at.saturating_sub(now).max(0);
+        self.used_until = self.used_until.saturating_sub(back);
+        self.asked_at = now;
+        let step = self.rate.step();
+        let ahead = step.saturating_mul(i64::from(self.rate.burst.max(1)));
+        self.used_until = self.used_until.max(now).saturating_add(step);
+        Time::from_micros(self.used_until.saturating_sub(ahead).max(now))
+    }
+
+    /// Whether it allows a full burst.
+    #[must_use]
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.used_until <= now.micros()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -110,7 +150,45 @@ mod tests {
         assert!(take(&mut limit, early.plus(wait)));
     }
 
+    #[test]
+    fn turns_are_given_to_all_in_order_at_the_rate() {
+        let mut turns = Turns::new(RATE);
+        let start = 1_000_000i64;
+        let mut given = |at: i64| turns.next(Time::from_millis(at)).millis() - start;
+        let first: Vec<_> = (0..6).map(|_| given(start)).collect();
+        assert_eq!(first, [0, 0, 0, 100, 200, 300]);
+        assert_eq!(given(start + 250), 400);
+        // Minutes of work wait: so does the next one.
+        (0..1000).for_each(|_| drop(given(start + 300)));
+        assert_eq!(given(start + 300), 100_500);
+        assert_eq!(given(start + 200_000), 200_000);
+        // The clock is set back by an hour.
+        let early = start - 3_600_000;
+        let again: Vec<_> = (0..4).map(|_| given(early) - early + start).collect();
+        assert_eq!(again, [0, 0, 100, 200]);
+    }
+
     proptest! {
+        #[test]
+        fn turns_keep_the_rate_and_the_order(
+            count in 1u32..50, burst in 1u32..20, steps in prop::collection::vec(0i64..100, 1..200),
+        ) {
+            let mut turns = Turns::new(Rate { count, per: Duration::from_secs(1), burst });
+            let (mut now, mut went): (i64, Vec<i64>) = (1_000_000, Vec::new());
+            for step in steps {
+                now += step;
+                let turn = turns.next(Time::from_millis(now)).micros();
+                prop_assert!(turn >= now * 1000 && went.last().is_none_or(|last| turn >= *last));
+                went.push(turn);
+            }
+            for (n, from) in went.iter().enumerate() {
+                for (more, to) in went[n..].iter().enumerate() {
+                    let share = i64::from(burst) + (to - from) * i64::from(count) / 1_000_000 + 1;
+                    prop_assert!(i64::try_from(more + 1).unwrap() <= share);
+                }
+            }
+        }
+
         #[test]
         fn no_window_sees_more_than_its_share(
             count in 1u32..50, burst in 1u32..20, steps in prop::collection::vec(0i64..300, 1..200),

@@ -289,9 +289,8 @@ impl Common {
     }
 
     fn room(&self) -> door::Room {
-        let left = |most: usize, count: &AtomicUsize| {
-            most.saturating_sub(count.load(Ordering::Relaxed))
-        };
+        let left =
+            |most: usize, count: &AtomicUsize| most.saturating_sub(count.load(Ordering::Relaxed));
         door::Room {
             waiting: left(MOST_WAITING, &self.waiting),
             parked: left(MOST_PARKED, &self.parked),
@@ -374,11 +373,18 @@ impl Door {
     fn log(&self, circuit: CircuitState) {
         // An endpoint's path may be a secret: the tenant sees it in the API, the log only the host.
         let host = url::Url::parse(&self.key.endpoint).ok();
-        let host = host.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+        let host = host
+            .as_ref()
+            .and_then(url::Url::host_str)
+            .unwrap_or_default();
         let tenant = &*self.key.tenant;
         match circuit {
             CircuitState::Open => {
-                tracing::warn!(tenant, host, "an endpoint keeps failing: its circuit is open");
+                tracing::warn!(
+                    tenant,
+                    host,
+                    "an endpoint keeps failing: its circuit is open"
+                );
             }
             CircuitState::HalfOpen => tracing::debug!(tenant, host, "an endpoint is probed"),
             CircuitState::Closed => {

@@ -18,8 +18,6 @@ pub(super) struct Statements {
     of_id: Sql,
     list: Sql,
     count: Sql,
-    event_triggers: Sql,
-    event_tenants: Sql,
     counts: Sql,
     insert_config: Sql,
     retire_config: Sql,
@@ -73,14 +71,6 @@ impl Statements {
                 "SELECT {TRIGGER} {from} WHERE {filter} ORDER BY t.id DESC LIMIT ? OFFSET ?"
             )),
             count: dialect.sql(&format!("SELECT count(*) FROM triggers t WHERE {filter}")),
-            event_triggers: dialect.sql(
-                "SELECT id, config_id, from_pos FROM triggers
-                 WHERE type = 'event' AND tenant = ? AND status = 'active' ORDER BY id",
-            ),
-            event_tenants: dialect.sql(
-                "SELECT tenant, min(from_pos) FROM triggers WHERE type = 'event' AND status = 'active'
-                 GROUP BY tenant",
-            ),
             counts: dialect.sql("SELECT type, status, count(*) FROM triggers GROUP BY type, status"),
             insert_config: insert(
                 dialect,
@@ -238,31 +228,6 @@ impl Store {
         args.extend([page.size.into(), page.offset().into()]);
         let rows = query.rows(&self.triggers.list, args).await?;
         Ok((rows.iter().map(trigger).collect::<Result<_>>()?, count))
-    }
-
-    /// The active event triggers of a tenant: id, config, and the position from which on they count.
-    pub(crate) async fn event_triggers(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-    ) -> Result<Vec<(Arc<str>, Arc<str>, u64)>> {
-        let rows = query
-            .rows(&self.triggers.event_triggers, vec![tenant.into()])
-            .await?;
-        rows.iter()
-            .map(|row| Ok((row.text(0)?.into(), row.text(1)?.into(), row.count(2)?)))
-            .collect()
-    }
-
-    /// The tenants that have active event triggers, and the least position from which on any counts.
-    pub(crate) async fn event_tenants(
-        &self,
-        query: &mut impl Query,
-    ) -> Result<Vec<(Arc<str>, u64)>> {
-        let rows = query.rows(&self.triggers.event_tenants, Vec::new()).await?;
-        rows.iter()
-            .map(|row| Ok((row.text(0)?.into(), row.count(1)?)))
-            .collect()
     }
 
     /// How many triggers there are of each type and status, of all tenants.
