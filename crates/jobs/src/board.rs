@@ -64,17 +64,15 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, tenant: &str, place: &Place) -> bool {
+    pub(crate) fn takes_job(&self, tenant: &str, queue: &str, kind: &str) -> bool {
         self.tenant.as_deref().is_none_or(|only| only == tenant)
-            && self
-                .types
-                .as_ref()
-                .is_none_or(|all| all.contains(&place.kind))
-            && self
-                .queues
-                .as_ref()
-                .is_none_or(|all| all.contains(&place.queue))
-            && !self.except.contains(&place.kind)
+            && self.types.as_ref().is_none_or(|all| all.contains(kind))
+            && self.queues.as_ref().is_none_or(|all| all.contains(queue))
+            && !self.except.contains(kind)
+    }
+
+    fn takes(&self, tenant: &str, place: &Place) -> bool {
+        self.takes_job(tenant, &place.queue, &place.kind)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The three batched operations on the hot path: reports about jobs, claims, new jobs.
+//! The batched operations on the hot path: reports about jobs, claims (of what is due, and of what a
+//! bus has named), new jobs.
 //!
 //! Where only one can write, a round applies them in this order, so that a worker which reports and
 //! claims at once pays one commit, and its claim sees the room that the reports made. Elsewhere each
@@ -9,6 +10,7 @@ mod claims;
 mod enqueues;
 mod give_back;
 mod limits;
+mod pick_ups;
 mod reports;
 
 use std::{collections::HashMap, sync::Arc};
@@ -31,6 +33,7 @@ use crate::{
 pub(crate) use claims::{Claim, Claims};
 pub(crate) use enqueues::{Enqueues, New, enqueue};
 pub(crate) use give_back::{Claimed, Grant};
+pub(crate) use pick_ups::{PickUp, PickUps};
 pub(crate) use reports::{Refused, Report, Reported, Reports, Says};
 
 /// What the lanes share.

@@ -6,6 +6,7 @@
 //! [`board`] in memory only says where to look, and can be lost at any time.
 
 mod board;
+pub mod bus;
 mod error;
 mod follow;
 mod hints;

@@ -84,6 +84,16 @@ impl Ended {
     }
 }
 
+/// Jobs that a bus has named: those that were claimed on its word, and those that were left.
+pub(crate) fn heard(claimed: usize, left: usize) {
+    for (outcome, count) in [("claimed", claimed), ("left", left)] {
+        if count > 0 {
+            metrics::counter!("tidewire_job_bus_consumed_total", "outcome" => outcome)
+                .increment(count as u64);
+        }
+    }
+}
+
 pub(crate) fn pruned(jobs: usize) {
     metrics::counter!("tidewire_jobs_pruned_total").increment(jobs as u64);
 }
@@ -127,6 +137,10 @@ pub fn describe() {
     describe_counter!(
         "tidewire_jobs_released_total",
         "jobs that workers gave back"
+    );
+    describe_counter!(
+        "tidewire_job_bus_consumed_total",
+        "jobs that the bus has named: claimed on its word, or left (done, taken, no room)"
     );
     describe_counter!(
         "tidewire_jobs_pruned_total",

@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     board::{Board, Filter, Waiter},
+    bus::Wanted,
     follow::Followers,
     hints,
     lanes::{
-        self, Claim, Claimed, Claims, Enqueues, Grant, New, Refused, Report, Reported, Reports,
-        Room, Says,
+        self, Claim, Claimed, Claims, Enqueues, Grant, New, PickUp, PickUps, Refused, Report,
+        Reported, Reports, Room, Says,
     },
     lease::Proof,
     model::{
@@ -53,6 +54,7 @@ struct Inner {
     room: Room,
     reports: Lane<Reports>,
     claims: Lane<Claims>,
+    pick_ups: Lane<PickUps>,
     enqueues: Lane<Enqueues>,
     /// Running jobs that were cancelled, here or in another process, for the workers of this one.
     cancelled: broadcast::Sender<Arc<str>>,
@@ -106,12 +108,14 @@ impl Jobs {
         };
         let reports = db.lane(Reports(room.clone()));
         let claims = db.lane(Claims::new(room.clone(), reports.clone()));
+        let pick_ups = db.lane(PickUps::new(room.clone(), reports.clone()));
         let enqueues = db.lane(Enqueues(room.clone()));
         let inner = Inner {
             db,
             room,
             reports,
             claims,
+            pick_ups,
             enqueues,
             cancelled: broadcast::channel(CANCELLATIONS).0,
             look: Notify::new(),
@@ -480,6 +484,24 @@ impl Jobs {
             lease,
         };
         Ok(self.inner.claims.submit(claim).await?)
+    }
+
+    /// Claims those of these jobs that are as a bus has said, due or not. The others are somebody
+    /// else's, are over, or will be found when they are due.
+    pub(crate) async fn pick_up(
+        &self,
+        filter: &Arc<Filter>,
+        worker: &Arc<str>,
+        wanted: Vec<Wanted>,
+        lease: Duration,
+    ) -> Result<Claimed, Error> {
+        let pick_up = PickUp {
+            filter: Arc::clone(filter),
+            worker: Arc::clone(worker),
+            wanted,
+            lease,
+        };
+        Ok(self.inner.pick_ups.submit(pick_up).await?)
     }
 
     pub(crate) fn waiter(&self, filter: Arc<Filter>) -> Waiter {

@@ -30,6 +30,7 @@ mod enqueue;
 mod given_up;
 mod hold;
 mod limits;
+mod pick_up;
 mod read;
 mod seize;
 mod sweep;
@@ -60,6 +61,7 @@ pub(crate) struct Store {
     change: change::Statements,
     hold: hold::Statements,
     limits: limits::Statements,
+    pick_up: pick_up::Statements,
     given_up: given_up::Statements,
     read: read::Statements,
     seize: seize::Statements,
@@ -77,6 +79,7 @@ impl Store {
             change: change::Statements::new(dialect),
             hold: hold::Statements::new(dialect),
             limits: limits::Statements::new(dialect),
+            pick_up: pick_up::Statements::new(dialect),
             given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
             seize: seize::Statements::new(dialect),

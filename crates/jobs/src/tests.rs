@@ -6,6 +6,7 @@ mod http;
 mod life;
 mod model;
 mod put_off;
+mod pick_ups;
 mod retention;
 mod sharing;
 mod worker;

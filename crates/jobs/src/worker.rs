@@ -6,6 +6,7 @@
 //! its lease has run out.
 
 mod attempt;
+mod feed;
 mod held;
 mod pace;
 mod processor;
@@ -29,6 +30,7 @@ pub use processors::Processors;
 
 use crate::{
     Error, Filter, Jobs,
+    bus::JobBus,
     lanes::{Grant, Says},
     model::MAX_CLAIM,
 };
@@ -72,6 +74,7 @@ impl Default for WorkerOptions {
 pub struct Worker {
     core: Arc<Core>,
     drain: Duration,
+    bus: Option<Arc<dyn JobBus>>,
 }
 
 struct Core {
@@ -89,8 +92,10 @@ struct Core {
     in_hand: AtomicUsize,
     /// Those, and the ones that only wait for their report to be written.
     in_custody: AtomicUsize,
-    /// Something ended, and more may be claimed.
+    /// Something ended, and more may be claimed …
     ended: Notify,
+    /// … also of what a bus has named.
+    ended_for_feed: Notify,
     pace: Pace,
     /// No new jobs are begun.
     stop: CancellationToken,
@@ -121,6 +126,7 @@ impl Worker {
             in_hand: AtomicUsize::new(0),
             in_custody: AtomicUsize::new(0),
             ended: Notify::new(),
+            ended_for_feed: Notify::new(),
             pace: Pace::default(),
             stop: CancellationToken::new(),
             hard_stop: CancellationToken::new(),
@@ -128,7 +134,15 @@ impl Worker {
         Worker {
             core: Arc::new(core),
             drain: options.drain,
+            bus: None,
         }
+    }
+
+    /// The worker also takes what this bus says is ready.
+    #[must_use]
+    pub fn fed_by(mut self, bus: Arc<dyn JobBus>) -> Self {
+        self.bus = Some(bus).filter(|bus| bus.is_apart());
+        self
     }
 
     /// Works until `stop`, then finishes what runs within the drain and gives the rest back.
@@ -136,7 +150,12 @@ impl Worker {
         let core = &self.core;
         let over = CancellationToken::new();
         let work = async {
-            core.dispatch(&stop).await;
+            let feed = async {
+                if let Some(bus) = &self.bus {
+                    core.feed(&**bus, &stop).await;
+                }
+            };
+            tokio::join!(core.dispatch(&stop), feed);
             core.stop.cancel();
             core.tasks.close();
             if tokio::time::timeout(self.drain, core.tasks.wait())
@@ -184,7 +203,7 @@ impl Core {
     }
 
     async fn claim(&self) -> Result<Vec<Grant>, Error> {
-        let limit = self.demand().await;
+        let limit = self.demand(&self.ended, |ahead| ahead / 2).await;
         let settings = self.jobs.settings();
         // Waits only while it has room: a wake-up is for somebody who can use it.
         let waiter = self.jobs.waiter(Arc::clone(&self.filter));
@@ -198,16 +217,17 @@ impl Core {
         Ok(claimed.take())
     }
 
-    /// Waits until it is worth claiming, and for how many jobs.
-    async fn demand(&self) -> u32 {
+    /// Waits until there is room for more than `few` jobs (of those that are held ahead), and says for
+    /// how many.
+    async fn demand(&self, ended: &Notify, few: fn(usize) -> usize) -> u32 {
         loop {
             let ahead = self.pace.ahead(self.concurrency);
             let room =
                 (self.concurrency + ahead).saturating_sub(self.in_hand.load(Ordering::Relaxed));
-            if room > ahead / 2 && self.custody() < MOST_HELD {
+            if room > few(ahead) && self.custody() < MOST_HELD {
                 return u32::try_from(room).unwrap_or(MAX_CLAIM).min(MAX_CLAIM);
             }
-            self.ended.notified().await;
+            ended.notified().await;
         }
     }
 
@@ -228,14 +248,19 @@ impl Core {
     /// So many jobs have ended.
     fn left(&self, count: usize) {
         self.in_hand.fetch_sub(count, Ordering::Relaxed);
-        self.ended.notify_one();
+        self.tell_room();
     }
 
     /// These jobs are not this worker's business any more.
     fn forget<'h>(&self, holdings: impl IntoIterator<Item = &'h Arc<Holding>>) {
         let gone = self.held.remove(holdings);
         self.in_custody.fetch_sub(gone, Ordering::Relaxed);
+        self.tell_room();
+    }
+
+    fn tell_room(&self) {
         self.ended.notify_one();
+        self.ended_for_feed.notify_one();
     }
 
     fn custody(&self) -> usize {

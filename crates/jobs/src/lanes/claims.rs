@@ -103,7 +103,8 @@ impl Batch for Claims {
         Ok(answers
             .map(|((jobs, claim), secret)| {
                 let grants = jobs.into_iter();
-                let grants = grants.map(|job| grant(job, claim, &secret, now)).collect();
+                let worker = (&*claim.worker, claim.lease);
+                let grants = grants.map(|job| grant(job, worker, &secret, now)).collect();
                 Claimed::new(grants, self.home.clone())
             })
             .collect())
@@ -122,7 +123,8 @@ impl Claims {
     ) -> Result<Vec<Job>> {
         let Room { store, board, .. } = &self.room;
         let pick = board.pick(filter, now, limit);
-        limits.open(store, tx, &pick.lanes).await?;
+        let lanes = pick.lanes.iter().map(|candidate| &candidate.lane);
+        limits.open(store, tx, lanes).await?;
         let mut settled = Settled::new(now);
         let mut jobs = Vec::new();
         let mut open: Vec<_> = pick.lanes.into_iter().map(Reading::new).collect();
@@ -285,18 +287,23 @@ fn deal(jobs: Vec<Job>, places: &[usize], claims: &[Claim], hands: &mut [Vec<Job
 }
 
 /// A job as its worker gets it.
-fn grant(job: Job, claim: &Claim, secret: &Arc<str>, now: Time) -> Grant {
+pub(super) fn grant(
+    job: Job,
+    (worker, lease): (&str, Duration),
+    secret: &Arc<str>,
+    now: Time,
+) -> Grant {
     Grant {
         job: Job {
             status: Status::Running,
             attempts: job.attempts + 1,
             locked_at: Some(now),
-            locked_by: Some(claim.worker.to_string()),
+            locked_by: Some(worker.to_owned()),
             started_at: Some(now),
             updated_at: now,
             ..job
         },
         secret: Arc::clone(secret),
-        expires_at: now.plus(claim.lease),
+        expires_at: now.plus(lease),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tidewire_db::{Result, Tx};
 
 use crate::{
-    board::{Candidate, LaneKey},
+    board::LaneKey,
     settings::JobSettings,
     store::{Pair, Store},
 };
@@ -71,19 +71,18 @@ impl Limits {
 
     /// Finds out about the queues of these lanes, which nobody else begins jobs of until the end of
     /// the transaction.
-    pub(super) async fn open(
+    pub(super) async fn open<'l>(
         &mut self,
         store: &Store,
         tx: &mut Tx,
-        lanes: &[Candidate],
+        lanes: impl Iterator<Item = &'l LaneKey>,
     ) -> Result<()> {
         if self.limits.is_empty() {
             return Ok(());
         }
         let asked: BTreeSet<_> = lanes
-            .iter()
-            .filter(|candidate| self.limits.contains_key(&candidate.lane.queue))
-            .map(|candidate| pair(&candidate.lane))
+            .filter(|lane| self.limits.contains_key(&lane.queue))
+            .map(pair)
             .filter(|pair| !self.room.contains_key(pair))
             .collect();
         let mut asked: Vec<_> = asked.into_iter().collect();

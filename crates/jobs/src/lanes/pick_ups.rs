@@ -1,0 +1,147 @@
+//! Handing out jobs that a bus has named, without waiting for their time.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tidewire_db::{Batch, Lane, Result, Tx};
+
+use super::{
+    Reports, Room,
+    claims::grant,
+    give_back::{Claimed, Home},
+    limits::{Limits, Made, Room as Left},
+};
+use crate::{
+    board::{Filter, LaneKey},
+    bus::Wanted,
+    lease, metrics,
+    model::Job,
+    store::Taken,
+};
+
+/// A worker that asks for these jobs.
+#[derive(Debug)]
+pub(crate) struct PickUp {
+    /// Others are left to those who can run them.
+    pub filter: Arc<Filter>,
+    pub worker: Arc<str>,
+    pub wanted: Vec<Wanted>,
+    pub lease: Duration,
+}
+
+pub(crate) struct PickUps {
+    room: Room,
+    home: Home,
+    made: Made,
+}
+
+impl PickUps {
+    pub(crate) fn new(room: Room, reports: Lane<Reports>) -> Self {
+        let home = Home {
+            reports,
+            clock: room.clock.clone(),
+        };
+        PickUps {
+            room,
+            home,
+            made: Made::default(),
+        }
+    }
+
+    /// Takes those out of the queue that are untouched, that somebody who asks for them can run, and
+    /// that their queue has room for; each with the place of who gets it.
+    async fn select(&self, tx: &mut Tx, asked: &[PickUp]) -> Result<Vec<(usize, Job)>> {
+        let store = &self.room.store;
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (place, pick_up) in asked.iter().enumerate() {
+            for wanted in &pick_up.wanted {
+                places.entry(&wanted.id).or_insert(place);
+            }
+        }
+        let all: Vec<_> = asked.iter().flat_map(|asked| &asked.wanted).collect();
+        let mut found = store.untouched(tx, &all).await?;
+        found.retain(|found| {
+            let job = &found.job;
+            let place = places.get(job.id.as_str());
+            place.is_some_and(|place| {
+                let filter = &asked[*place].filter;
+                filter.takes_job(&job.tenant, &job.queue, &job.kind)
+            })
+        });
+        let lanes: Vec<_> = found.iter().map(|found| lane(&found.job)).collect();
+        let mut limits = Limits::new(&self.room.settings.borrow(), &self.made);
+        limits.open(store, tx, lanes.iter()).await?;
+        found.retain(|found| {
+            let lane = lane(&found.job);
+            let has_room = matches!(limits.room(&lane), Left::Left(1..));
+            if has_room {
+                limits.take(&lane, 1);
+            }
+            has_room
+        });
+        let jobs = store.take_untouched(tx, found).await?;
+        Ok(jobs
+            .into_iter()
+            .filter_map(|job| Some((*places.get(job.id.as_str())?, job)))
+            .collect())
+    }
+}
+
+fn lane(job: &Job) -> LaneKey {
+    LaneKey::new(
+        Arc::clone(&job.tenant),
+        job.queue.as_str(),
+        job.kind.as_str(),
+        job.priority,
+    )
+}
+
+impl Batch for PickUps {
+    type In = PickUp;
+    type Out = Claimed;
+
+    const NAME: &'static str = "job_pick_ups";
+    const RANK: u8 = 31;
+    const ROUND: usize = 256;
+    const WRITER: &'static str = "job_claims";
+
+    fn weight(&self, pick_up: &PickUp) -> usize {
+        1 + pick_up.wanted.len() / 4
+    }
+
+    async fn apply<'a>(&'a self, tx: &'a mut Tx, asked: &'a [PickUp]) -> Result<Vec<Claimed>> {
+        let now = self.room.clock.now();
+        let mut hands: Vec<Vec<Job>> = asked.iter().map(|_| Vec::new()).collect();
+        for (place, job) in self.select(tx, asked).await? {
+            hands[place].push(job);
+        }
+        let secrets: Vec<_> = asked.iter().map(|_| lease::new_secret()).collect();
+        let taken: Vec<_> = asked
+            .iter()
+            .zip(&hands)
+            .zip(&secrets)
+            .filter(|((_, jobs), _)| !jobs.is_empty())
+            .map(|((pick_up, jobs), secret)| Taken {
+                jobs,
+                worker: &pick_up.worker,
+                secret,
+                expires_at: now.plus(pick_up.lease),
+            })
+            .collect();
+        if !taken.is_empty() {
+            self.room.store.lease(tx, &taken, now).await?;
+        }
+        let due = hands.iter().flatten();
+        let waits: Vec<_> = due.map(|job| now.since(job.run_at)).collect();
+        tx.on_commit(move || metrics::claimed(&waits));
+        let answers = hands.into_iter().zip(asked).zip(secrets);
+        Ok(answers
+            .map(|((jobs, asked), secret)| {
+                let grants = jobs.into_iter().map(|job| {
+                    let worker = (&*asked.worker, asked.lease);
+                    grant(job, worker, &secret, now)
+                });
+                Claimed::new(grants.collect(), self.home.clone())
+            })
+            .collect())
+    }
+}
