@@ -5,8 +5,9 @@
 //! if it is still as the bus says, and every rule of claims holds. What is said twice, late or never
 //! changes nothing but how soon a job begins.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tidewire_core::Time;
 use tidewire_db::BoxFuture;
 
@@ -48,6 +49,35 @@ pub struct Wanted {
     pub id: Arc<str>,
     /// Its `run_at` when it was spoken of. A job that has another one by now has lived on meanwhile.
     pub due: Time,
+}
+
+/// What workers hear, as it travels. Others may read it; none of it is a promise to them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobMessage<'m> {
+    pub job_id: Cow<'m, str>,
+    pub tenant: Cow<'m, str>,
+    pub run_at: Time,
+    #[serde(default)]
+    pub execution_id: Option<Cow<'m, str>>,
+    #[serde(default)]
+    pub trigger_id: Option<Cow<'m, str>>,
+}
+
+impl JobMessage<'_> {
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        // Texts and a time: there is nothing that JSON lacks.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub fn read(json: &[u8]) -> Result<Wanted, serde_json::Error> {
+        let message: JobMessage<'_> = serde_json::from_slice(json)?;
+        Ok(Wanted {
+            tenant: (&*message.tenant).into(),
+            id: (&*message.job_id).into(),
+            due: message.run_at,
+        })
+    }
 }
 
 /// Who hears a message.

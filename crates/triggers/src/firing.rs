@@ -1,19 +1,21 @@
 //! Firings: whatever sets a trigger off, this is what is written. The execution, its job, the key
 //! from the one to the other and the word for the job bus are one transaction with what caused them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidewire_core::{Clock, Time, ids};
-use tidewire_db::{Batch, Tx};
+use tidewire_db::{Batch, Hints, Keep, Tx};
 use tidewire_jobs::{Jobs, NewJob};
+use tokio::sync::Notify;
 
 use crate::{
     Action, Error, TriggerSettings,
     configs::Known,
     metrics,
     model::Source,
+    relay::FIRED,
     store::{ConfigRow, ExecutionRow, Store},
 };
 
@@ -24,6 +26,12 @@ pub const DELIVERIES: &str = "deliveries";
 /// The name of the follower of all jobs that firings become.
 pub const FOLLOWER: &str = "triggers";
 pub use tidewire_events::MAX_DEPTH;
+/// How much later than it was fired a delivery is due in the store while a job bus carries the first
+/// attempts. A worker that hears of it takes it at once; were it due at once, every worker would go for
+/// it in the store as well, and the bus would have nothing to carry. By way of the bus it takes tens of
+/// milliseconds, so this leaves room for a broker's hiccup, and it is all that a delivery loses while
+/// the bus is away.
+pub(crate) const HEAD_START: Duration = Duration::from_secs(3);
 
 /// A trigger that goes off.
 #[derive(Clone, Debug)]
@@ -72,6 +80,10 @@ pub(crate) struct Fire {
     pub jobs: Jobs,
     pub clock: Clock,
     pub settings: TriggerSettings,
+    /// To the other processes that share the store.
+    pub hints: Hints,
+    /// The outbox has grown.
+    pub fired: Arc<Notify>,
 }
 
 impl Fire {
@@ -95,7 +107,7 @@ impl Fire {
         let jobs: Vec<_> = firings
             .iter()
             .zip(&executions)
-            .map(|(firing, execution)| self.job(firing, execution))
+            .map(|(firing, execution)| self.job(firing, execution, now))
             .collect();
         let of_tenants: Vec<_> = firings
             .iter()
@@ -123,6 +135,13 @@ impl Fire {
         self.store
             .insert_executions(tx, &rows, now, relayed)
             .await?;
+        if relayed {
+            let (fired, hints) = (Arc::clone(&self.fired), self.hints.clone());
+            tx.on_commit(move || {
+                fired.notify_one();
+                hints.send(FIRED, "", 0, Keep::Least);
+            });
+        }
         let scheduled: Vec<_> = firings.iter().filter_map(|of| of.scheduled_for).collect();
         let (count, clock) = (firings.len() as u64, self.clock.clone());
         tx.on_commit(move || metrics::fired(count, &scheduled, clock.now()));
@@ -136,7 +155,7 @@ impl Fire {
             .collect())
     }
 
-    fn job(&self, firing: &Firing, execution: &str) -> NewJob {
+    fn job(&self, firing: &Firing, execution: &str, now: Time) -> NewJob {
         let context = Context {
             execution: execution.to_owned(),
             config: firing.config.id.to_string(),
@@ -162,7 +181,11 @@ impl Fire {
                 }
             }
         };
-        job.run_at = firing.run_at;
+        let is_carried =
+            self.settings.relayed && matches!(firing.config.config.action, Action::Deliver(_));
+        job.run_at = firing
+            .run_at
+            .or_else(|| is_carried.then(|| now.plus(HEAD_START)));
         job.event_id = Some(execution.to_owned());
         job.payload(firing.payload.clone())
             .followed(FOLLOWER, context)

@@ -21,6 +21,7 @@ mod migrations;
 mod model;
 mod occurrence;
 mod raw;
+mod relay;
 mod retry;
 mod scheduler;
 mod service;

@@ -6,7 +6,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use tidewire_core::Time;
-use tidewire_jobs::Status;
+use tidewire_jobs::{Status, bus::Topic};
 
 /// Firings that were committed just now, and the times of the occurrences among them.
 pub(crate) fn fired(count: u64, scheduled: &[Time], now: Time) {
@@ -76,6 +76,48 @@ impl Ended {
     }
 }
 
+/// What the relay has published.
+#[derive(Default)]
+pub(crate) struct Published {
+    jobs: u64,
+    events: u64,
+    left_out: u64,
+}
+
+impl Published {
+    pub(crate) fn add(&mut self, topic: Topic) {
+        match topic {
+            Topic::Jobs => self.jobs += 1,
+            Topic::Events => self.events += 1,
+        }
+    }
+
+    pub(crate) fn left_out(&mut self, _: Topic) {
+        self.left_out += 1;
+    }
+
+    pub(crate) fn record(self) {
+        for (topic, count) in [("jobs", self.jobs), ("events", self.events)] {
+            if count > 0 {
+                counter!("tidewire_relay_published_total", "topic" => topic).increment(count);
+            }
+        }
+        if self.left_out > 0 {
+            counter!("tidewire_relay_left_out_total").increment(self.left_out);
+        }
+    }
+}
+
+/// Firings that wait for the relay, and for how long the oldest of them does.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of rows stay far below 2^52"
+)]
+pub(crate) fn outbox(depth: u64, oldest: Duration) {
+    gauge!("tidewire_outbox_depth").set(depth as f64);
+    gauge!("tidewire_outbox_oldest_seconds").set(oldest.as_secs_f64());
+}
+
 /// HELP texts of this room's metrics.
 pub fn describe() {
     crate::dispatch::describe_metrics();
@@ -112,6 +154,23 @@ pub fn describe() {
     describe_gauge!(
         "tidewire_event_trigger_behind",
         "events that wait to be matched with event triggers, as the matcher of this process sees it"
+    );
+    describe_counter!(
+        "tidewire_relay_published_total",
+        "messages that the job bus has taken, by topic"
+    );
+    describe_counter!(
+        "tidewire_relay_left_out_total",
+        "messages that the job bus does not take, even without their payload"
+    );
+    describe_gauge!(
+        "tidewire_outbox_depth",
+        "firings that the job bus has still to be told of"
+    );
+    describe_gauge!(
+        "tidewire_outbox_oldest_seconds",
+        Unit::Seconds,
+        "for how long the oldest of them has waited"
     );
     describe_gauge!("tidewire_triggers", "triggers, by type and status");
     describe_gauge!(

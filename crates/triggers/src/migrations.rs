@@ -105,11 +105,20 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (tenant, job_id)
         ) {clustered}",
         "CREATE TABLE trigger_outbox (
+            shard {int} NOT NULL,
             id {id} NOT NULL,
             tenant {id} NOT NULL,
             trigger_id {id},
+            trigger_type {id} NOT NULL,
+            source {id} NOT NULL,
+            fired_at {time} NOT NULL,
             job_id {id} NOT NULL,
-            PRIMARY KEY (id, tenant)
+            PRIMARY KEY (shard, id, tenant)
+        ) {churning}",
+        "CREATE TABLE trigger_relays (
+            shard {int} NOT NULL PRIMARY KEY,
+            holder {id},
+            free_from {time} NOT NULL
         ) {churning}",
         "CREATE TABLE trigger_cursors (
             tenant {id} NOT NULL PRIMARY KEY,

@@ -121,6 +121,8 @@ impl Triggers {
             jobs,
             clock,
             settings,
+            hints: db.hints().clone(),
+            fired: Arc::default(),
         };
         Triggers {
             inner: Arc::new(Inner {

@@ -12,6 +12,7 @@
 //! - `execution_attempts`: the tries at each.
 //! - `idempotency_keys`: which execution a job is for.
 //! - `trigger_outbox`: firings that the relay has still to tell a job bus.
+//! - `trigger_relays`: which relay tells of which part of them at this moment; see [`outbox`].
 //! - `trigger_cursors`: how far each tenant's log has been matched: up to and including `pos`, and, if
 //!   `within` is there, the next event too for the triggers up to that id.
 //! - `trigger_spans`: stretches of the log that count for configs which event triggers had before
@@ -27,6 +28,7 @@ mod fire;
 mod listing;
 #[cfg(test)]
 mod look;
+mod outbox;
 mod schedules;
 mod triggers;
 
@@ -41,9 +43,10 @@ pub(crate) use cursors::{Followed, Place, RuleRow};
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
-pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
 #[cfg(test)]
 pub(crate) use look::Seen;
+pub(crate) use outbox::{Held, OutboxRow};
+pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
 pub(crate) struct Store {
@@ -51,6 +54,7 @@ pub(crate) struct Store {
     triggers: triggers::Statements,
     schedules: schedules::Statements,
     fire: fire::Statements,
+    outbox: outbox::Statements,
     executions: executions::Statements,
     listing: listing::Statements,
     circuits: circuits::Statements,
@@ -64,6 +68,7 @@ impl Store {
             triggers: triggers::Statements::new(dialect),
             schedules: schedules::Statements::new(dialect),
             fire: fire::Statements::new(dialect),
+            outbox: outbox::Statements::new(dialect),
             executions: executions::Statements::new(dialect),
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),

@@ -9,7 +9,6 @@ use crate::model::{ScheduleStatus, Source, TriggerType};
 pub(super) struct Statements {
     insert_executions: Sql,
     insert_keys: Sql,
-    insert_outbox: Sql,
     executions_of: Sql,
 }
 
@@ -33,16 +32,6 @@ impl Statements {
                     Column::Id("job_id"),
                     Column::Id("event_id"),
                     Column::Time("created_at"),
-                ],
-            ),
-            insert_outbox: insert(
-                dialect,
-                "trigger_outbox",
-                &[
-                    Column::Id("id"),
-                    Column::Id("tenant"),
-                    Column::Id("trigger_id"),
-                    Column::Id("job_id"),
                 ],
             ),
             executions_of: dialect.sql(&executions_of),
@@ -130,12 +119,7 @@ impl Store {
         tx.push(&self.fire.insert_keys, vec![Arg::json(&keys)?])
             .await?;
         if relayed {
-            let words: Vec<_> = new
-                .iter()
-                .map(|row| (row.id, row.tenant, row.trigger_id, row.job_id))
-                .collect();
-            tx.push(&self.fire.insert_outbox, vec![Arg::json(&words)?])
-                .await?;
+            self.insert_outbox(tx, new, at).await?;
         }
         Ok(())
     }

@@ -205,7 +205,10 @@ fn who_meets_an_open_circuit_is_put_off_until_it_is_over_a_few_at_a_time() {
     let mut waits = yard.wait();
     third.done(Health::Bad, SECOND);
     assert_eq!(yard.circuit(), CircuitState::Open);
-    assert!(put_off(&mut waits).is_some(), "nobody waits for it in memory");
+    assert!(
+        put_off(&mut waits).is_some(),
+        "nobody waits for it in memory"
+    );
     fourth.done(Health::Bad, SECOND);
     let laters: Vec<_> = (0..1000).map(|_| yard.later()).collect();
     assert!(laters[0].wait >= Duration::from_secs(10));

@@ -38,7 +38,9 @@ async fn a_dead_endpoint_costs_the_others_nothing_and_gets_all_of_it_when_it_is_
     })
     .await;
     let well = Sink::always(status(200)).await;
-    let sick = house.trigger(&dead.url("/dead?token=secret"), json!({})).await;
+    let sick = house
+        .trigger(&dead.url("/dead?token=secret"), json!({}))
+        .await;
     let mut healthy = Vec::new();
     for n in 0..20 {
         healthy.push(house.trigger(&well.url(&format!("/{n}")), json!({})).await);
@@ -107,7 +109,9 @@ async fn a_slow_endpoint_does_not_take_all_slots(engine: Engine) {
     let permits = Arc::new(Semaphore::new(0));
     let slow = Sink::always(Reply::After(Arc::clone(&permits), Box::new(status(200)))).await;
     let well = Sink::always(status(200)).await;
-    let slowly = house.trigger(&slow.url("/"), json!({"timeout_seconds": 60})).await;
+    let slowly = house
+        .trigger(&slow.url("/"), json!({"timeout_seconds": 60}))
+        .await;
     let fast = house.trigger(&well.url("/"), json!({})).await;
     let limits = DispatchSettings {
         concurrency: 8,
@@ -118,17 +122,18 @@ async fn a_slow_endpoint_does_not_take_all_slots(engine: Engine) {
     };
     house.fire_many(&slowly, 100).await;
     let working = house.work_with(local_client(), limits, "w");
-    eventually("it is busy", || async {
-        (slow.now() == 3).then_some(())
-    })
-    .await;
+    eventually("it is busy", || async { (slow.now() == 3).then_some(()) }).await;
     house.fire_many(&fast, 100).await;
     house.succeed(100).await;
     assert_eq!((well.count(), slow.count()), (100, 3));
     permits.add_permits(1000);
     house.succeed(200).await;
     assert_eq!(slow.most(), 3, "never more at once");
-    assert_eq!(executions(&slow.got()).len(), slow.count(), "each came once");
+    assert_eq!(
+        executions(&slow.got()).len(),
+        slow.count(),
+        "each came once"
+    );
     working.stop().await;
 }
 
@@ -136,7 +141,9 @@ async fn a_slow_endpoint_does_not_take_all_slots(engine: Engine) {
 async fn a_backlog_of_one_endpoint_drains_without_an_attempt_too_many(engine: Engine) {
     let house = House::open(engine).await;
     let sink = Sink::always(status(200)).await;
-    let trigger = house.trigger(&sink.url("/"), json!({"retry": {"max_attempts": 1}})).await;
+    let trigger = house
+        .trigger(&sink.url("/"), json!({"retry": {"max_attempts": 1}}))
+        .await;
     let fired = house.fire_many(&trigger, 1500).await;
     let limits = settings(GateSettings {
         concurrency: 4,

@@ -157,7 +157,10 @@ async fn each_way_of_not_answering_has_its_words(engine: Engine) {
             Reply::Bye(head("SSH-2.0-OpenSSH_9.2p1\r\n\r\n")),
             "sent something that is not HTTP",
         ),
-        (Reply::Bye(Vec::new()), "closed the connection without an answer"),
+        (
+            Reply::Bye(Vec::new()),
+            "closed the connection without an answer",
+        ),
         (
             Reply::Bye(head("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")),
             "broke off in the middle of its answer",
@@ -177,7 +180,9 @@ async fn each_way_of_not_answering_has_its_words(engine: Engine) {
     let seen = house.deliver(&format!("http://{refused}/"), once()).await;
     assert_eq!(
         seen.error.unwrap(),
-        format!("cannot connect to {refused}: connection refused: is it running, and is the port right?")
+        format!(
+            "cannot connect to {refused}: connection refused: is it running, and is the port right?"
+        )
     );
     working.stop().await;
 }
@@ -206,7 +211,11 @@ async fn of_a_long_answer_the_beginning_is_kept(engine: Engine) {
         let seen = house.deliver(&sink.url("/"), once()).await;
         assert_eq!(seen.attempts[0].body, Some("x".repeat(16 << 10)));
     }
-    assert_eq!(sink.connections(), 1, "it was read to its end, and is used again");
+    assert_eq!(
+        sink.connections(),
+        1,
+        "it was read to its end, and is used again"
+    );
     working.stop().await;
 }
 

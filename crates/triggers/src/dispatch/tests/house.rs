@@ -14,8 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     CircuitSettings, DispatchSettings, Executions, FOLLOWER, GateSettings, NewTrigger, SetOff,
-    TriggerSettings, TriggerStatus, TriggerType, Triggers, dispatch_worker,
-    model::ExecutionStatus, store::Seen,
+    TriggerSettings, TriggerStatus, TriggerType, Triggers, dispatch_worker, model::ExecutionStatus,
+    store::Seen,
 };
 
 pub(super) const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";

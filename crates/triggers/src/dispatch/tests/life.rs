@@ -171,7 +171,10 @@ async fn what_a_killed_worker_had_is_delivered_again_and_succeeds_once(engine: E
     assert_eq!(house.counts().await, (5, 5));
     for one in &fired {
         let seen = house.look(&one.execution_id).await;
-        let good = seen.attempts.iter().filter(|tried| tried.status == Some(200));
+        let good = seen
+            .attempts
+            .iter()
+            .filter(|tried| tried.status == Some(200));
         assert_eq!(good.count(), 1, "{seen:?}");
     }
     working.stop().await;
@@ -191,7 +194,11 @@ async fn a_retry_by_hand_gives_it_as_many_attempts_again(engine: Engine) {
     let fired = house.fire(&trigger, json!({})).await;
     assert_eq!(house.ended(&fired).await.status, ExecutionStatus::Failure);
     for _ in 0..2 {
-        house.jobs.retry(&house.tenant, &fired.job_id).await.unwrap();
+        house
+            .jobs
+            .retry(&house.tenant, &fired.job_id)
+            .await
+            .unwrap();
         house.ended(&fired).await;
     }
     let seen = house.look(&fired.execution_id).await;

@@ -32,7 +32,8 @@ async fn a_delivery_is_the_payload_with_the_headers_of_the_contract(engine: Engi
         "secret": [SECRET, other],
     });
     let trigger = house.trigger(&sink.url("/in?q=1"), config).await;
-    let payload = json!({"text": "grün €", "n": 12_345_678_901_234_567_890_u64, "deep": [{"a": null}]});
+    let payload =
+        json!({"text": "grün €", "n": 12_345_678_901_234_567_890_u64, "deep": [{"a": null}]});
     let fired = house.fire(&trigger, payload.clone()).await;
     let seen = house.ended(&fired).await;
     assert_eq!(seen.status, ExecutionStatus::Success);
@@ -40,13 +41,19 @@ async fn a_delivery_is_the_payload_with_the_headers_of_the_contract(engine: Engi
     assert_eq!(seen.job_id, fired.job_id);
 
     let got = &sink.got()[0];
-    assert_eq!((got.method.as_str(), got.path.as_str()), ("POST", "/in?q=1"));
+    assert_eq!(
+        (got.method.as_str(), got.path.as_str()),
+        ("POST", "/in?q=1")
+    );
     let body: Value = serde_json::from_slice(&got.body).unwrap();
     assert_eq!(body, payload);
     for (name, value) in [
         ("host", sink.address.to_string().as_str()),
         ("content-type", "application/json"),
-        ("user-agent", concat!("tidewire/", env!("CARGO_PKG_VERSION"))),
+        (
+            "user-agent",
+            concat!("tidewire/", env!("CARGO_PKG_VERSION")),
+        ),
         ("webhook-id", &fired.execution_id),
         ("x-tidewire-trigger", &trigger),
         ("x-tidewire-attempt", "1"),
@@ -63,7 +70,10 @@ async fn a_delivery_is_the_payload_with_the_headers_of_the_contract(engine: Engi
     }
     let attempt = &seen.attempts[0];
     assert_eq!((seen.attempts.len(), attempt.attempt), (1, 1));
-    assert_eq!((attempt.status, attempt.body.as_deref()), (Some(204), Some("")));
+    assert_eq!(
+        (attempt.status, attempt.body.as_deref()),
+        (Some(204), Some(""))
+    );
     assert_eq!(attempt.error, None);
     assert!(attempt.duration_ms.is_some());
     assert!(attempt.started_at <= house.store.clock.now());
