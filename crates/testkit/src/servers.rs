@@ -13,7 +13,9 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
 pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
-use tidewire_testservers::{Kafka as BlockingKafka, Server as Blocking, find_pgbouncer, of_database};
+use tidewire_testservers::{
+    Kafka as BlockingKafka, Server as Blocking, find_pgbouncer, of_database,
+};
 use tokio::task::spawn_blocking;
 
 use crate::Engine;

@@ -1,7 +1,7 @@
 //! What one firing leaves: its execution, the key from its job to it, and a word for the job bus.
 
 use tidewire_core::Time;
-use tidewire_db::{Arg, Column, Dialect, Query, Result, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Result, Sql, Tx};
 
 use super::{Store, insert};
 use crate::model::{ScheduleStatus, Source, TriggerType};
@@ -9,19 +9,10 @@ use crate::model::{ScheduleStatus, Source, TriggerType};
 pub(super) struct Statements {
     insert_executions: Sql,
     insert_keys: Sql,
-    executions_of: Sql,
 }
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
-        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("job_id")]);
-        let executions_of = format!(
-            "SELECT k.tenant, k.job_id, k.event_id FROM {} {} WHERE k.tenant = {} AND k.job_id = {}",
-            keys.from,
-            dialect.then("idempotency_keys k"),
-            keys.col("tenant"),
-            keys.col("job_id")
-        );
         Statements {
             insert_executions: insert(dialect, "executions", &EXECUTION),
             insert_keys: insert(
@@ -34,7 +25,6 @@ impl Statements {
                     Column::Time("created_at"),
                 ],
             ),
-            executions_of: dialect.sql(&executions_of),
         }
     }
 }
@@ -122,22 +112,5 @@ impl Store {
             self.insert_outbox(tx, new, at).await?;
         }
         Ok(())
-    }
-
-    /// Which executions jobs are for: (tenant, job, execution), in no order.
-    pub(crate) async fn executions_of(
-        &self,
-        query: &mut impl Query,
-        jobs: &[(&str, &str)],
-    ) -> Result<Vec<(String, String, String)>> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = query
-            .rows(&self.fire.executions_of, vec![Arg::json(jobs)?])
-            .await?;
-        rows.iter()
-            .map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?)))
-            .collect()
     }
 }
