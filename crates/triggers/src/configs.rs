@@ -100,7 +100,7 @@ impl Configs {
     #[cfg(test)]
     pub(crate) fn forget(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clear();
+        *known = Memory::default();
     }
 
     /// One config; `None` if it is gone, and nothing goes by it any more.
