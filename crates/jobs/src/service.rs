@@ -87,6 +87,15 @@ pub struct PutOff {
     pub attempts: u32,
 }
 
+/// What came of hastening jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hastened {
+    /// So many are due now that were not.
+    pub count: usize,
+    /// These are in a worker's hands: that they were put off may not have been written yet.
+    pub in_hand: Vec<PutOff>,
+}
+
 impl Jobs {
     /// `settings` may change at any time; `followers` are those of all capabilities, also of those
     /// that have no role in this process; `shutdown` ends waiting claims.
@@ -319,17 +328,19 @@ impl Jobs {
     }
 
     /// Makes jobs due at once that were put off ([`Failure::not_now`](crate::Failure::not_now)), as
-    /// what they waited for has come sooner; how many. Jobs to which anything has happened since are
-    /// left as they are.
-    pub async fn hasten(&self, jobs: Vec<PutOff>) -> Result<usize, Error> {
-        let mut hastened = 0;
+    /// what they waited for has come sooner. Jobs to which anything else has happened since are left as
+    /// they are.
+    pub async fn hasten(&self, jobs: Vec<PutOff>) -> Result<Hastened, Error> {
+        let mut all = Hastened::default();
         for some in jobs.chunks(AT_ONCE as usize) {
-            hastened += self.hasten_these(some.to_vec()).await?;
+            let hastened = self.hasten_these(some.to_vec()).await?;
+            all.count += hastened.count;
+            all.in_hand.extend(hastened.in_hand);
         }
-        Ok(hastened)
+        Ok(all)
     }
 
-    async fn hasten_these(&self, mut jobs: Vec<PutOff>) -> Result<usize, Error> {
+    async fn hasten_these(&self, mut jobs: Vec<PutOff>) -> Result<Hastened, Error> {
         // Rows are locked in this order, by everybody.
         jobs.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
         let (room, jobs) = (self.inner.room.clone(), Arc::new(jobs));
@@ -341,14 +352,18 @@ impl Jobs {
                     let keys: Vec<_> = jobs.iter().map(|job| (&*job.tenant, &*job.id)).collect();
                     let states = room.store.states(tx, &keys).await?;
                     let now = room.clock.now();
-                    let changes: Vec<_> = states
-                        .iter()
-                        .zip(&*jobs)
-                        .filter_map(|(state, job)| state.as_ref()?.hasten(job.attempts, now))
-                        .collect();
-                    let hastened = changes.len();
+                    let (mut changes, mut in_hand) = (Vec::new(), Vec::new());
+                    for (state, job) in states.iter().zip(&*jobs) {
+                        let Some(state) = state else { continue };
+                        if let Some(change) = state.hasten(job.attempts, now) {
+                            changes.push(change);
+                        } else if state.is_in_attempt(job.attempts.saturating_add(1)) {
+                            in_hand.push(job.clone());
+                        }
+                    }
+                    let count = changes.len();
                     lanes::write(&room, tx, changes, now).await?;
-                    Ok::<_, Error>(hastened)
+                    Ok::<_, Error>(Hastened { count, in_hand })
                 })
             })
             .await

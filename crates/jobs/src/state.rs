@@ -187,6 +187,11 @@ impl State {
         })
     }
 
+    /// Whether it is being tried for the so manieth time.
+    pub(crate) fn is_in_attempt(&self, attempt: u32) -> bool {
+        self.status == Status::Running && self.attempts == attempt
+    }
+
     /// A heartbeat. It brings a job back to life whose lease ran out and which nobody took over.
     pub(crate) fn extend(&self, lease: Duration, at: Time) -> Result<Change, Lost> {
         let over = |timeout: Duration| self.locked_at.is_some_and(|from| from.plus(timeout) <= at);

@@ -72,7 +72,7 @@ pub(super) enum Order {
     /// Look at the door again at this time.
     Wake(Instant, Arc<Door>),
     /// These may come back now.
-    Call(Vec<PutOff>),
+    Call(Arc<Door>, Vec<PutOff>),
     /// The circuit of this endpoint has changed.
     Changed(Key),
 }
@@ -357,7 +357,7 @@ impl Door {
                 id,
                 attempts,
             });
-            common.order(Order::Call(called.collect()));
+            common.order(Order::Call(Arc::clone(self), called.collect()));
         }
         for (handle, admission) in effects.admitted.drain(..) {
             let turn = match admission {
@@ -391,6 +391,11 @@ impl Door {
                 tracing::info!(tenant, host, "an endpoint is back: its circuit is closed");
             }
         }
+    }
+
+    /// These could not be called back; somebody will try again.
+    pub(super) fn recall(self: &Arc<Self>, ids: &[Arc<str>]) {
+        self.act(|state, _, _| state.recall(ids.iter().map(|id| &**id)));
     }
 
     /// The time has come that was asked for.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tidewire_jobs::PutOff;
+use tidewire_jobs::{Hastened, PutOff};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -94,7 +94,9 @@ impl Tender {
                         number += 1;
                         wakes.insert((at, number), door);
                     }
-                    Order::Call(called) => work.push(call(Arc::clone(&triggers), called)),
+                    Order::Call(door, called) => {
+                        work.push(call(Arc::clone(&triggers), door, called));
+                    }
                     Order::Changed(key) => {
                         circuits.changed.insert(key);
                     }
@@ -136,13 +138,24 @@ fn every(period: Duration) -> tokio::time::Interval {
     interval
 }
 
-fn call(triggers: Arc<Inner>, called: Vec<PutOff>) -> BoxFuture<'static, Done> {
+fn call(triggers: Arc<Inner>, door: Arc<Door>, called: Vec<PutOff>) -> BoxFuture<'static, Done> {
     async move {
-        let count = called.len();
+        let of = |jobs: &[PutOff]| -> Vec<_> { jobs.iter().map(|job| job.id.clone()).collect() };
+        let ids = of(&called);
         match triggers.fire.jobs.hasten(called).await {
-            Ok(hastened) => tracing::debug!(count, hastened, "deliveries were called back"),
-            // They come by themselves.
-            Err(error) => tracing::debug!(%error, count, "deliveries were not called back"),
+            Ok(Hastened { count, in_hand }) => {
+                tracing::debug!(
+                    called = ids.len(),
+                    count,
+                    "deliveries were called back before their time"
+                );
+                // That they were put off is on its way to the store.
+                door.recall(&of(&in_hand));
+            }
+            Err(error) => {
+                tracing::debug!(%error, called = ids.len(), "deliveries were not called back");
+                door.recall(&ids);
+            }
         }
         Done::Nothing
     }

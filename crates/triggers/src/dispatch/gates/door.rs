@@ -2,7 +2,7 @@
 //! outside is collected in [`Effects`].
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +24,10 @@ const FIRST_GUESS: Duration = Duration::from_millis(100);
 const STEP_CLOSED_UP: Duration = Duration::from_millis(10);
 /// Between two that were put off as too many came.
 const LEAST_STEP: Duration = Duration::from_millis(1);
+/// Those whose times would lie within this come back together, so that one claim and one report do for
+/// all of them, but no more than so many.
+const TOGETHER: Duration = Duration::from_millis(250);
+const MOST_TOGETHER: u32 = 100;
 /// How long those are put off who meet a probe.
 const PROBE: Duration = Duration::from_secs(1);
 /// What nobody is put off longer than, beyond what the gate says: nobody may be there to call it.
@@ -104,12 +108,14 @@ pub(super) struct Door<T> {
     /// Oldest first.
     waiting: BTreeMap<Arc<str>, Waiting<T>>,
     parked: BTreeMap<Arc<str>, Parked>,
-    called: HashSet<Arc<str>>,
+    /// Those who were called and have not come yet.
+    called: HashMap<Arc<str>, Parked>,
     called_at: Time,
     /// What a request takes, smoothed.
     takes: Duration,
-    /// When the last of those who were put off comes back.
+    /// When the last of those who were put off come back, and how many more may with them.
     last_back: Time,
+    more_with_last: u32,
     /// When it will be looked at again, if that was asked for.
     wakes_at: Option<Time>,
     used: Time,
@@ -122,10 +128,11 @@ impl<T> Door<T> {
             gate: Gate::new(settings),
             waiting: BTreeMap::new(),
             parked: BTreeMap::new(),
-            called: HashSet::new(),
+            called: HashMap::new(),
             called_at: now,
             takes: FIRST_GUESS,
             last_back: now,
+            more_with_last: 0,
             wakes_at: None,
             used: now,
         }
@@ -232,6 +239,16 @@ impl<T> Door<T> {
         self.call(now, effects);
     }
 
+    /// These could not be called: they are where they were.
+    pub(super) fn recall<'c>(&mut self, ids: impl IntoIterator<Item = &'c str>) {
+        for id in ids {
+            // Who has come meanwhile was not there to be called.
+            if let Some((id, parked)) = self.called.remove_entry(id) {
+                self.parked.insert(id, parked);
+            }
+        }
+    }
+
     /// Lets go as many of those who wait as may go.
     fn admit(&mut self, now: Time, effects: &mut Effects<T>) {
         while let Some(oldest) = self.waiting.first_entry() {
@@ -292,12 +309,7 @@ impl<T> Door<T> {
             Wait::Paced(left) => (left, step),
         };
         let earliest = now.plus(left);
-        let mut until = earliest.max(self.last_back.plus(step));
-        if until > earliest.plus(LONGEST) {
-            until = earliest.plus(LONGEST.mul_f64(clock::random_fraction()));
-        } else {
-            self.last_back = until;
-        }
+        let until = self.find_time(earliest, step);
         // What is not remembered comes back by itself.
         if room.parked > 0 {
             let parked = Parked {
@@ -310,6 +322,25 @@ impl<T> Door<T> {
             why: self.why(wait),
             wait: until.since(now),
         }
+    }
+
+    /// A time for one more, a step behind those who have one already: alone if steps are long, and else
+    /// together with as many as fit into a moment.
+    fn find_time(&mut self, earliest: Time, step: Duration) -> Time {
+        if self.more_with_last > 0 && earliest <= self.last_back {
+            self.more_with_last -= 1;
+            return self.last_back;
+        }
+        let together = TOGETHER.as_micros() / step.as_micros().max(1);
+        let together = u32::try_from(together).unwrap_or(MOST_TOGETHER);
+        let together = together.clamp(1, MOST_TOGETHER);
+        let next = earliest.max(self.last_back.plus(step * together));
+        if next > earliest.plus(LONGEST) {
+            return earliest.plus(LONGEST.mul_f64(clock::random_fraction()));
+        }
+        self.last_back = next;
+        self.more_with_last = together - 1;
+        next
     }
 
     fn why(&self, wait: Wait) -> String {
@@ -338,7 +369,7 @@ impl<T> Door<T> {
     /// Calls back the oldest of those who were put off, as many as there is room for.
     fn call(&mut self, now: Time, effects: &mut Effects<T>) {
         if self.parked.is_empty() {
-            self.last_back = now;
+            (self.last_back, self.more_with_last) = (now, 0);
             return;
         }
         let wanted = match self.gate.ask(now) {
@@ -356,8 +387,8 @@ impl<T> Door<T> {
             let Some((id, parked)) = self.parked.pop_first() else {
                 break;
             };
-            self.called.insert(Arc::clone(&id));
-            effects.called.push((id, parked.attempts));
+            effects.called.push((Arc::clone(&id), parked.attempts));
+            self.called.insert(id, parked);
         }
         self.called_at = now;
     }
