@@ -1,6 +1,7 @@
 //! `cargo xtask test`: fetch what the tests need, run them, then put the running server to the test.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
@@ -34,12 +35,13 @@ pub fn run(full: bool) -> Result<()> {
 }
 
 pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
-    let mut program = None;
+    let (mut program, mut python) = (None, None);
     steps.run("test tools", || {
         tools::servers()?;
         tools::kafka()?;
         tools::kafka_client()?;
         program = Some(tools::schemathesis()?);
+        python = Some(tools::standardwebhooks()?);
         Ok(Outcome::Passed)
     })?;
     // All targets, as the tests build them: then the server that is started below is the one that they were linked
@@ -54,7 +56,10 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         let running = servers.insert(Running::start()?);
         Ok(Outcome::Noted(running.summary()))
     })?;
-    steps.run("cargo test", || cargo_test(tally, full, servers.as_ref()))?;
+    steps.run("cargo test", || {
+        let python = python.context("standardwebhooks was not installed")?;
+        cargo_test(tally, full, servers.as_ref(), &python)
+    })?;
     drop(servers);
     steps.run("schemathesis", || {
         let program = program.context("schemathesis was not installed")?;
@@ -68,10 +73,16 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
     })
 }
 
-fn cargo_test(tally: &mut Tally, full: bool, servers: Option<&Running>) -> Result<Outcome> {
+fn cargo_test(
+    tally: &mut Tally,
+    full: bool,
+    servers: Option<&Running>,
+    python: &Path,
+) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
     command.envs(servers.into_iter().flat_map(Running::variables));
+    command.env("TIDEWIRE_TEST_STANDARDWEBHOOKS", python);
     // No engine is left out in silence here.
     command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
     if full {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -41,18 +42,41 @@ pub fn cargo_deny() -> Result<PathBuf> {
     Ok(ours)
 }
 
-/// Schemathesis in a Python environment of its own, at the versions of its requirements file: the seed repeats a run
-/// only while the generators stay the same.
+/// Schemathesis, at the versions of its requirements file: the seed repeats a run only while the generators stay the
+/// same.
 pub fn schemathesis() -> Result<PathBuf> {
-    let environment = folder()?.join("schemathesis");
-    let program = environment.join("bin/schemathesis");
-    let requirements = crate::process::root().join("xtask/schemathesis/requirements.txt");
+    let environment = python_environment("schemathesis", |environment| {
+        let mut version = command(environment.join("bin/schemathesis"));
+        version.arg("--version");
+        version
+    })?;
+    Ok(environment.join("bin/schemathesis"))
+}
+
+/// A Python with the reference library of Standard Webhooks, by which the tests judge signatures.
+pub fn standardwebhooks() -> Result<PathBuf> {
+    let environment = python_environment("standardwebhooks", |environment| {
+        let mut import = command(environment.join("bin/python"));
+        import.args(["-c", "import standardwebhooks"]);
+        import
+    })?;
+    Ok(environment.join("bin/python"))
+}
+
+/// A Python environment of its own, with what the requirements file of that name lists. `works` is a command that
+/// succeeds if it is whole.
+fn python_environment(name: &str, works: impl Fn(&Path) -> Command) -> Result<PathBuf> {
+    let environment = folder()?.join(name);
+    let requirements = crate::process::root()
+        .join("xtask")
+        .join(name)
+        .join("requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
     let stamp = environment.join("installed.txt");
     let installed = fs::read_to_string(&stamp).unwrap_or_default();
-    if installed == wanted && output(command(&program).arg("--version")).is_some() {
-        return Ok(program);
+    if installed == wanted && output(&mut works(&environment)).is_some() {
+        return Ok(environment);
     }
 
     ensure_venv()?;
@@ -71,9 +95,9 @@ pub fn schemathesis() -> Result<PathBuf> {
         ])
         .arg("--requirement")
         .arg(&requirements))?;
-    run(command(&program).arg("--version"))?;
+    run(&mut works(&environment))?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(program)
+    Ok(environment)
 }
 
 /// Debian's Python comes without the part that makes environments.

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Queue;
 use crate::{
-    Failure, Hastened, Job, JobContext, NewJob, Output, Processors, PutOff, Status, Worker, WorkerOptions,
+    Failure, Hastened, Job, JobContext, NewJob, Output, Processors, PutOff, Status, Worker,
+    WorkerOptions,
 };
 
 const LONG: Duration = Duration::from_hours(1);

@@ -201,6 +201,7 @@ fn reserved(name: &str) -> Option<&'static str> {
         "content-length" => Some("it is the payload's"),
         // RFC 9110 7.6.1, and what older clients sent for it.
         "connection"
+        | "http2-settings"
         | "keep-alive"
         | "proxy-authenticate"
         | "proxy-authorization"
@@ -347,6 +348,7 @@ mod tests {
             "Webhook-Signature",
             "webhook-anything",
             "Connection",
+            "http2-settings",
             "keep-alive",
             "TE",
             "trailer",

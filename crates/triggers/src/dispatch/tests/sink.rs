@@ -204,7 +204,7 @@ async fn gone(stream: &mut TcpStream) {
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Got> {
     loop {
         if let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-            let mut got = parse(&String::from_utf8(buffer[..head].to_vec()).unwrap());
+            let mut got = parse(str::from_utf8(&buffer[..head]).unwrap());
             let length = got.headers.get("content-length");
             let length = length.map_or(0, |length| length.parse().unwrap());
             if buffer.len() >= head + 4 + length {
