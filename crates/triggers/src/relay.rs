@@ -83,6 +83,12 @@ impl Triggers {
         tokio::join!(self.relay(&*bus, &stop), self.measure_outbox(&stop));
     }
 
+    /// How many firings the bus has still to be told of, and when the oldest of them was fired.
+    pub async fn outbox(&self) -> Result<(u64, Option<Time>), Error> {
+        let mut read = self.inner.db.read();
+        Ok(self.inner.store.outbox_depth(&mut read).await?)
+    }
+
     async fn relay(&self, bus: &dyn JobBus, stop: &CancellationToken) {
         let mut heard = self.inner.db.hints().subscribe();
         let mut has_shards = false;
@@ -314,9 +320,9 @@ impl Triggers {
     }
 
     async fn measure_outbox(&self, stop: &CancellationToken) {
-        let Inner { db, fire, .. } = &*self.inner;
+        let fire = &self.inner.fire;
         loop {
-            match self.inner.store.outbox_depth(&mut db.read()).await {
+            match self.outbox().await {
                 Ok((depth, oldest)) => {
                     let age = oldest.map_or(Duration::ZERO, |at| fire.clock.now().since(at));
                     metrics::outbox(depth, age);
