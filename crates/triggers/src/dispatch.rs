@@ -25,6 +25,7 @@ use tidewire_core::{Time, clock};
 use tidewire_db::BoxFuture;
 use tidewire_jobs::{
     Failure, Job, JobContext, Note, Output, Processor, Processors, Worker, WorkerOptions,
+    bus::JobBus,
 };
 use tidewire_outbound::{Answer, BadAnswer, Client, Error as Outbound, Request};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,15 @@ pub fn dispatch_worker(
 }
 
 impl DispatchWorker {
+    /// It also takes the deliveries that this bus says are ready.
+    #[must_use]
+    pub fn fed_by(self, bus: Arc<dyn JobBus>) -> Self {
+        DispatchWorker {
+            worker: self.worker.fed_by(bus),
+            ..self
+        }
+    }
+
     /// Delivers until `stop`, then finishes what is under way within the drain and gives the rest back.
     pub async fn run(self, stop: CancellationToken) {
         let over = CancellationToken::new();

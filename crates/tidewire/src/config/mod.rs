@@ -4,12 +4,14 @@
 //! `tidewire config env` all come from it. [`Values`] says where each value came from, [`Config`]
 //! is what they mean, one typed struct for each concern, checked before anything binds.
 
+mod job_bus;
 mod settings;
 mod store;
 mod triggers;
 mod typed;
 mod values;
 
+pub use job_bus::{Brokers, JobBus};
 pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};
 pub use store::Store;
 pub use triggers::Triggers;

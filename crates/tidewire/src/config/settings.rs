@@ -1,6 +1,9 @@
 //! The list of settings.
 
-use super::store::{from_postgres_variables, masked};
+use super::{
+    job_bus::from_kafka_variables,
+    store::{from_postgres_variables, masked},
+};
 
 /// One setting: the flag `--name`, the variable `TIDEWIRE_NAME`, and `name` in `tidewire.toml`.
 #[derive(Debug)]
@@ -117,6 +120,11 @@ const POSTGRES_VARIABLES: Group = Group {
     join: from_postgres_variables,
 };
 
+const KAFKA_VARIABLES: Group = Group {
+    variables: &[("KAFKA_BROKERS", "")],
+    join: from_kafka_variables,
+};
+
 pub const SETTINGS: &[Setting] = &[
     also(
         &["HTTP_ADDR", "PORT", "API_PORT"],
@@ -158,11 +166,20 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Where PostgreSQL is reached without a pooler, to listen there, if --database-url leads through one (pgbouncer=true)",
     )),
+    or(
+        &KAFKA_VARIABLES,
+        setting(
+            "job-bus",
+            "URL",
+            "database",
+            "What carries the first attempts of deliveries, and tells others of what is fired: database (nothing beside the store) or kafka://HOST:PORT,…; docs/job-bus.md has the parameters. KAFKA_BROKERS is a plain list HOST:PORT,…",
+        ),
+    ),
     setting(
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock), relay (tells the job bus), sweeper (retention). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",

@@ -9,7 +9,7 @@ use tidewire_triggers::{
 };
 
 use super::{
-    Bad, Values,
+    Bad, JobBus, Values,
     typed::{need, number, within},
 };
 
@@ -31,6 +31,7 @@ impl Triggers {
         values: &Values,
         addr: SocketAddr,
         poll_interval: Duration,
+        job_bus: &JobBus,
     ) -> Result<Self, Bad> {
         const S: Duration = Duration::from_secs(1);
         const DAY: Duration = Duration::from_secs(86_400);
@@ -89,7 +90,7 @@ impl Triggers {
                 keep_for,
                 poll_interval,
                 event_rate: count("event-rate", 1_000_000)?,
-                ..TriggerSettings::default()
+                relayed: *job_bus != JobBus::Database,
             },
             policy: AddressPolicy::allowing(opened),
             public_url: values.read("public-url", str::parse)?,

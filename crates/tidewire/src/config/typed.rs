@@ -12,7 +12,7 @@ use tidewire_access::AccessConfig;
 use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
 
-use super::{Bad, Store, Triggers, Values};
+use super::{Bad, JobBus, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub struct Config {
     pub jobs: Jobs,
     pub worker: Worker,
     pub triggers: Triggers,
+    pub job_bus: JobBus,
     pub drain: Duration,
     pub log: Log,
 }
@@ -67,11 +68,18 @@ pub enum Role {
     Api,
     Worker,
     Scheduler,
+    Relay,
     Sweeper,
 }
 
 impl Role {
-    pub const ALL: [Role; 4] = [Role::Api, Role::Worker, Role::Scheduler, Role::Sweeper];
+    pub const ALL: [Role; 5] = [
+        Role::Api,
+        Role::Worker,
+        Role::Scheduler,
+        Role::Relay,
+        Role::Sweeper,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -79,6 +87,7 @@ impl Role {
             Role::Api => "api",
             Role::Worker => "worker",
             Role::Scheduler => "scheduler",
+            Role::Relay => "relay",
             Role::Sweeper => "sweeper",
         }
     }
@@ -162,6 +171,7 @@ impl Config {
         const DAY: Duration = Duration::from_secs(86_400);
         let connections = values.read("database-connections", |text| number(text, 2, 1000))?;
         let poll_interval = span("poll-interval", 10 * MS, 60 * S)?;
+        let job_bus = need(values.read("job-bus", str::parse)?, "job-bus")?;
         let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
         let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
         Ok(Config {
@@ -177,7 +187,8 @@ impl Config {
                 "max-connections",
             )?,
             poll_interval,
-            triggers: Triggers::new(values, addr, poll_interval)?,
+            triggers: Triggers::new(values, addr, poll_interval, &job_bus)?,
+            job_bus,
             jobs: Jobs {
                 lease: span("lease", S, 3600 * S)?,
                 timeout: span("job-timeout", S, DAY)?,
@@ -311,7 +322,10 @@ mod tests {
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
         assert!(config.access.open);
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
-        assert_eq!(config.roles.to_string(), "api,worker,scheduler,sweeper");
+        assert_eq!(
+            config.roles.to_string(),
+            "api,worker,scheduler,relay,sweeper"
+        );
     }
 
     #[test]

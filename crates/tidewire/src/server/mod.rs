@@ -1,16 +1,19 @@
 //! The composition root: makes every part, wires them, runs them, and takes them down again.
 
+mod bus;
 mod signals;
 mod tasks;
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
 
 use tidewire_access::Authenticate;
 use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
 use tidewire_http::{App, Health};
-use tidewire_jobs::{Followers, JobSettings, Jobs};
+use tidewire_jobs::{Followers, JobSettings, Jobs, bus::JobBus};
 use tidewire_outbound::{Client, ClientOptions};
 use tidewire_triggers::{Executions, Triggers};
 use tokio::{net::TcpListener, sync::watch};
@@ -80,6 +83,8 @@ struct House {
     triggers: Triggers,
     /// For addresses that somebody configured.
     outbound: Client,
+    /// How workers hear of deliveries, and others of what is fired.
+    bus: Arc<dyn JobBus>,
     health: Health,
     /// What this process made of the schema.
     migrated: MigrationReport,
@@ -173,7 +178,12 @@ impl House {
             ..ClientOptions::default()
         })
         .map_err(|error| error.to_string())?;
+        let bus = bus::open(&config.job_bus);
         let health = Health::new();
+        // The API alone writes to the outbox, whether anybody empties it or not.
+        if bus.is_apart() && (config.roles.has(Role::Relay) || config.roles.has(Role::Worker)) {
+            bus::register(&health, &bus);
+        }
         register_store(&health, &db);
         sharing.tell(&health);
         if config.roles.has(Role::Scheduler) {
@@ -188,6 +198,7 @@ impl House {
             jobs,
             triggers,
             outbound,
+            bus,
             health,
             migrated,
             streams,
@@ -311,5 +322,6 @@ fn describe_metrics() {
     tidewire_jobs::describe_metrics();
     tidewire_triggers::describe_metrics();
     tidewire_outbound::describe_metrics();
+    bus::describe_metrics();
     sharing::describe_metrics();
 }

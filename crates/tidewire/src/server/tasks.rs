@@ -66,6 +66,16 @@ impl House {
                 }
             }));
         }
+        if config.roles.has(Role::Relay) && self.bus.is_apart() {
+            let (triggers, bus) = (self.triggers.clone(), Arc::clone(&self.bus));
+            tasks.push(Task::new("relay", move |stop| {
+                let (triggers, bus) = (triggers.clone(), Arc::clone(&bus));
+                async move {
+                    triggers.keep_relaying(bus, stop).await;
+                    Ok(())
+                }
+            }));
+        }
         if config.roles.has(Role::Api) {
             let access = self.access.clone();
             tasks.push(Task::new("key-keeper", move |stop| {
@@ -91,13 +101,14 @@ impl House {
     fn worker(&self, config: &Config) -> Task {
         let (jobs, options) = (self.jobs.clone(), worker_options(config));
         let (triggers, client) = (self.triggers.clone(), self.outbound.clone());
-        let dispatch = config.triggers.dispatch;
+        let (dispatch, bus) = (config.triggers.dispatch, Arc::clone(&self.bus));
         let queues = options.queues.as_ref();
         let delivers = queues.is_none_or(|queues| queues.contains(DELIVERIES));
         Task::new("worker", move |stop| {
             let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
             let dispatch = delivers
-                .then(|| dispatch_worker(&triggers, client.clone(), dispatch, options.clone()));
+                .then(|| dispatch_worker(&triggers, client.clone(), dispatch, options.clone()))
+                .map(|worker| worker.fed_by(Arc::clone(&bus)));
             async move {
                 let deliver = async {
                     if let Some(dispatch) = dispatch {

@@ -8,6 +8,8 @@ mod cli;
 mod crash;
 mod faults;
 mod hostile;
+#[cfg(feature = "kafka")]
+mod job_bus;
 mod load;
 mod outages;
 mod sharing;
