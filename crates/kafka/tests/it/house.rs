@@ -134,6 +134,7 @@ impl Ran {
 }
 
 pub struct House {
+    pub engine: Engine,
     pub store: Arc<TestStore>,
     pub bus: Bus,
     pub clock: Clock,
@@ -195,6 +196,7 @@ impl House {
         let store = TestStore::on_with_clock(engine, &migrations(), clock.clone()).await;
         House {
             process: Process::over(&store.db, &clock, bus.bus.is_apart()),
+            engine,
             store: Arc::new(store),
             bus,
             clock,
@@ -206,8 +208,8 @@ impl House {
     }
 
     /// Another process on the same store; the same one where the store allows no other.
-    pub async fn second(&self, engine: Engine) -> Process {
-        if engine == Engine::Sqlite {
+    pub async fn second(&self) -> Process {
+        if self.engine == Engine::Sqlite {
             return self.process.clone();
         }
         let db = self.store.second().await;

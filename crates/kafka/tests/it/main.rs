@@ -57,3 +57,22 @@ mod kafka {
         crate::published::what_a_dead_relay_had_in_hand_is_told_by_another as what_a_dead_relay_had_in_hand_is_told_by_another,
     }
 }
+
+/// The outbox's statements on the third engine.
+mod kafka_on_mysql {
+    use tidewire_testkit::Engine;
+
+    use crate::{house, published};
+
+    #[test]
+    fn firings_of_a_trigger_are_published_in_order() {
+        let scenario = published::firings_of_a_trigger_are_published_in_order;
+        house::run(Engine::MySql, house::kafka, scenario);
+    }
+
+    #[test]
+    fn what_a_dead_relay_had_in_hand_is_told_by_another() {
+        let scenario = published::what_a_dead_relay_had_in_hand_is_told_by_another;
+        house::run(Engine::MySql, house::kafka, scenario);
+    }
+}

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tidewire_core::{Clock, Time};
 use tidewire_db::BoxFuture;
 use tidewire_jobs::bus::{BusError, Feed, JobBus, Message, Sent};
-use tidewire_testkit::Engine;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -82,13 +81,7 @@ pub async fn firings_of_a_trigger_are_published_in_order(mut house: House) {
     const TRIGGERS: usize = 6;
     const FIRINGS: usize = 40;
     // Three relays, in two processes where there can be two.
-    let engine = house.store.url().starts_with("sqlite");
-    let engine = if engine {
-        Engine::Sqlite
-    } else {
-        Engine::Postgres
-    };
-    let second = house.second(engine).await;
+    let second = house.second().await;
     house.relay();
     house.relay();
     house.relay_of(&second);
@@ -187,14 +180,8 @@ impl JobBus for Stuck {
 }
 
 pub async fn what_a_dead_relay_had_in_hand_is_told_by_another(house: House) {
-    let engine = house.store.url().starts_with("sqlite");
-    let engine = if engine {
-        Engine::Sqlite
-    } else {
-        Engine::Postgres
-    };
     let clock = Clock::fake(Time::from_millis(1_700_000_000_000));
-    let mut house = House::open(engine, house.bus.clone(), clock).await;
+    let mut house = House::open(house.engine, house.bus.clone(), clock).await;
     let trigger = house.trigger("t").await;
     let fired = house.fire(&trigger, "1").await;
     let taken = Arc::new(Notify::new());
