@@ -1,7 +1,8 @@
 //! The process's metrics: one recorder for all, and the handles of each route. Rooms describe their
-//! own metrics where they make them; names end in `_seconds` or `_size`, which decides the buckets.
+//! own metrics where they make them; names of histograms end in `_seconds` or `_size`, which decides
+//! the buckets, or in `_recent`: those are shown as quantiles of the last five minutes.
 
-use std::{sync::OnceLock, thread, time::Duration};
+use std::{num::NonZeroU32, sync::OnceLock, thread, time::Duration};
 
 use ::metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram,
@@ -20,6 +21,10 @@ const SECONDS: [f64; 18] = [
 ];
 const SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
+/// What `_recent` shows, of so many minutes.
+const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 1.0];
+const RECENT_MINUTES: NonZeroU32 = NonZeroU32::new(5).expect("five is not zero");
+
 /// How often recorded values move from their buffers into the histograms; nobody may ever scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -33,7 +38,10 @@ pub fn install() -> &'static PrometheusHandle {
             .and_then(|builder| {
                 builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)
             })
-            .expect("the lists of buckets are not empty")
+            .and_then(|builder| builder.set_quantiles(&QUANTILES))
+            .and_then(|builder| builder.set_bucket_duration(Duration::from_mins(1)))
+            .expect("no list is empty, and a minute is not nothing")
+            .set_bucket_count(RECENT_MINUTES)
             .build_recorder();
         let handle = recorder.handle();
         if ::metrics::set_global_recorder(recorder).is_err() {

@@ -313,18 +313,25 @@ impl Jobs {
         .await
     }
 
-    /// Deletes those of these jobs that have ended, with all that is kept of them; how many. For
-    /// the follower of jobs, as nothing else ends their being kept.
+    /// Deletes those of these jobs that have ended, with all that is kept of them; answers those that
+    /// are there still, as they have not ended or somebody else has them in hand. It waits for
+    /// nobody. For the follower of jobs, as nothing else ends their being kept.
     pub async fn delete_in(
         &self,
         tx: &mut Tx,
         tenant: &str,
         ids: &[String],
-    ) -> Result<usize, Error> {
+    ) -> Result<Vec<String>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut old = self.store().lock_old(tx, tenant, ids).await?;
         old.retain(|old| old.status.is_final());
         self.store().prune(tx, tenant, &old).await?;
-        Ok(old.len())
+        if old.len() == ids.len() {
+            return Ok(Vec::new());
+        }
+        Ok(self.store().present(tx, tenant, ids).await?)
     }
 
     /// Makes jobs due at once that were put off ([`Failure::not_now`](crate::Failure::not_now)), as

@@ -99,8 +99,7 @@ impl Configs {
     /// As after a restart.
     #[cfg(test)]
     pub(crate) fn forget(&self) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Memory::default();
+        *self.memory() = Memory::default();
     }
 
     /// One config; `None` if it is gone, and nothing goes by it any more.

@@ -45,6 +45,7 @@ impl Executions {
         let contexts: Vec<_> = steps.iter().map(context).collect::<Result<_>>()?;
         let mut outcomes = Vec::with_capacity(steps.len());
         let mut attempts = Vec::with_capacity(steps.len());
+        let mut again = Vec::new();
         for (step, context) in steps.iter().zip(&contexts) {
             let tried = step.note.and_then(|note| note.get::<Tried>());
             outcomes.push(Outcome {
@@ -53,6 +54,9 @@ impl Executions {
                 status: status(step.now),
                 error: error(step),
             });
+            if step.was.is_final() && step.now == Status::Pending {
+                again.push((&**step.tenant, context.execution.as_str()));
+            }
             if step.ends_attempt {
                 attempts.push(attempt(step, context, tried));
             }
@@ -61,6 +65,9 @@ impl Executions {
             }
         }
         let at = steps.first().map_or(Time::EPOCH, |step| step.at);
+        if !again.is_empty() {
+            self.store.bring_back(tx, &again).await?;
+        }
         self.store.settle(tx, &outcomes, at).await?;
         self.store.insert_attempts(tx, &attempts).await?;
         let ended = steps.iter().map(|step| step.now);

@@ -22,6 +22,7 @@ mod model;
 mod occurrence;
 mod raw;
 mod relay;
+mod retention;
 mod retry;
 mod scheduler;
 mod service;

@@ -1,28 +1,35 @@
 //! What operators see. Recorded after the commit, a batch at a time.
 
+mod kept;
+mod latency;
+
 use std::time::Duration;
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tidewire_core::Time;
 use tidewire_jobs::{Status, bus::Topic};
+
+pub(crate) use kept::{archived, deleted, executions, schedules, triggers};
+pub(crate) use latency::Latency;
+
+const LATENESS: Latency = Latency {
+    seconds: "tidewire_trigger_lateness_seconds",
+    recent: "tidewire_trigger_lateness_seconds_recent",
+};
+const EVENT_LATENESS: Latency = Latency {
+    seconds: "tidewire_event_trigger_seconds",
+    recent: "tidewire_event_trigger_seconds_recent",
+};
 
 /// Firings that were committed just now, and the times of the occurrences among them.
 pub(crate) fn fired(count: u64, scheduled: &[Time], now: Time) {
     counter!("tidewire_trigger_firings_total").increment(count);
-    if scheduled.is_empty() {
-        return;
-    }
-    let histogram = histogram!("tidewire_trigger_lateness_seconds");
-    let late = scheduled.iter().map(|at| now.since(*at));
-    late.for_each(|late| histogram.record(late));
+    LATENESS.record(scheduled.iter().map(|at| now.since(*at)));
 }
 
 /// Firings for events, and how long after the event each was committed.
 pub(crate) fn matched(lateness: impl Iterator<Item = Duration>) {
-    let histogram = histogram!("tidewire_event_trigger_seconds");
-    lateness.for_each(|late| histogram.record(late));
+    EVENT_LATENESS.record(lateness);
 }
 
 /// Events that would have set off a trigger and are too deep for it.
@@ -125,11 +132,11 @@ pub fn describe() {
         "tidewire_trigger_firings_total",
         "firings, whatever set them off"
     );
-    describe_histogram!(
-        "tidewire_trigger_lateness_seconds",
-        Unit::Seconds,
-        "from the time of an occurrence to the commit of its firing, those that were missed and made up too"
+    kept::describe();
+    LATENESS.describe(
+        "from the time of an occurrence to the commit of its firing, those that were missed and made up too",
     );
+    EVENT_LATENESS.describe("from storing an event to the durable firing of a trigger for it");
     describe_counter!(
         "tidewire_executions_ended_total",
         "executions that came to their end, by how"
@@ -137,11 +144,6 @@ pub fn describe() {
     describe_counter!(
         "tidewire_trigger_retry_attempts_total",
         "attempts at executions that were not the first"
-    );
-    describe_histogram!(
-        "tidewire_event_trigger_seconds",
-        Unit::Seconds,
-        "from storing an event to the durable firing of a trigger for it"
     );
     describe_counter!(
         "tidewire_event_trigger_too_deep_total",
@@ -171,10 +173,5 @@ pub fn describe() {
         "tidewire_outbox_oldest_seconds",
         Unit::Seconds,
         "for how long the oldest of them has waited"
-    );
-    describe_gauge!("tidewire_triggers", "triggers, by type and status");
-    describe_gauge!(
-        "tidewire_trigger_schedules",
-        "occurrences that are kept, by state"
     );
 }

@@ -33,7 +33,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             config {json} NOT NULL,
             PRIMARY KEY (tenant, id)
         )",
-        "CREATE INDEX trigger_configs_retired ON trigger_configs (retired_at) {where retired_at IS NOT NULL}",
+        "CREATE INDEX trigger_configs_retired ON trigger_configs (retired_at, tenant, id)
+            {where retired_at IS NOT NULL}",
         "CREATE TABLE trigger_schedules (
             tenant {id} NOT NULL,
             trigger_id {id} NOT NULL,

@@ -1,6 +1,6 @@
 //! The rules of triggers: what others call.
 
-mod executions;
+pub(crate) mod executions;
 mod webhook;
 
 use std::sync::Arc;

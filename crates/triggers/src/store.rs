@@ -8,7 +8,8 @@
 //! - `trigger_schedules`: the occurrences of triggers that fire by the clock, one for each time.
 //! - `trigger_due`: one slim entry for each occurrence that is pending, in the order of its time: the
 //!   scheduler's path.
-//! - `executions`, `executions_archive`: what each firing did. The payload is the job's.
+//! - `executions`, `executions_archive`: what each firing did; each is in one of them, see
+//!   [`retention`]. The payload is the job's.
 //! - `execution_attempts`: the tries at each.
 //! - `idempotency_keys`: which execution a job is for.
 //! - `trigger_outbox`: firings that the relay has still to tell a job bus.
@@ -29,6 +30,7 @@ mod listing;
 #[cfg(test)]
 mod look;
 mod outbox;
+mod retention;
 mod schedules;
 mod triggers;
 
@@ -46,6 +48,7 @@ pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
 #[cfg(test)]
 pub(crate) use look::Seen;
 pub(crate) use outbox::{Held, OutboxRow};
+pub(crate) use retention::{OldConfig, OldExecution, OldSchedule};
 pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
@@ -59,6 +62,7 @@ pub(crate) struct Store {
     listing: listing::Statements,
     circuits: circuits::Statements,
     cursors: cursors::Statements,
+    retention: retention::Statements,
 }
 
 impl Store {
@@ -73,6 +77,7 @@ impl Store {
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),
             cursors: cursors::Statements::new(dialect),
+            retention: retention::Statements::new(dialect),
         })
     }
 

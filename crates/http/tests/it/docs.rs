@@ -1,5 +1,7 @@
 //! OpenAPI, its rendering, health and metrics.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tidewire_http::{App, Config, Health};
 
@@ -161,6 +163,27 @@ async fn health_names_each_dependency_and_ready_follows_the_server() {
     assert_eq!(checks["bus"], "no broker answers");
     assert_eq!(checks["objects"], "no answer within 2 s");
     assert_eq!(get(&service, "/ready").await.status, 503);
+}
+
+#[tokio::test]
+async fn recent_latencies_are_shown_as_quantiles() {
+    let service = service();
+    for millis in 1..=100 {
+        let took = Duration::from_millis(millis);
+        metrics::histogram!("tidewire_test_seconds_recent").record(took);
+    }
+    let shown = String::from_utf8(get(&service, "/metrics").await.body).unwrap();
+    let quantile = |of: &str| {
+        let name = format!("tidewire_test_seconds_recent{{quantile=\"{of}\"}} ");
+        let line = shown.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{name}\n{shown}"))
+            .parse::<f64>()
+            .unwrap()
+    };
+    for (of, about) in [("0.5", 0.05), ("0.95", 0.095), ("0.99", 0.099), ("1", 0.1)] {
+        let shown = quantile(of);
+        assert!((shown - about).abs() < 0.002, "{of}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub(super) struct Statements {
     next_tenant: Sql,
     oldest: Sql,
     locked: Sql,
+    present: Sql,
     delete: [Sql; 3],
 }
 
@@ -20,13 +21,18 @@ impl Statements {
             .json_ids("r", "job_id")
             .arg(2)
             .with(&[("tenant", 1)]);
+        let these = |columns: &str| {
+            format!(
+                "SELECT {columns} FROM {} {} WHERE j.tenant = {} AND j.id = {}",
+                jobs.from,
+                dialect.then("jobs j"),
+                jobs.col("tenant"),
+                jobs.col("id")
+            )
+        };
         let locked = format!(
-            "SELECT j.id, j.status, j.created_at, j.finished_at, j.followed_by FROM {} {}
-             WHERE j.tenant = {} AND j.id = {}{}",
-            jobs.from,
-            dialect.then("jobs j"),
-            jobs.col("tenant"),
-            jobs.col("id"),
+            "{}{}",
+            these("j.id, j.status, j.created_at, j.finished_at, j.followed_by"),
             dialect.skip_locked()
         );
         Statements {
@@ -38,6 +44,7 @@ impl Statements {
                  WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
             ),
             locked: dialect.sql(&locked),
+            present: dialect.sql(&these("j.id")),
             delete: [
                 dialect.delete_rows("job_attempts", &of_jobs, &["tenant", "job_id"]),
                 dialect.delete_rows("job_results", &of_jobs, &["tenant", "job_id"]),
@@ -95,6 +102,18 @@ impl Store {
         let args = vec![tenant.into(), Arg::json(ids)?];
         let rows = tx.rows(&self.sweep.locked, args).await?;
         rows.iter().map(old).collect()
+    }
+
+    /// Those of these jobs that are there, whoever has them in hand.
+    pub(crate) async fn present(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<Vec<String>> {
+        let args = vec![tenant.into(), Arg::json(ids)?];
+        let rows = query.rows(&self.sweep.present, args).await?;
+        rows.iter().map(|row| row.text(0)).collect()
     }
 
     /// Deletes jobs, which must be locked, with all that is kept of them.

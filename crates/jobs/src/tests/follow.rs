@@ -250,11 +250,11 @@ async fn followed_jobs_are_kept_until_their_follower_deletes_them(engine: Engine
     assert_eq!(queue.status(&followed.id).await, Status::Done);
     let (jobs, tenant) = (queue.jobs.clone(), Arc::clone(&queue.tenant));
     let ids = [followed.id.clone(), running.id.clone(), plain.id];
-    let gone = queue.db.transact("test.delete", move |tx| {
+    let left = queue.db.transact("test.delete", move |tx| {
         let (jobs, tenant, ids) = (jobs.clone(), Arc::clone(&tenant), ids.clone());
         Box::pin(async move { jobs.delete_in(tx, &tenant, &ids).await })
     });
-    assert_eq!(gone.await.unwrap(), 1);
+    assert_eq!(left.await.unwrap(), [running.id.clone()]);
     assert!(queue.jobs.get(&queue.tenant, &followed.id).await.is_err());
     assert_eq!(queue.status(&running.id).await, Status::Running);
     queue.check().await;

@@ -6,8 +6,13 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::metrics::Latency;
+
 const DELIVERIES: &str = "tidewire_deliveries_total";
-const LATENCY: &str = "tidewire_delivery_latency_seconds";
+const LATENCY: Latency = Latency {
+    seconds: "tidewire_delivery_latency_seconds",
+    recent: "tidewire_delivery_latency_seconds_recent",
+};
 const REQUEST: &str = "tidewire_delivery_request_seconds";
 const CIRCUITS: &str = "tidewire_endpoint_circuits";
 const HELD_UP: &str = "tidewire_deliveries_held_up";
@@ -24,7 +29,7 @@ pub(super) fn tried(outcome: &'static str, took: Duration) {
 
 /// So long after its firing a delivery was accepted.
 pub(super) fn accepted(after: Duration) {
-    histogram!(LATENCY).record(after);
+    LATENCY.record(std::iter::once(after));
 }
 
 #[expect(
@@ -50,11 +55,7 @@ pub(crate) fn describe() {
         DELIVERIES,
         "deliveries by how an attempt ended (success, retry, failure, gone), and those that were put off before one"
     );
-    describe_histogram!(
-        LATENCY,
-        Unit::Seconds,
-        "from the firing to the answer that accepted it, retries and waits included"
-    );
+    LATENCY.describe("from the firing to the answer that accepted it, retries and waits included");
     describe_histogram!(
         REQUEST,
         Unit::Seconds,

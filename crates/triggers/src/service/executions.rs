@@ -188,4 +188,4 @@ impl Triggers {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

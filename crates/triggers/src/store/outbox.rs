@@ -131,7 +131,7 @@ impl Held {
 }
 
 /// The shard of a trigger, or of an execution without one. Every process must say the same.
-fn shard_of(key: &str) -> u32 {
+pub(super) fn shard_of(key: &str) -> u32 {
     let hash = Sha256::digest(key);
     u32::from(hash[0]) % SHARDS
 }

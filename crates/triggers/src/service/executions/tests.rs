@@ -97,12 +97,18 @@ impl World {
 
     /// A webhook's id.
     pub(crate) async fn webhook(&self, name: &str) -> String {
+        let config = json!({"endpoint": "http://127.0.0.1:9/", "retry": {"max_attempts": 2}});
         let new = NewTrigger {
             name: name.to_owned(),
             kind: TriggerType::Webhook,
-            config: raw(&json!({"endpoint": "http://127.0.0.1:9/", "retry": {"max_attempts": 2}})),
+            config: raw(&config),
             status: TriggerStatus::Active,
         };
+        self.make(new).await
+    }
+
+    /// A trigger's id.
+    pub(crate) async fn make(&self, new: NewTrigger) -> String {
         let checked = self.triggers.check(&self.tenant, new).await.unwrap();
         let (triggers, tenant) = (self.triggers.clone(), Arc::clone(&self.tenant));
         let made = self.db.transact("test.create", move |tx| {

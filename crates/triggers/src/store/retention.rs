@@ -1,0 +1,615 @@
+//! Executions on their way out: from the active ones to the archive, and from there to nothing, with
+//! all that is kept of them. And back from the archive, if the job of one is tried again by hand.
+//!
+//! Who may go first, where several write:
+//!
+//! - **Sweepers wait for nobody.** What they take they look for without a lock, and then lock by its
+//!   key, leaving out what somebody else has in hand: executions, archived ones and their jobs, the
+//!   occurrences, words for the bus and configs. What else they delete belongs to a row that they
+//!   have, and nobody touches it without that row. So no deadlock can have a sweeper in it, two of
+//!   them share the work, and what one has left the next sweep takes.
+//! - **Followers** have the job (its lease, or its row) before they write to the execution, and write
+//!   to none that has ended but to bring it back. They may wait for a sweeper, for as long as one
+//!   batch takes.
+//! - **Bringing back** has the job's row, then the execution's row among the active ones, then the
+//!   archived one. The wait for the first is what makes the look into the archive right: a sweeper
+//!   that moves the execution there at this moment has committed when the wait is over. One that is
+//!   about to delete it from the archive cannot have the job, and leaves both.
+
+use tidewire_core::Time;
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
+
+use super::{Store, named, outbox::shard_of};
+use crate::model::{ExecutionStatus, RetentionStatus};
+
+pub(super) struct Statements {
+    active: Table,
+    archived: Table,
+    lock_ended: Sql,
+    archive: Sql,
+    leave_active: Sql,
+    lock_active: Sql,
+    lock_archived: Sql,
+    unarchive: Sql,
+    leave_archive: Sql,
+    lock_outlived: Sql,
+    delete_of_executions: [Sql; 2],
+    delete_keys: Sql,
+    lock_words: Sql,
+    delete_words: Sql,
+    lock_fired: Sql,
+    delete_fired: Sql,
+    old_schedules: Sql,
+    lock_schedules: Sql,
+    delete_schedules: Sql,
+    old_configs: Sql,
+    lock_configs: Sql,
+    delete_configs: Sql,
+    delete_configs_of_tenant: Sql,
+}
+
+/// The same statements over one of the two tables.
+struct Table {
+    next_tenant: Sql,
+    oldest: Sql,
+    count: Sql,
+}
+
+impl Table {
+    fn new(dialect: &Dialect, table: &str) -> Self {
+        Table {
+            next_tenant: dialect.sql(&format!(
+                "SELECT tenant, fired_at FROM {table} WHERE tenant > ? ORDER BY tenant, id LIMIT 1"
+            )),
+            oldest: dialect.sql(&format!(
+                "SELECT id, execution_status, fired_at, updated_at FROM {table}
+                 WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?"
+            )),
+            count: dialect.sql(&format!("SELECT count(*) FROM {table}")),
+        }
+    }
+}
+
+const EXECUTION: [&str; 13] = [
+    "tenant",
+    "id",
+    "trigger_id",
+    "trigger_type",
+    "config_id",
+    "source",
+    "execution_status",
+    "is_test_run",
+    "job_id",
+    "scheduled_for",
+    "fired_at",
+    "updated_at",
+    "error_message",
+];
+
+const SCHEDULE: [&str; 3] = ["tenant", "trigger_id", "fire_at"];
+const CONFIG: [&str; 3] = ["c.retired_at", "c.tenant", "c.id"];
+
+impl Statements {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a list of statements, none of which is long"
+    )]
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let (lock, skip) = (dialect.lock(), dialect.skip_locked());
+        let plain = EXECUTION.join(", ");
+        let of_e = EXECUTION.map(|column| format!("e.{column}")).join(", ");
+        // Executions of one tenant, and of any.
+        let ids = dialect.json_ids("r", "id").arg(2).with(&[("tenant", 1)]);
+        let keys = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("id")]);
+        let joined = |rows: &tidewire_db::JsonRows, table: &str| {
+            format!(
+                "FROM {} {} WHERE e.tenant = {} AND e.id = {}",
+                rows.from,
+                dialect.then(&format!("{table} e")),
+                rows.col("tenant"),
+                rows.col("id")
+            )
+        };
+        let of_executions = dialect
+            .json_ids("r", "execution_id")
+            .arg(2)
+            .with(&[("tenant", 1)]);
+        let of_jobs = dialect
+            .json_ids("r", "job_id")
+            .arg(2)
+            .with(&[("tenant", 1)]);
+        let fired = dialect
+            .json_rows("r", &[Column::Id("trigger_id"), Column::Time("fire_at")])
+            .arg(2)
+            .with(&[("tenant", 1)]);
+        let lock_fired = format!(
+            "SELECT s.trigger_id, s.fire_at FROM {} {} WHERE s.tenant = {} AND s.trigger_id = {}
+             AND s.fire_at = {} AND s.status <> 'pending'{skip}",
+            fired.from,
+            dialect.then("trigger_schedules s"),
+            fired.col("tenant"),
+            fired.col("trigger_id"),
+            fired.col("fire_at")
+        );
+        let words = dialect
+            .json_rows("r", &[Column::Int("shard"), Column::Id("id")])
+            .arg(2)
+            .with(&[("tenant", 1)]);
+        let lock_words = format!(
+            "SELECT o.shard, o.id FROM {} {} WHERE o.shard = {} AND o.id = {} AND o.tenant = {}{skip}",
+            words.from,
+            dialect.then("trigger_outbox o"),
+            words.col("shard"),
+            words.col("id"),
+            words.col("tenant")
+        );
+        let schedules = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("trigger_id"),
+                Column::Time("fire_at"),
+            ],
+        );
+        let lock_schedules = format!(
+            "SELECT s.tenant, s.trigger_id, s.fire_at FROM {} {} WHERE s.tenant = {}
+             AND s.trigger_id = {} AND s.fire_at = {} AND s.status <> 'pending'{skip}",
+            schedules.from,
+            dialect.then("trigger_schedules s"),
+            schedules.col("tenant"),
+            schedules.col("trigger_id"),
+            schedules.col("fire_at")
+        );
+        let old_schedules = format!(
+            "SELECT tenant, trigger_id, fire_at FROM trigger_schedules
+             WHERE {} AND status <> 'pending' AND updated_at <= ?4
+             ORDER BY tenant, trigger_id, fire_at LIMIT ?5",
+            dialect.at_or_behind(&SCHEDULE, &["?1", "?2", "?3"])
+        );
+        Statements {
+            active: Table::new(dialect, "executions"),
+            archived: Table::new(dialect, "executions_archive"),
+            lock_ended: dialect.sql(&format!(
+                "SELECT e.id {} AND e.execution_status <> 'pending' AND e.fired_at <= ?3{skip}",
+                joined(&ids, "executions")
+            )),
+            archive: dialect.sql(&format!(
+                "INSERT INTO executions_archive ({plain}) SELECT {of_e} {}",
+                joined(&ids, "executions")
+            )),
+            leave_active: dialect.delete_rows("executions", &ids, &["tenant", "id"]),
+            lock_active: dialect.sql(&format!(
+                "SELECT e.tenant, e.id {}{lock}",
+                joined(&keys, "executions")
+            )),
+            lock_archived: dialect.sql(&format!(
+                "SELECT e.tenant, e.id {}{lock}",
+                joined(&keys, "executions_archive")
+            )),
+            unarchive: dialect.sql(&format!(
+                "INSERT INTO executions ({plain}) SELECT {of_e} {}",
+                joined(&keys, "executions_archive")
+            )),
+            leave_archive: dialect.delete_rows("executions_archive", &keys, &["tenant", "id"]),
+            lock_outlived: dialect.sql(&format!(
+                "SELECT e.id, e.job_id, e.trigger_id, e.scheduled_for, e.config_id {}
+                 AND e.fired_at <= ?3 AND e.updated_at <= ?4{skip}",
+                joined(&ids, "executions_archive")
+            )),
+            delete_of_executions: [
+                dialect.delete_rows(
+                    "execution_attempts",
+                    &of_executions,
+                    &["tenant", "execution_id"],
+                ),
+                dialect.delete_rows("executions_archive", &ids, &["tenant", "id"]),
+            ],
+            delete_keys: dialect.delete_rows("idempotency_keys", &of_jobs, &["tenant", "job_id"]),
+            lock_words: dialect.sql(&lock_words),
+            delete_words: dialect.delete_rows("trigger_outbox", &words, &["shard", "id", "tenant"]),
+            lock_fired: dialect.sql(&lock_fired),
+            delete_fired: dialect.delete_rows("trigger_schedules", &fired, &SCHEDULE),
+            old_schedules: dialect.sql(&old_schedules),
+            lock_schedules: dialect.sql(&lock_schedules),
+            delete_schedules: dialect.delete_rows("trigger_schedules", &schedules, &SCHEDULE),
+            old_configs: old_configs(dialect),
+            lock_configs: dialect.sql(&format!(
+                "SELECT e.tenant, e.id {}{skip}",
+                joined(&keys, "trigger_configs")
+            )),
+            delete_configs: dialect.delete_rows("trigger_configs", &keys, &["tenant", "id"]),
+            delete_configs_of_tenant: dialect.delete_rows(
+                "trigger_configs",
+                &ids,
+                &["tenant", "id"],
+            ),
+        }
+    }
+}
+
+/// Retired configs of triggers that no execution names, and that no stretch of the log waits to be
+/// matched with. One statement, and so one moment: an execution that is moved meanwhile is in one of
+/// the two tables, and a stretch that is matched has become executions.
+fn old_configs(dialect: &Dialect) -> Sql {
+    let named_in = |table: &str| {
+        format!(
+            "(SELECT e.id FROM {} WHERE e.tenant = c.tenant AND e.trigger_id = c.trigger_id
+              AND e.config_id = c.id LIMIT 1)",
+            dialect.by_index(&format!("{table} e"), &format!("{table}_by_trigger"))
+        )
+    };
+    dialect.sql(&format!(
+        "SELECT c.retired_at, c.tenant, c.id FROM {} WHERE {} AND c.retired_at <= ?4
+         AND c.trigger_id IS NOT NULL AND {} IS NULL AND {} IS NULL
+         AND (SELECT s.from_pos FROM trigger_spans s
+              WHERE s.tenant = c.tenant AND s.config_id = c.id LIMIT 1) IS NULL
+         ORDER BY c.retired_at, c.tenant, c.id LIMIT ?5",
+        dialect.by_index("trigger_configs c", "trigger_configs_retired"),
+        dialect.at_or_behind(&CONFIG, &["?1", "?2", "?3"]),
+        named_in("executions"),
+        named_in("executions_archive")
+    ))
+}
+
+/// An execution as the sweep sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct OldExecution {
+    pub id: String,
+    pub status: ExecutionStatus,
+    pub fired_at: Time,
+    /// When it ended, if it has.
+    pub updated_at: Time,
+}
+
+/// An archived execution whose time is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlived {
+    pub id: String,
+    pub job_id: String,
+    pub trigger_id: Option<String>,
+    pub scheduled_for: Option<Time>,
+    pub config_id: String,
+}
+
+/// The key of an occurrence.
+#[derive(Clone, Debug)]
+pub(crate) struct OldSchedule {
+    pub tenant: String,
+    pub trigger_id: String,
+    pub fire_at: Time,
+}
+
+impl OldSchedule {
+    /// Before all of them.
+    pub(crate) fn first() -> Self {
+        OldSchedule {
+            tenant: String::new(),
+            trigger_id: String::new(),
+            fire_at: Time::EPOCH,
+        }
+    }
+}
+
+/// A retired config that nothing goes by any more.
+#[derive(Clone, Debug)]
+pub(crate) struct OldConfig {
+    pub retired_at: Time,
+    pub tenant: String,
+    pub id: String,
+}
+
+impl OldConfig {
+    /// Before all of them.
+    pub(crate) fn first() -> Self {
+        OldConfig {
+            retired_at: Time::EPOCH,
+            tenant: String::new(),
+            id: String::new(),
+        }
+    }
+}
+
+impl Store {
+    fn swept(&self, retention: RetentionStatus) -> &Table {
+        match retention {
+            RetentionStatus::Active => &self.retention.active,
+            RetentionStatus::Archived => &self.retention.archived,
+        }
+    }
+
+    /// The first tenant behind this one that has executions there, and when its oldest was fired.
+    pub(crate) async fn next_tenant(
+        &self,
+        query: &mut impl Query,
+        retention: RetentionStatus,
+        after: &str,
+    ) -> Result<Option<(String, Time)>> {
+        let sql = &self.swept(retention).next_tenant;
+        let row = query.row(sql, vec![after.into()]).await?;
+        row.map(|row| Ok((row.text(0)?, row.time(1)?))).transpose()
+    }
+
+    /// Up to `most` executions of a tenant behind an id, oldest first.
+    pub(crate) async fn oldest_executions(
+        &self,
+        query: &mut impl Query,
+        retention: RetentionStatus,
+        tenant: &str,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<OldExecution>> {
+        let args = vec![tenant.into(), after.into(), most.into()];
+        let rows = query.rows(&self.swept(retention).oldest, args).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(OldExecution {
+                    id: row.text(0)?,
+                    status: named(row, 1)?,
+                    fired_at: row.time(2)?,
+                    updated_at: row.time(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// How many executions are kept there, of all tenants.
+    pub(crate) async fn count_kept(
+        &self,
+        query: &mut impl Query,
+        retention: RetentionStatus,
+    ) -> Result<u64> {
+        let row = query.row(&self.swept(retention).count, Vec::new()).await?;
+        row.map_or(Ok(0), |row| row.count(0))
+    }
+
+    /// Moves those of these executions that have ended, and were fired by then, into the archive;
+    /// how many. Those that somebody else has in hand stay.
+    pub(crate) async fn archive(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        ids: &[String],
+        fired_by: Time,
+    ) -> Result<u64> {
+        let args = vec![tenant.into(), Arg::json(ids)?, fired_by.into()];
+        let rows = tx.rows(&self.retention.lock_ended, args).await?;
+        let ended = texts(&rows)?;
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        let args = || -> Result<Vec<Arg>> { Ok(vec![tenant.into(), Arg::json(&ended)?]) };
+        tx.push(&self.retention.archive, args()?).await?;
+        tx.push(&self.retention.leave_active, args()?).await?;
+        Ok(ended.len() as u64)
+    }
+
+    /// Makes archived ones of these executions active again. Their jobs' rows must be locked.
+    pub(crate) async fn bring_back(&self, tx: &mut Tx, keys: &[(&str, &str)]) -> Result<()> {
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        let rows = tx
+            .rows(&self.retention.lock_active, vec![Arg::json(&keys)?])
+            .await?;
+        for row in rows {
+            let (tenant, id) = (row.text(0)?, row.text(1)?);
+            keys.retain(|key| *key != (tenant.as_str(), id.as_str()));
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys = vec![Arg::json(&keys)?];
+        let found = tx.rows(&self.retention.lock_archived, keys.clone()).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        tx.push(&self.retention.unarchive, keys.clone()).await?;
+        tx.push(&self.retention.leave_archive, keys).await
+    }
+
+    /// Those of these archived executions whose time is over: fired by the one time, and ended by
+    /// the other. They stay as they are until the end of this transaction; those that somebody else
+    /// has in hand are left out.
+    pub(crate) async fn outlived(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        ids: &[String],
+        (fired_by, ended_by): (Time, Time),
+    ) -> Result<Vec<Outlived>> {
+        let args = vec![
+            tenant.into(),
+            Arg::json(ids)?,
+            fired_by.into(),
+            ended_by.into(),
+        ];
+        let rows = tx.rows(&self.retention.lock_outlived, args).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Outlived {
+                    id: row.text(0)?,
+                    job_id: row.text(1)?,
+                    trigger_id: row.opt_text(2)?,
+                    scheduled_for: row.opt_time(3)?,
+                    config_id: row.text(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes archived executions, which must be locked, with all of triggers that is kept of them.
+    /// Their jobs are gone.
+    pub(crate) async fn delete_executions(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        gone: &[Outlived],
+    ) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.delete_words(tx, tenant, gone).await?;
+        self.delete_fired(tx, tenant, gone).await?;
+        let jobs: Vec<_> = gone.iter().map(|row| &row.job_id).collect();
+        let args = vec![tenant.into(), Arg::json(&jobs)?];
+        tx.push(&self.retention.delete_keys, args).await?;
+        // The config of a test without a trigger is of this one execution.
+        let stray: Vec<_> = gone
+            .iter()
+            .filter(|row| row.trigger_id.is_none())
+            .map(|row| &row.config_id)
+            .collect();
+        if !stray.is_empty() {
+            let args = vec![tenant.into(), Arg::json(&stray)?];
+            tx.push(&self.retention.delete_configs_of_tenant, args)
+                .await?;
+        }
+        let ids: Vec<_> = gone.iter().map(|row| &row.id).collect();
+        let ids = Arg::json(&ids)?;
+        for sql in &self.retention.delete_of_executions {
+            tx.push(sql, vec![tenant.into(), ids.clone()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Words that no bus was told in all the time.
+    async fn delete_words(&self, tx: &mut Tx, tenant: &str, gone: &[Outlived]) -> Result<()> {
+        let words: Vec<_> = gone
+            .iter()
+            .map(|row| {
+                let key = row.trigger_id.as_deref().unwrap_or(&row.id);
+                (shard_of(key), &row.id)
+            })
+            .collect();
+        let args = vec![tenant.into(), Arg::json(&words)?];
+        let rows = tx.rows(&self.retention.lock_words, args).await?;
+        let words: Vec<_> = rows
+            .iter()
+            .map(|row| Ok((row.int(0)?, row.text(1)?)))
+            .collect::<Result<_>>()?;
+        if words.is_empty() {
+            return Ok(());
+        }
+        let args = vec![tenant.into(), Arg::json(&words)?];
+        tx.push(&self.retention.delete_words, args).await
+    }
+
+    /// The occurrences that these executions were.
+    async fn delete_fired(&self, tx: &mut Tx, tenant: &str, gone: &[Outlived]) -> Result<()> {
+        let fired: Vec<_> = gone
+            .iter()
+            .filter_map(|row| Some((row.trigger_id.as_deref()?, self.time(row.scheduled_for?))))
+            .collect();
+        if fired.is_empty() {
+            return Ok(());
+        }
+        let args = vec![tenant.into(), Arg::json(&fired)?];
+        let rows = tx.rows(&self.retention.lock_fired, args).await?;
+        let fired: Vec<_> = rows
+            .iter()
+            .map(|row| Ok((row.text(0)?, self.time(row.time(1)?))))
+            .collect::<Result<_>>()?;
+        if fired.is_empty() {
+            return Ok(());
+        }
+        let args = vec![tenant.into(), Arg::json(&fired)?];
+        tx.push(&self.retention.delete_fired, args).await
+    }
+
+    /// Up to `most` occurrences, from a place on, that have been fired or cancelled by then.
+    pub(crate) async fn old_schedules(
+        &self,
+        query: &mut impl Query,
+        from: &OldSchedule,
+        by: Time,
+        most: u32,
+    ) -> Result<Vec<OldSchedule>> {
+        let args = vec![
+            (&from.tenant).into(),
+            (&from.trigger_id).into(),
+            from.fire_at.into(),
+            by.into(),
+            most.into(),
+        ];
+        let rows = query.rows(&self.retention.old_schedules, args).await?;
+        rows.iter().map(schedule).collect()
+    }
+
+    /// Deletes occurrences that are not pending; how many.
+    pub(crate) async fn forget_schedules(
+        &self,
+        tx: &mut Tx,
+        schedules: &[OldSchedule],
+    ) -> Result<u64> {
+        let rows = self.schedule_keys(schedules)?;
+        let rows = tx.rows(&self.retention.lock_schedules, vec![rows]).await?;
+        let had: Vec<_> = rows.iter().map(schedule).collect::<Result<_>>()?;
+        if !had.is_empty() {
+            let rows = vec![self.schedule_keys(&had)?];
+            tx.push(&self.retention.delete_schedules, rows).await?;
+        }
+        Ok(had.len() as u64)
+    }
+
+    fn schedule_keys(&self, schedules: &[OldSchedule]) -> Result<Arg> {
+        let rows: Vec<_> = schedules
+            .iter()
+            .map(|row| (&row.tenant, &row.trigger_id, self.time(row.fire_at)))
+            .collect();
+        Arg::json(&rows)
+    }
+
+    /// Up to `most` configs, from a place on, that were retired by then and that no execution names.
+    pub(crate) async fn old_configs(
+        &self,
+        query: &mut impl Query,
+        from: &OldConfig,
+        by: Time,
+        most: u32,
+    ) -> Result<Vec<OldConfig>> {
+        let args = vec![
+            from.retired_at.into(),
+            (&from.tenant).into(),
+            (&from.id).into(),
+            by.into(),
+            most.into(),
+        ];
+        let rows = query.rows(&self.retention.old_configs, args).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(OldConfig {
+                    retired_at: row.time(0)?,
+                    tenant: row.text(1)?,
+                    id: row.text(2)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes configs; how many.
+    pub(crate) async fn delete_configs(&self, tx: &mut Tx, configs: &[OldConfig]) -> Result<u64> {
+        let keys: Vec<_> = configs.iter().map(|row| (&row.tenant, &row.id)).collect();
+        let args = vec![Arg::json(&keys)?];
+        let rows = tx.rows(&self.retention.lock_configs, args).await?;
+        let had: Vec<_> = rows
+            .iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?)))
+            .collect::<Result<_>>()?;
+        if !had.is_empty() {
+            let args = vec![Arg::json(&had)?];
+            tx.push(&self.retention.delete_configs, args).await?;
+        }
+        Ok(had.len() as u64)
+    }
+}
+
+fn texts(rows: &[Row]) -> Result<Vec<String>> {
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
+fn schedule(row: &Row) -> Result<OldSchedule> {
+    Ok(OldSchedule {
+        tenant: row.text(0)?,
+        trigger_id: row.text(1)?,
+        fire_at: row.time(2)?,
+    })
+}
