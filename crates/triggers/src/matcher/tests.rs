@@ -12,7 +12,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Db, Migration};
+use tidewire_db::{Db, Migration, Query as _};
 use tidewire_events::{Event, Events, NewEvent, Settings, Stretch};
 use tidewire_jobs::{Followers, Job, JobFilter, JobSettings, Jobs};
 use tidewire_outbound::AddressPolicy;
@@ -114,6 +114,25 @@ impl House {
     async fn second(&self) -> Self {
         let db = self.store.second().await;
         Self::over(db, &self.store, self.settings)
+    }
+
+    /// Another process in its place, which knows nothing.
+    async fn restart(self, engine: Engine) -> Self {
+        let House {
+            store,
+            settings,
+            db,
+            ..
+        } = self;
+        let db = match engine {
+            Engine::Sqlite => {
+                db.close().await;
+                let url = store.url().parse().unwrap();
+                Db::open(tidewire_db::Options::new(url)).await.unwrap()
+            }
+            Engine::Postgres | Engine::MySql => store.second().await,
+        };
+        Self::over(db, &store, settings)
     }
 
     /// Another tenant of the same process.
@@ -244,25 +263,38 @@ impl House {
         jobs.iter().map(fired).collect()
     }
 
+    /// How often it was fired, by one trigger or by any.
+    async fn count(&self, trigger: Option<&str>) -> usize {
+        let sql = "SELECT count(*) FROM executions
+             WHERE tenant = ? AND trigger_id = coalesce(?, trigger_id)";
+        let args = vec![(&self.tenant).into(), trigger.into()];
+        let row = self
+            .db
+            .read()
+            .row(&self.db.dialect().sql(sql), args)
+            .await
+            .unwrap();
+        usize::try_from(row.unwrap().count(0).unwrap()).unwrap()
+    }
+
     /// Waits until so much was fired, and for nothing else: what would come behind it is not seen.
     async fn fires(&self, count: usize) -> Vec<Fired> {
         eventually(&format!("{count} firings"), || async {
-            let fired = self.fired().await;
-            (fired.len() >= count).then_some(fired)
+            (self.count(None).await >= count).then_some(())
         })
-        .await
+        .await;
+        self.fired().await
     }
 
     /// Waits until all that was appended was matched, and answers what it set off.
     async fn settled(&self) -> Vec<Fired> {
         let marker = self.on("marker", json!({})).await;
         self.append("marker", json!(null)).await;
-        let mut fired = eventually("the marker's firing", || async {
-            let fired = self.fired().await;
-            let last = fired.iter().any(|fired| fired.trigger == marker);
-            last.then_some(fired)
+        eventually("the marker's firing", || async {
+            (self.count(Some(&marker)).await > 0).then_some(())
         })
         .await;
+        let mut fired = self.fired().await;
         let all = fired.iter().filter(|fired| fired.trigger == marker);
         assert_eq!(all.count(), 1);
         self.triggers.delete(&self.tenant, &marker).await.unwrap();

@@ -142,18 +142,19 @@ async fn many(house: &House, count: usize) -> BTreeSet<String> {
 
 /// More than one transaction fires: an event is done in parts.
 #[every_engine(multi_thread)]
-async fn a_type_with_thousands_of_triggers(engine: Engine) {
+async fn a_type_with_more_triggers_than_fire_at_once(engine: Engine) {
     let house = House::open(engine).await;
-    let triggers = many(&house, 2300).await;
+    let triggers = many(&house, 1200).await;
     let _matcher = house.keep();
     let another = house.keep();
-    house.append_all((0..3).map(|n| ("t", json!(n)))).await;
+    house.append_all((0..2).map(|n| ("t", json!(n)))).await;
     house.append("other", json!(0)).await;
     let fired = house.settled().await;
     another.stop().await;
-    assert_eq!(fired.len(), 3 * triggers.len());
+    assert_eq!(fired.len(), 2 * triggers.len());
+    let counts = counts(&fired);
     for trigger in &triggers {
-        assert_eq!(counts(&fired)[trigger.as_str()], 3);
+        assert_eq!(counts[trigger.as_str()], 2);
     }
 }
 

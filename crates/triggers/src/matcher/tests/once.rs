@@ -1,6 +1,5 @@
 //! Each matching event sets a trigger off once, from its save on.
 
-use tidewire_db::Query as _;
 use tidewire_testkit::every_engine;
 
 use super::*;
@@ -178,17 +177,7 @@ async fn a_log_that_was_replaced_is_followed_from_its_end(engine: Engine) {
     let late = house.on("t", json!({})).await;
     house.sql("DELETE FROM events WHERE pos > 10").await;
     // Its streams and heads are remembered by who writes alone: another process starts.
-    let house = match engine {
-        Engine::Sqlite => {
-            let House {
-                store, settings, ..
-            } = house;
-            let store = Arc::into_inner(store).unwrap().reopen(&migrations()).await;
-            let store = Arc::new(store);
-            House::over(store.db.clone(), &store, settings)
-        }
-        Engine::Postgres | Engine::MySql => house.second().await,
-    };
+    let house = house.restart(engine).await;
     let _matcher = house.keep();
     eventually("the cursor goes back", || async {
         let store = &house.triggers.inner.store;
@@ -215,17 +204,7 @@ async fn a_config_that_cannot_be_read_stops_nobody_else(engine: Engine) {
              WHERE CAST(config AS CHAR(1000)) LIKE '%spoilt%'",
         )
         .await;
-    let house = match engine {
-        Engine::Sqlite => {
-            let House {
-                store, settings, ..
-            } = house;
-            let store = Arc::into_inner(store).unwrap().reopen(&migrations()).await;
-            let store = Arc::new(store);
-            House::over(store.db.clone(), &store, settings)
-        }
-        Engine::Postgres | Engine::MySql => house.second().await,
-    };
+    let house = house.restart(engine).await;
     let _matcher = house.keep();
     house.append_all((0..3).map(|n| ("t", json!(n)))).await;
     let fired = house.settled().await;
@@ -264,6 +243,30 @@ async fn every_payload_that_the_log_takes_sets_triggers_off(engine: Engine) {
         assert_eq!(fired.trigger, trigger);
         let sent: Value = serde_json::from_str(payload).unwrap();
         assert_eq!(fired.payload["payload"], sent);
+    }
+}
+
+/// Nor does a config that was good when it was saved become unreadable by being stored.
+#[every_engine]
+async fn every_config_that_was_taken_sets_triggers_off(engine: Engine) {
+    let house = House::open(engine).await;
+    let deep = format!("{}{}", "[".repeat(63), "]".repeat(63));
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    let payloads = [json!(1e300), deep, json!(vec![1; 120_000])];
+    for payload in &payloads {
+        let filter = json!({"payload": {"$lt": 1e300}});
+        house
+            .on("t", json!({"payload": payload, "filter": filter}))
+            .await;
+    }
+    // Who saved them still knows them.
+    let house = house.restart(engine).await;
+    let _matcher = house.keep();
+    house.append("t", json!(1)).await;
+    let fired = house.settled().await;
+    assert_eq!(fired.len(), payloads.len());
+    for (payload, fired) in payloads.iter().zip(&fired) {
+        assert_eq!(&fired.payload, payload);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
-use tidewire_testkit::every_engine;
+use tidewire_testkit::{Proxy, every_engine};
 
 use super::*;
 
@@ -72,6 +72,8 @@ struct Known {
     until: Option<u64>,
     /// When somebody first wanted to create it.
     begun: u64,
+    /// It is there all the time.
+    stays: bool,
 }
 
 #[derive(Default)]
@@ -88,9 +90,10 @@ impl World {
         self.moment.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn nth(&self, nth: usize) -> Option<String> {
+    fn nth(&self, nth: usize, may_end: bool) -> Option<String> {
         let triggers = self.triggers.lock().unwrap();
         let standing = triggers.iter().filter(|(_, known)| known.until.is_none());
+        let standing = standing.filter(|(_, known)| !(may_end && known.stays));
         let ids: Vec<_> = standing.map(|(id, _)| id.clone()).collect();
         (!ids.is_empty()).then(|| ids[nth % ids.len()].clone())
     }
@@ -126,11 +129,14 @@ async fn client(house: &House, world: &World, steps: &[Step], kill: &(dyn Fn(usi
                     since: world.now(),
                     until: None,
                     begun,
+                    stays: false,
                 };
                 world.triggers.lock().unwrap().insert(id, known);
             }
             Step::Edit { nth } => {
-                let Some(id) = world.nth(*nth) else { continue };
+                let Some(id) = world.nth(*nth, false) else {
+                    continue;
+                };
                 let pattern = world.triggers.lock().unwrap()[&id].pattern;
                 let edit = TriggerEdit {
                     config: Some(config(PATTERNS[pattern], json!({"timeout_seconds": 9}))),
@@ -140,7 +146,9 @@ async fn client(house: &House, world: &World, steps: &[Step], kill: &(dyn Fn(usi
                 let _ = house.triggers.update(&house.tenant, &id, edit).await;
             }
             Step::Switch { nth } => {
-                let Some(id) = world.nth(*nth) else { continue };
+                let Some(id) = world.nth(*nth, true) else {
+                    continue;
+                };
                 world.ends(&id);
                 for status in [TriggerStatus::Inactive, TriggerStatus::Active] {
                     let edit = TriggerEdit {
@@ -151,7 +159,9 @@ async fn client(house: &House, world: &World, steps: &[Step], kill: &(dyn Fn(usi
                 }
             }
             Step::Delete { nth } => {
-                let Some(id) = world.nth(*nth) else { continue };
+                let Some(id) = world.nth(*nth, true) else {
+                    continue;
+                };
                 world.ends(&id);
                 let _ = house.triggers.delete(&house.tenant, &id).await;
             }
@@ -163,7 +173,6 @@ async fn client(house: &House, world: &World, steps: &[Step], kill: &(dyn Fn(usi
 
 async fn run(houses: &[House], plan: &[Vec<Step>]) {
     let world = World::default();
-    // One that is there all the time, and one that never fires.
     for (kind, pattern) in PATTERNS.iter().enumerate() {
         let begun = world.now();
         let id = houses[0].on(pattern, json!({})).await;
@@ -172,6 +181,7 @@ async fn run(houses: &[House], plan: &[Vec<Step>]) {
             since: world.now(),
             until: None,
             begun,
+            stays: true,
         };
         world.triggers.lock().unwrap().insert(id, known);
     }
@@ -244,4 +254,28 @@ async fn two_matchers_share_a_flood(engine: Engine) {
     let _matchers = (here.keep(), there.keep());
     let fired = here.settled().await;
     assert_eq!(numbers(&fired, &trigger), (0..3000).collect::<Vec<_>>());
+}
+
+/// Connections break at any point, also while a commit is under way: who committed is not told so.
+#[every_engine(servers, multi_thread)]
+async fn a_matcher_whose_connections_break_fires_each_event_once(engine: Engine) {
+    let house = House::open(engine).await;
+    let proxy = Proxy::start(house.store.address()).await;
+    let db = house.store.through(proxy.address()).await;
+    let far = House::over(db, &house.store, house.settings);
+    let trigger = house.on("t", json!({})).await;
+    let span = 0..1500u64;
+    let matcher = far.keep();
+    for some in span.clone().collect::<Vec<_>>().chunks(50) {
+        house.append_all(some.iter().map(|n| ("t", json!(n)))).await;
+        proxy.cut();
+    }
+    eventually("the log is matched in spite of it", || async {
+        proxy.cut();
+        (house.count(None).await >= 1000).then_some(())
+    })
+    .await;
+    let fired = house.settled().await;
+    assert_eq!(numbers(&fired, &trigger), span.collect::<Vec<_>>());
+    matcher.stop().await;
 }
