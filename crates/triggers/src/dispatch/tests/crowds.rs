@@ -54,33 +54,18 @@ async fn a_dead_endpoint_costs_the_others_nothing_and_gets_all_of_it_when_it_is_
     house.succeed(100).await;
     assert_eq!(executions(&well.got()).len(), 100);
 
-    // It is left alone, and seen to be.
-    let [listed] = &house.triggers.endpoints(&house.tenant).await.unwrap()[..] else {
-        eventually("it is listed", || async {
-            let listed = house.triggers.endpoints(&house.tenant).await.unwrap();
-            (listed.len() == 1).then_some(())
-        })
-        .await;
-        return finish(&house, &back, &dead, &lost, working).await;
-    };
+    // It is left alone, and seen to be; now and then it is probed.
+    let listed = eventually("it is listed", || async {
+        let listed = house.triggers.endpoints(&house.tenant).await.unwrap();
+        listed.into_iter().next()
+    })
+    .await;
     assert_eq!(listed.endpoint, dead.url("/dead"));
     assert_ne!(listed.circuit, CircuitState::Closed);
     assert_eq!((listed.failures, listed.worker.as_str()), (5, "w"));
-    finish(&house, &back, &dead, &lost, working).await;
-}
-
-async fn finish(
-    house: &House,
-    back: &AtomicBool,
-    dead: &Sink,
-    lost: &[crate::SetOff],
-    working: super::house::Working,
-) {
-    // The first few found it dead, as many as may be under way at once, and then probes did.
+    let asked = dead.count();
     eventually("it is probed", || async {
-        let before = dead.count();
-        tokio::task::yield_now().await;
-        (before > 5 + 1).then_some(())
+        (dead.count() > asked).then_some(())
     })
     .await;
     let tried = dead.count();
