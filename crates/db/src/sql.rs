@@ -1,6 +1,6 @@
 //! A statement as its engine takes it, and which argument stands where.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::dialect::Kind;
 
@@ -10,6 +10,13 @@ pub struct Sql {
     pub(crate) text: Arc<str>,
     /// What each placeholder is, in their order; `None` if they are the arguments as they come.
     pub(crate) slots: Option<Arc<[Slot]>>,
+}
+
+/// As the engine gets it, without its arguments.
+impl fmt::Display for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// What one mark of a statement binds.

@@ -30,6 +30,8 @@ mod listing;
 #[cfg(test)]
 mod look;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod retention;
 mod schedules;
 mod triggers;

@@ -66,6 +66,16 @@ impl Statements {
     }
 }
 
+#[cfg(test)]
+impl Statements {
+    pub(super) fn for_plans(&self) -> Vec<(&'static str, &Sql)> {
+        vec![
+            ("settle", &self.settle),
+            ("delete_attempts", &self.delete_attempts),
+        ]
+    }
+}
+
 /// How an execution stands after a step of its job.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome<'o> {

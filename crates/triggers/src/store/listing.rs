@@ -58,8 +58,7 @@ impl Statements {
         let attempts = |body: &str| {
             dialect.sql(&format!(
                 "SELECT a.execution_id, a.attempt, a.started_at, a.duration_ms, a.response_status, {body}, a.error
-                 FROM {} {} WHERE a.tenant = {} AND a.execution_id = {}
-                 ORDER BY a.execution_id, a.attempt",
+                 FROM {} {} WHERE a.tenant = {} AND a.execution_id = {}",
                 executions.from,
                 dialect.then("execution_attempts a"),
                 executions.col("tenant"),
@@ -82,6 +81,36 @@ impl Statements {
             summary: summary(dialect),
             names: dialect.sql(&names),
         }
+    }
+}
+
+#[cfg(test)]
+impl Statements {
+    /// All but the summary, which may sort its groups.
+    pub(super) fn for_plans(&self) -> Vec<(&'static str, &Sql)> {
+        let mut all = vec![
+            ("attempts", &self.attempts),
+            ("beginnings", &self.beginnings),
+            ("summary", &self.summary),
+            ("names", &self.names),
+        ];
+        for table in [&self.active, &self.archived] {
+            all.push(("one", &table.one));
+            for listed in [&table.all, &table.of_trigger] {
+                all.push(("page", &listed.page));
+                all.push(("count_filtered", &listed.count_filtered));
+            }
+        }
+        all.extend(self.counts());
+        all
+    }
+
+    pub(super) fn counts(&self) -> Vec<(&'static str, &Sql)> {
+        [&self.active, &self.archived]
+            .iter()
+            .flat_map(|table| [&table.all, &table.of_trigger])
+            .map(|listed| ("count", &listed.count))
+            .collect()
     }
 }
 
@@ -119,15 +148,15 @@ fn summary(dialect: &Dialect) -> Sql {
     };
     let stand = |status: ExecutionStatus| {
         dialect.sum(&format!(
-            "CASE WHEN e.execution_status = '{status}' THEN 1 ELSE 0 END"
+            "CASE WHEN of_both.execution_status = '{status}' THEN 1 ELSE 0 END"
         ))
     };
     dialect.sql(&format!(
-        "SELECT e.trigger_id, {}, {}, {}, {} FROM ({} UNION ALL {}) e GROUP BY e.trigger_id",
+        "SELECT of_both.trigger_id, {}, {}, {}, {} FROM ({} UNION ALL {}) of_both GROUP BY of_both.trigger_id",
         stand(ExecutionStatus::Pending),
         stand(ExecutionStatus::Success),
         stand(ExecutionStatus::Failure),
-        dialect.sum("e.is_test_run"),
+        dialect.sum("of_both.is_test_run"),
         of("executions"),
         of("executions_archive")
     ))
@@ -260,6 +289,9 @@ impl Store {
         let args = vec![tenant.into(), Arg::json(executions)?];
         for row in query.rows(sql, args).await? {
             found.entry(row.text(0)?).or_default().push(attempt(&row)?);
+        }
+        for attempts in found.values_mut() {
+            attempts.sort_unstable_by_key(|attempt| attempt.attempt);
         }
         Ok(found)
     }

@@ -227,6 +227,42 @@ impl Statements {
     }
 }
 
+#[cfg(test)]
+impl Statements {
+    /// All but the counts for the gauges, which are of whole tables.
+    pub(super) fn for_plans(&self) -> Vec<(&'static str, &Sql)> {
+        let mut all = vec![
+            ("lock_ended", &self.lock_ended),
+            ("archive", &self.archive),
+            ("leave_active", &self.leave_active),
+            ("lock_active", &self.lock_active),
+            ("lock_archived", &self.lock_archived),
+            ("unarchive", &self.unarchive),
+            ("leave_archive", &self.leave_archive),
+            ("lock_outlived", &self.lock_outlived),
+            ("delete_attempts", &self.delete_of_executions[0]),
+            ("delete_executions", &self.delete_of_executions[1]),
+            ("delete_keys", &self.delete_keys),
+            ("lock_words", &self.lock_words),
+            ("delete_words", &self.delete_words),
+            ("lock_fired", &self.lock_fired),
+            ("delete_fired", &self.delete_fired),
+            ("old_schedules", &self.old_schedules),
+            ("lock_schedules", &self.lock_schedules),
+            ("delete_schedules", &self.delete_schedules),
+            ("old_configs", &self.old_configs),
+            ("lock_configs", &self.lock_configs),
+            ("delete_configs", &self.delete_configs),
+            ("delete_configs_of_tenant", &self.delete_configs_of_tenant),
+        ];
+        for table in [&self.active, &self.archived] {
+            all.push(("next_tenant", &table.next_tenant));
+            all.push(("oldest", &table.oldest));
+        }
+        all
+    }
+}
+
 /// Retired configs of triggers that no execution names, and that no stretch of the log waits to be
 /// matched with. One statement, and so one moment: an execution that is moved meanwhile is in one of
 /// the two tables, and a stretch that is matched has become executions.

@@ -31,7 +31,7 @@ pub(crate) struct World {
 
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
-fn migrations() -> Vec<Migration> {
+pub(crate) fn migrations() -> Vec<Migration> {
     [
         tidewire_access::MIGRATIONS,
         tidewire_events::MIGRATIONS,
