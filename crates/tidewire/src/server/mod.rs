@@ -289,6 +289,8 @@ fn register_scheduler(health: &Health, triggers: &Triggers, clock: &Clock, poll:
         let late = of.scheduler_health().late(at.now());
         format!("{:.3} s", late.as_secs_f64())
     });
+    let of = triggers.clone();
+    health.tell("events_behind", move || of.events_behind().to_string());
 }
 
 /// The description of the whole API, as `/openapi.json` serves it.

@@ -31,14 +31,19 @@ impl House {
         })];
         if config.roles.has(Role::Sweeper) {
             let (access, jobs) = (self.access.clone(), self.jobs.clone());
+            let triggers = self.triggers.clone();
             tasks.push(Task::new("sweeper", move |stop| {
-                let (access, jobs) = (access.clone(), jobs.clone());
+                let (access, jobs, triggers) = (access.clone(), jobs.clone(), triggers.clone());
                 async move {
                     let keys = tidewire_access::worker::sweep_request_keys(
                         access,
                         stop.clone().cancelled_owned(),
                     );
-                    tokio::join!(keys, jobs.keep_sweeping(stop.clone()));
+                    tokio::join!(
+                        keys,
+                        jobs.keep_sweeping(stop.clone()),
+                        triggers.keep_sweeping(stop.clone())
+                    );
                     Ok(())
                 }
             }));
@@ -61,7 +66,10 @@ impl House {
             tasks.push(Task::new("scheduler", move |stop| {
                 let triggers = triggers.clone();
                 async move {
-                    triggers.keep_scheduling(stop).await;
+                    tokio::join!(
+                        triggers.keep_scheduling(stop.clone()),
+                        triggers.keep_matching(stop)
+                    );
                     Ok(())
                 }
             }));
