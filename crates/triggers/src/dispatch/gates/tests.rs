@@ -168,7 +168,7 @@ fn a_crowd_before_a_slow_endpoint_is_put_off_in_a_row_and_called_back_oldest_fir
         yard.go().done(Health::Good, Duration::from_secs(20));
     }
     let passes = [yard.go(), yard.go()];
-    let mut waiting = vec![yard.wait(), yard.wait()];
+    let mut waiting = [yard.wait(), yard.wait()];
     let laters: Vec<_> = (0..10).map(|_| yard.later()).collect();
     assert!(laters[0].why.contains("under way"), "{}", laters[0].why);
     for pair in laters.windows(2) {

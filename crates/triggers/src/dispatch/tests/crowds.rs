@@ -70,12 +70,13 @@ async fn a_dead_endpoint_costs_the_others_nothing_and_gets_all_of_it_when_it_is_
     .await;
     let tried = dead.count();
     assert!(tried < lost.len() / 2, "it was asked {tried} times");
-    let waiting = house.look(&lost[lost.len() - 1].execution_id).await;
-    assert_eq!(waiting.status, ExecutionStatus::Pending);
-    assert!(
-        waiting.error.unwrap().starts_with("not sent yet: "),
-        "people see why"
-    );
+    let mut put_off = 0;
+    for one in &lost[lost.len() - 20..] {
+        let waiting = house.look(&one.execution_id).await;
+        assert_eq!(waiting.status, ExecutionStatus::Pending);
+        put_off += usize::from(waiting.error.unwrap().starts_with("not sent yet: "));
+    }
+    assert!(put_off > 10, "people see why: {put_off}");
     back.store(true, Ordering::SeqCst);
     house.succeed(500).await;
     assert_eq!(executions(&dead.got()).len(), lost.len());
