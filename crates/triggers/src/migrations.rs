@@ -23,6 +23,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
         // A webhook's URL has the id alone.
         "CREATE UNIQUE INDEX triggers_by_id ON triggers (id)",
         "CREATE INDEX triggers_by_type ON triggers (type, tenant, id)",
+        // As it was sent: PostgreSQL's documents have other digits and spaces when they come back, and a
+        // config that was good might not be any more.
         "CREATE TABLE trigger_configs (
             tenant {id} NOT NULL,
             id {id} NOT NULL,
@@ -30,7 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             type {id} NOT NULL,
             created_at {time} NOT NULL,
             retired_at {time},
-            config {json} NOT NULL,
+            config {text} NOT NULL,
             PRIMARY KEY (tenant, id)
         )",
         "CREATE INDEX trigger_configs_retired ON trigger_configs (retired_at, tenant, id)

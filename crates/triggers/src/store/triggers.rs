@@ -82,7 +82,7 @@ impl Statements {
                     Column::Id("type"),
                     Column::Time("created_at"),
                     Column::Time("retired_at"),
-                    Column::Json("config"),
+                    Column::Text("config"),
                 ],
             ),
             retire_config: dialect
