@@ -117,10 +117,11 @@ impl Growths {
     /// Tells that a log reaches `pos`; whether that was news to anybody.
     pub(crate) fn committed(&self, tenant: &str, pos: u64) -> bool {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let live = all.iter().filter_map(Weak::upgrade);
-        live.fold(false, |news, watched| {
-            watched.committed(tenant, pos) || news
-        })
+        let mut is_news = false;
+        for watched in all.iter().filter_map(Weak::upgrade) {
+            is_news |= watched.committed(tenant, pos);
+        }
+        is_news
     }
 
     /// Adds the logs that anybody watches.

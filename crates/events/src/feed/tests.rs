@@ -20,6 +20,7 @@ fn event(pos: u64) -> Event {
         occurred_at: Time::EPOCH,
         created_at: Time::EPOCH,
         pos,
+        depth: 0,
     }
 }
 

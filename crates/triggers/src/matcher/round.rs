@@ -459,7 +459,9 @@ async fn advance(
             log.place = place;
         }
         // Whoever has it moves it; and if there is none yet, there is next time.
-        Tried::Taken => drop(taken(inner, tenant, log).await?),
+        Tried::Taken => {
+            taken(inner, tenant, log).await?;
+        }
         Tried::Changed => {}
     }
     Ok(())
