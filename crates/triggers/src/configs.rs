@@ -178,3 +178,31 @@ impl Configs {
         Ok(keys.iter().zip(found).map(answer).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_when_memory_is_full() {
+        let config = serde_json::value::RawValue::from_string(
+            r#"{"job": {"type": "t"}, "every": "1m"}"#.to_owned(),
+        );
+        let kind = TriggerType::IntervalScheduled;
+        let config = Config::parse(kind, &config.unwrap()).unwrap();
+        let known = |n: usize| {
+            Arc::new(Known {
+                id: n.to_string().into(),
+                kind,
+                config: config.clone(),
+            })
+        };
+        let mut memory = Memory::default();
+        for n in 0..5 * MOST {
+            memory.keep(known(n));
+            assert!(memory.get("0").is_some(), "{n}");
+        }
+        assert!(memory.get("1").is_none());
+        assert!(memory.used.len() + memory.old.len() <= 2 * MOST);
+    }
+}

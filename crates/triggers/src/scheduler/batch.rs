@@ -233,7 +233,8 @@ async fn settle(
     now: Time,
 ) -> Result<(), Error> {
     let (store, clock) = (&inner.store, &inner.fire.clock);
-    let mut done = Vec::with_capacity(rows.len());
+    let mut fired = Vec::with_capacity(rows.len());
+    let mut left_out = Vec::new();
     let mut new: Vec<ScheduleRow<'_>> = Vec::new();
     let mut next_due: Vec<Coming<'_>> = Vec::new();
     let mut advanced = Vec::with_capacity(rows.len());
@@ -258,12 +259,11 @@ async fn settle(
         new.extend(made_up.map(|at| schedule(*at, ScheduleStatus::Completed)));
         new.extend(next.map(|at| schedule(at, ScheduleStatus::Pending)));
         next_due.extend(next.map(|at| row.at(at)));
-        let status = if times.contains(&row.fire_at) {
-            ScheduleStatus::Completed
+        if times.contains(&row.fire_at) {
+            fired.push(row.coming());
         } else {
-            ScheduleStatus::Cancelled
-        };
-        done.push((row.coming(), status));
+            left_out.push(row.coming());
+        }
         advanced.push(Advance {
             tenant: &row.tenant,
             trigger_id: &row.trigger_id,
@@ -282,7 +282,7 @@ async fn settle(
         .iter()
         .map(|(place, at)| rows[*place].at(*at))
         .collect();
-    store.finish_schedules(tx, &done, now).await?;
+    store.finish_schedules(tx, &fired, &left_out, now).await?;
     store.delete_schedules(tx, &strays).await?;
     store.insert_schedules(tx, &new, now).await?;
     store.leave_due(tx, &due).await?;

@@ -13,36 +13,43 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
+        // What is alike in all rows of a batch travels once.
+        let executions = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("id"),
+                Column::Id("trigger_id"),
+                Column::Id("trigger_type"),
+                Column::Id("config_id"),
+                Column::Id("source"),
+                Column::Int("is_test_run"),
+                Column::Id("job_id"),
+                Column::Time("scheduled_for"),
+            ],
+        );
+        let keys = dialect.json_rows(
+            "r",
+            &[
+                Column::Id("tenant"),
+                Column::Id("job_id"),
+                Column::Id("event_id"),
+            ],
+        );
         Statements {
-            insert_executions: insert(dialect, "executions", &EXECUTION),
-            insert_keys: insert(
-                dialect,
-                "idempotency_keys",
-                &[
-                    Column::Id("tenant"),
-                    Column::Id("job_id"),
-                    Column::Id("event_id"),
-                    Column::Time("created_at"),
-                ],
-            ),
+            insert_executions: dialect.sql(&format!(
+                "INSERT INTO executions (tenant, id, trigger_id, trigger_type, config_id, source, is_test_run,
+                    job_id, scheduled_for, execution_status, fired_at, updated_at)
+                 SELECT {}, 'pending', ?, ? FROM {}",
+                executions.columns, executions.from
+            )),
+            insert_keys: dialect.sql(&format!(
+                "INSERT INTO idempotency_keys (tenant, job_id, event_id, created_at) SELECT {}, ? FROM {}",
+                keys.columns, keys.from
+            )),
         }
     }
 }
-
-const EXECUTION: [Column; 12] = [
-    Column::Id("tenant"),
-    Column::Id("id"),
-    Column::Id("trigger_id"),
-    Column::Id("trigger_type"),
-    Column::Id("config_id"),
-    Column::Id("source"),
-    Column::Id("execution_status"),
-    Column::Int("is_test_run"),
-    Column::Id("job_id"),
-    Column::Time("scheduled_for"),
-    Column::Time("fired_at"),
-    Column::Time("updated_at"),
-];
 
 /// An occurrence to be written.
 #[derive(Clone, Debug)]
@@ -80,7 +87,6 @@ impl Store {
         if new.is_empty() {
             return Ok(());
         }
-        let now = self.time(at);
         let rows: Vec<_> = new
             .iter()
             .map(|row| {
@@ -91,22 +97,19 @@ impl Store {
                     row.kind.as_str(),
                     row.config_id,
                     row.source.as_str(),
-                    "pending",
                     u32::from(row.is_test_run),
                     row.job_id,
                     self.opt_time(row.scheduled_for),
-                    &now,
-                    &now,
                 )
             })
             .collect();
-        let rows = Arg::json(&rows)?;
-        tx.push(&self.fire.insert_executions, vec![rows]).await?;
+        let args = vec![at.into(), at.into(), Arg::json(&rows)?];
+        tx.push(&self.fire.insert_executions, args).await?;
         let keys: Vec<_> = new
             .iter()
-            .map(|row| (row.tenant, row.job_id, row.id, &now))
+            .map(|row| (row.tenant, row.job_id, row.id))
             .collect();
-        tx.push(&self.fire.insert_keys, vec![Arg::json(&keys)?])
+        tx.push(&self.fire.insert_keys, vec![at.into(), Arg::json(&keys)?])
             .await?;
         if relayed {
             self.insert_outbox(tx, new, at).await?;

@@ -10,7 +10,8 @@ use crate::model::{Page, Schedule, ScheduleStatus};
 
 pub(super) struct Statements {
     insert: Sql,
-    finish: Sql,
+    complete: Sql,
+    leave_out: Sql,
     delete: Sql,
     cancel_pending: Sql,
     enter: Sql,
@@ -41,17 +42,6 @@ impl Statements {
             Column::Time("created_at"),
             Column::Time("updated_at"),
         ];
-        let finished = dialect.json_rows(
-            "r",
-            &[
-                Column::Id("tenant"),
-                Column::Id("trigger_id"),
-                Column::Time("fire_at"),
-                Column::Id("status"),
-                Column::Int("attempt_count"),
-                Column::Time("at"),
-            ],
-        );
         let keys = dialect.json_rows(
             "r",
             &[
@@ -85,19 +75,23 @@ impl Statements {
                 Column::Time("next_run"),
             ],
         );
-        Statements {
-            insert: insert(dialect, "trigger_schedules", &columns),
-            finish: dialect.update_rows(
+        let finish = |attempts: u32, status| {
+            dialect.update_rows(
                 "trigger_schedules",
-                &finished,
+                &keys.clone().arg(1),
                 &KEY,
                 &[
-                    ("status", finished.col("status")),
-                    ("attempt_count", finished.col("attempt_count")),
-                    ("last_attempt_at", finished.col("at")),
-                    ("updated_at", finished.col("at")),
+                    ("status", status),
+                    ("attempt_count", &attempts.to_string()),
+                    ("last_attempt_at", "?2"),
+                    ("updated_at", "?2"),
                 ],
-            ),
+            )
+        };
+        Statements {
+            insert: insert(dialect, "trigger_schedules", &columns),
+            complete: finish(1, "'completed'"),
+            leave_out: finish(0, "'cancelled'"),
             delete: dialect.delete_rows("trigger_schedules", &keys, &KEY),
             cancel_pending: dialect.sql(
                 "UPDATE trigger_schedules SET status = 'cancelled', updated_at = ?
@@ -317,24 +311,21 @@ impl Store {
     pub(crate) async fn finish_schedules(
         &self,
         tx: &mut Tx,
-        rows: &[(Coming<'_>, ScheduleStatus)],
+        fired: &[Coming<'_>],
+        left_out: &[Coming<'_>],
         at: Time,
     ) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
+        let Statements {
+            complete,
+            leave_out,
+            ..
+        } = &self.schedules;
+        for (sql, of) in [(complete, fired), (leave_out, left_out)] {
+            if !of.is_empty() {
+                tx.push(sql, vec![self.keys(of)?, at.into()]).await?;
+            }
         }
-        let now = self.time(at);
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(of, status)| {
-                let attempts = u32::from(*status == ScheduleStatus::Completed);
-                let fire_at = self.time(of.fire_at);
-                let status = status.as_str();
-                (of.tenant, of.trigger_id, fire_at, status, attempts, &now)
-            })
-            .collect();
-        tx.push(&self.schedules.finish, vec![Arg::json(&rows)?])
-            .await
+        Ok(())
     }
 
     pub(crate) async fn enter_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {

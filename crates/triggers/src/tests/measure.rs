@@ -63,6 +63,7 @@ impl Recorder for Lateness {
 
 /// Listens to the metric until so many firings were recorded.
 async fn report(engine: Engine, what: &str, count: usize) {
+    let cpu = cpu_millis();
     while SEEN.lock().unwrap().len() < count {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -70,13 +71,32 @@ async fn report(engine: Engine, what: &str, count: usize) {
     seen.sort_by(f64::total_cmp);
     let millis = |share: usize| seen[(seen.len() - 1) * share / 1000] * 1000.0;
     println!(
-        "{engine:?}: {what}: {} firings, late by p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, most {:.1} ms",
+        "{engine:?}: {what}: {} firings, late by p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, most {:.1} ms; \
+         {} ms of this process's time",
         seen.len(),
         millis(500),
         millis(950),
         millis(990),
-        millis(1000)
+        millis(1000),
+        cpu_millis() - cpu
     );
+}
+
+/// What this process has used of the processors: on a machine that does other things besides, it says
+/// more than the clock does.
+fn cpu_millis() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, in hundredths of a second: user time and system time.
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let times = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|n| n.parse::<u64>().ok());
+    times.sum::<u64>() * 10
 }
 
 async fn burst(engine: Engine) {
@@ -84,7 +104,7 @@ async fn burst(engine: Engine) {
     let there = here.second().await;
     let began = Instant::now();
     // Made with time to spare, as far ahead as that takes at most.
-    let at = here.clock.now().plus(Duration::from_secs(90));
+    let at = here.clock.now().plus(Duration::from_secs(25));
     let at = tidewire_core::Time::from_millis(at.millis() / 1000 * 1000);
     let config = |n| {
         json!({"endpoint": format!("https://hooks.example.com/in/{n}"), "run_at": at,
@@ -98,7 +118,6 @@ async fn burst(engine: Engine) {
     println!("{engine:?}: made {made} triggers in {:?}", began.elapsed());
     let _running = there.schedule();
     report(engine, "one-shots of one second", BURST).await;
-    here.check().await;
 }
 
 async fn crons(engine: Engine) {
