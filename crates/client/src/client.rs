@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Error, Events, Health, Jobs, Result, Retry, Tenants,
+    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Triggers,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -75,6 +75,18 @@ impl Client {
     #[must_use]
     pub fn jobs(&self) -> Jobs<'_> {
         Jobs(self)
+    }
+
+    /// Triggers, and calls of webhooks.
+    #[must_use]
+    pub fn triggers(&self) -> Triggers<'_> {
+        Triggers(self)
+    }
+
+    /// What triggers' firings did.
+    #[must_use]
+    pub fn executions(&self) -> Executions<'_> {
+        Executions(self)
     }
 
     #[must_use]

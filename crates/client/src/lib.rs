@@ -6,7 +6,7 @@
 //! says; what the client checks by itself is only what it needs to send a request at all.
 //!
 //! - [`Client`]: one method for each route, in groups: [`Client::events`], [`Client::jobs`],
-//!   [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe
+//!   [`Client::triggers`], [`Client::executions`], [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe
 //!   (see [`Retry`]).
 //! - [`Tail`]: the live log, which reconnects by itself and neither skips nor repeats an event.
 //! - [`worker`]: runs jobs in this process.
@@ -27,6 +27,7 @@ mod analytics;
 mod client;
 mod error;
 mod events;
+mod executions;
 mod jobs;
 pub mod model;
 mod pages;
@@ -35,18 +36,24 @@ mod sse;
 mod tail;
 mod tenants;
 mod transport;
+mod triggers;
 pub mod worker;
 
 pub use analytics::Analytics;
 pub use client::{Builder, Client};
 pub use error::{Error, FieldError, Problem, Result, TransportError, TransportKind};
 pub use events::{EventQuery, Events};
+pub use executions::{ExecutionQuery, Executions};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    Appended, Attempt, ClaimedJob, Event, Health, Job, JobStatus, NewEvent, NewJob, Page,
+    Appended, Attempt, ClaimedJob, EndpointState, Event, Execution, ExecutionAttempt,
+    ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job, JobStatus, NewEvent, NewJob,
+    NewTrigger, Numbered, Page, PageNumber, Pagination, RetentionStatus, Schedule, ScheduleStatus,
+    SetOff, Source, Trigger, TriggerEdit, TriggerStatus, TriggerSummary, TriggerType,
 };
 pub use pages::Pages;
 pub use retry::Retry;
 pub use tail::{Tail, TailEvent, TailQuery};
 pub use tenants::Tenants;
+pub use triggers::{TriggerQuery, Triggers, Unstored};
 pub use worker::{Failure, JobContext, Output, Processor, Worker};

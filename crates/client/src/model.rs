@@ -1,12 +1,21 @@
 //! The wire types, as a client sees them. Payloads and outputs are kept as the JSON text that came
 //! ([`RawValue`]), so no digit of a number is lost on the way through.
 
+mod triggers;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::{RawValue, to_raw_value};
 use tidewire_core::Time;
+
+pub use triggers::{
+    EndpointState, Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary,
+    NewTrigger, Numbered, PageNumber, Pagination, RetentionStatus, Schedule, ScheduleStatus,
+    SetOff, Source, Trigger, TriggerEdit, TriggerStatus, TriggerSummary, TriggerType,
+};
+pub(crate) use triggers::{EndpointsList, ExecutionsPage, Runs, SchedulesPage, TriggersPage};
 
 /// One page of a list, newest first.
 #[derive(Clone, Debug)]
@@ -506,6 +515,16 @@ impl Health {
 pub(crate) fn paged(url: &mut reqwest::Url, limit: Option<u32>, cursor: Option<&str>) {
     let limit = limit.map(|limit| limit.to_string());
     asked(url, &[("limit", limit.as_deref()), ("cursor", cursor)]);
+}
+
+/// The same for a list with numbered pages.
+pub(crate) fn numbered(url: &mut reqwest::Url, page: PageNumber) {
+    let number = page.page.map(|page| page.to_string());
+    let limit = page.limit.map(|limit| limit.to_string());
+    asked(
+        url,
+        &[("page", number.as_deref()), ("limit", limit.as_deref())],
+    );
 }
 
 pub(crate) fn asked(url: &mut reqwest::Url, pairs: &[(&str, Option<&str>)]) {

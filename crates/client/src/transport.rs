@@ -19,6 +19,8 @@ pub(crate) struct Call {
     method: Method,
     pub url: Url,
     body: Option<Bytes>,
+    /// Says which request this is, so that it happens once.
+    pub idempotency_key: Option<String>,
     /// Time that the server may hold the request on top of the client's own deadline.
     pub held: Duration,
 }
@@ -30,40 +32,48 @@ pub(crate) struct Answer {
 }
 
 impl Call {
-    pub fn get(url: Url) -> Self {
+    fn new(method: Method, url: Url, body: Option<Bytes>) -> Self {
         Call {
-            method: Method::GET,
+            method,
             url,
-            body: None,
+            body,
+            idempotency_key: None,
             held: Duration::ZERO,
         }
+    }
+
+    pub fn get(url: Url) -> Self {
+        Self::new(Method::GET, url, None)
     }
 
     pub fn delete(url: Url) -> Self {
-        Call {
-            method: Method::DELETE,
-            url,
-            body: None,
-            held: Duration::ZERO,
-        }
+        Self::new(Method::DELETE, url, None)
+    }
+
+    pub fn put<T: Serialize + ?Sized>(url: Url, body: &T) -> Result<Self> {
+        Ok(Self::new(Method::PUT, url, Some(json(body)?)))
     }
 
     pub fn post<T: Serialize + ?Sized>(url: Url, body: &T) -> Result<Self> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Error::Request(format!("the request cannot be written as JSON: {error}"))
-        })?;
-        Ok(Self::post_bytes(url, body.into()))
+        Ok(Self::post_bytes(url, json(body)?))
     }
 
     /// A POST of what is JSON already.
     pub fn post_bytes(url: Url, body: Bytes) -> Self {
-        Call {
-            method: Method::POST,
-            url,
-            body: Some(body),
-            held: Duration::ZERO,
-        }
+        Self::new(Method::POST, url, Some(body))
     }
+
+    /// A POST that says nothing but its path.
+    pub fn bare_post(url: Url) -> Self {
+        Self::new(Method::POST, url, None)
+    }
+}
+
+fn json<T: Serialize + ?Sized>(body: &T) -> Result<Bytes> {
+    let body = serde_json::to_vec(body).map_err(|error| {
+        Error::Request(format!("the request cannot be written as JSON: {error}"))
+    })?;
+    Ok(body.into())
 }
 
 impl Client {
@@ -126,6 +136,11 @@ impl Client {
             request = request
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body.clone());
+        }
+        if let Some(key) = &call.idempotency_key {
+            let key = HeaderValue::from_str(key)
+                .map_err(|_| Error::Request(format!("{key:?} is not an idempotency key")))?;
+            request = request.header("idempotency-key", key);
         }
         let response = request
             .send()

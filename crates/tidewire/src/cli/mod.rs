@@ -11,14 +11,18 @@ mod analytics;
 mod complete;
 mod config;
 mod events;
+mod executions;
 mod import;
 mod jobs;
 mod openapi;
 mod output;
+mod pages;
 mod payload;
 mod serve;
 mod settings;
 mod tenants;
+mod triggers;
+mod webhooks;
 
 use std::{fmt, future::Future, io, process::ExitCode};
 
@@ -32,7 +36,7 @@ use output::{Format, Printer};
 
 const SERVER: &str = "http://127.0.0.1:8080";
 
-/// The event backbone in one binary: an append-only log, live streams and jobs.
+/// The event backbone in one binary: an append-only log, live streams, jobs and triggers.
 #[derive(Parser)]
 #[command(
     name = "tidewire",
@@ -45,6 +49,7 @@ Examples:
   tidewire events append user.signed-up --payload '{\"plan\":\"free\"}' --subject ann
   tidewire events tail --after 0
   tidewire jobs enqueue echo --payload '[1,2,3]' --wait
+  tidewire triggers create --name report --cron '0 9 * * *' --endpoint https://hooks.example/in
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 64 bad configuration."
 )]
@@ -67,6 +72,12 @@ enum Command {
     Events(events::Args),
     /// Enqueue jobs and look after them
     Jobs(jobs::Args),
+    /// Make triggers and look after them: webhook, time, cron, interval, event
+    Triggers(triggers::Args),
+    /// See what triggers' firings did
+    Executions(executions::Args),
+    /// Call webhooks
+    Webhooks(webhooks::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -83,9 +94,13 @@ impl Command {
     /// Whether the command asks a server; only then its flags have a meaning.
     fn asks_a_server(&self) -> bool {
         match self {
-            Command::Events(_) | Command::Jobs(_) | Command::Tenants(_) | Command::Analytics(_) => {
-                true
-            }
+            Command::Events(_)
+            | Command::Jobs(_)
+            | Command::Triggers(_)
+            | Command::Executions(_)
+            | Command::Webhooks(_)
+            | Command::Tenants(_)
+            | Command::Analytics(_) => true,
             Command::Serve(_)
             | Command::Migrate(_)
             | Command::Config(_)
@@ -104,6 +119,9 @@ impl Command {
             Command::Openapi => openapi::run(printer),
             Command::Events(args) => ask(events::run(args, remote.client()?, printer)),
             Command::Jobs(args) => ask(jobs::run(args, remote.client()?, printer)),
+            Command::Triggers(args) => ask(triggers::run(args, remote.client()?, printer)),
+            Command::Executions(args) => ask(executions::run(args, remote.client()?, printer)),
+            Command::Webhooks(args) => ask(webhooks::run(args, remote.client()?, printer)),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

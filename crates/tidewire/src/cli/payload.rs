@@ -11,15 +11,20 @@ const MOST_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Reads what `--payload` names and checks that it is JSON; it is sent as it was written.
 pub(super) fn read(given: &str) -> Result<Box<RawValue>, Fault> {
+    read_as("payload", given)
+}
+
+/// The same for what is called otherwise.
+pub(super) fn read_as(what: &str, given: &str) -> Result<Box<RawValue>, Fault> {
     let (text, from) = match given.strip_prefix('@') {
         Some(path) => {
             let file = File::open(path).map_err(|error| {
-                Fault::Usage(format!("cannot read the payload from `{path}`: {error}"))
+                Fault::Usage(format!("cannot read the {what} from `{path}`: {error}"))
             })?;
-            (whole(file, path)?, format!("`{path}`"))
+            (whole(what, file, path)?, format!("`{path}`"))
         }
         None if given == "-" => (
-            whole(std::io::stdin().lock(), "-")?,
+            whole(what, std::io::stdin().lock(), "-")?,
             "standard input".to_owned(),
         ),
         None => (
@@ -29,20 +34,20 @@ pub(super) fn read(given: &str) -> Result<Box<RawValue>, Fault> {
     };
     RawValue::from_string(text.trim().to_owned()).map_err(|error| {
         Fault::Usage(format!(
-            "the payload in {from} is not JSON: {error}; give JSON in single quotes, @FILE, or - for standard input"
+            "the {what} in {from} is not JSON: {error}; give JSON in single quotes, @FILE, or - for standard input"
         ))
     })
 }
 
-fn whole(reader: impl Read, name: &str) -> Result<String, Fault> {
+fn whole(what: &str, reader: impl Read, name: &str) -> Result<String, Fault> {
     let mut text = String::new();
     reader
         .take(MOST_BYTES + 1)
         .read_to_string(&mut text)
-        .map_err(|error| Fault::Usage(format!("cannot read the payload from `{name}`: {error}")))?;
+        .map_err(|error| Fault::Usage(format!("cannot read the {what} from `{name}`: {error}")))?;
     if text.len() as u64 > MOST_BYTES {
         return Err(Fault::Usage(format!(
-            "the payload in `{name}` is longer than {MOST_BYTES} bytes"
+            "the {what} in `{name}` is longer than {MOST_BYTES} bytes"
         )));
     }
     Ok(text)
