@@ -23,6 +23,9 @@ pub enum Hidden {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// The endpoint of deliveries as a process of its own; the bench starts it by itself.
+    #[command(hide = true)]
+    Sink,
 }
 
 #[derive(clap::Args)]
@@ -99,10 +102,17 @@ impl Store {
 
     /// What is measured on it, in the order of the page. The last is long, and run only when it is asked for.
     pub fn workloads(self) -> &'static [Workload] {
-        use Workload::{Appends, Batches, Enqueue, Growth, Held, Jobs, Latency, Memory, Sse};
+        use Workload::{
+            Appends, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory, Schedules,
+            Sse,
+        };
         match self {
-            Self::Sqlite => &[Appends, Batches, Jobs, Latency, Sse, Memory, Growth],
-            Self::Postgres => &[Appends, Batches, Enqueue, Jobs, Latency, Held],
+            Self::Sqlite => &[
+                Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Memory, Growth,
+            ],
+            Self::Postgres => &[
+                Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Held,
+            ],
         }
     }
 }
@@ -115,6 +125,10 @@ pub enum Workload {
     Jobs,
     Latency,
     Sse,
+    /// Triggers that fire by the clock; the one minute of them is run once.
+    Schedules,
+    /// What triggers deliver to an endpoint.
+    Deliveries,
     Memory,
     Growth,
     /// Jobs under a transaction that is held open; about a quarter of an hour.
@@ -130,6 +144,8 @@ impl Workload {
             Self::Jobs => "jobs",
             Self::Latency => "latency",
             Self::Sse => "sse",
+            Self::Schedules => "schedules",
+            Self::Deliveries => "deliveries",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::Held => "held",
@@ -196,6 +212,11 @@ impl RunArgs {
                 latency_jobs: 20,
                 paced_jobs: 60,
                 sse_subscribers: 200,
+                due_at_once: 300,
+                steady_triggers: 50,
+                steady_seconds: 3,
+                deliveries: 1_000,
+                paced_deliveries: 80,
                 sse_burst: 200,
                 sse_paced: second / 2,
                 settle: second / 2,
@@ -222,6 +243,11 @@ impl RunArgs {
             latency_jobs: 300,
             paced_jobs: 1_000,
             sse_subscribers: 1_000,
+            due_at_once: 10_000,
+            steady_triggers: 500,
+            steady_seconds: 60,
+            deliveries: 20_000,
+            paced_deliveries: 1_000,
             sse_burst: 5_000,
             sse_paced: second * 4,
             settle: second * 3,
@@ -245,6 +271,13 @@ pub struct Plan {
     pub backlog: u64,
     pub latency_jobs: u64,
     pub paced_jobs: u64,
+    /// Triggers that are due at one second.
+    pub due_at_once: u64,
+    /// Triggers that are due every second, and for how long.
+    pub steady_triggers: u64,
+    pub steady_seconds: u32,
+    pub deliveries: u64,
+    pub paced_deliveries: u64,
     pub sse_subscribers: usize,
     pub sse_burst: u64,
     pub sse_paced: Duration,

@@ -7,7 +7,7 @@ use std::io::Write as _;
 /// Marks an event with the generator's clock; SSE subscribers look for it.
 pub const SENT_MARK: &str = "\"sent_ns\":";
 
-const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 8] = [
     "order.created",
     "order.paid",
     "order.shipped",
@@ -107,6 +107,19 @@ impl Events {
 
     pub fn one(&mut self, out: &mut Vec<u8>, sent_ns: u64) {
         let event = self.next();
+        Self::write(out, &event, sent_ns);
+    }
+
+    /// One of a type that the caller chooses.
+    pub fn one_of(&mut self, kind: &'static str, out: &mut Vec<u8>, sent_ns: u64) {
+        let event = Event {
+            kind,
+            ..self.next()
+        };
+        Self::write(out, &event, sent_ns);
+    }
+
+    fn write(out: &mut Vec<u8>, event: &Event, sent_ns: u64) {
         write!(
             out,
             "{{\"type\":\"{}\",\"subject\":\"{}\",",

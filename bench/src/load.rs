@@ -68,6 +68,13 @@ impl Outcome {
     }
 }
 
+/// Nanoseconds since 1970: what all processes of a machine agree on.
+pub fn wall_ns() -> u64 {
+    let now = chrono::Utc::now().timestamp_nanos_opt();
+    now.and_then(|now| u64::try_from(now).ok())
+        .unwrap_or_default()
+}
+
 pub fn new_micros() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 120_000_000, 3).expect("the bounds are valid")
 }
@@ -96,6 +103,17 @@ pub async fn run(
     until: Until,
     bodies: impl Fn(usize) -> NextBody,
 ) -> Result<Outcome> {
+    let callers = open(server, path, connections, bodies).await?;
+    closed(callers, until, || server.usage().map(Some)).await
+}
+
+/// So many callers that post.
+pub async fn open(
+    server: &Server,
+    path: &str,
+    connections: usize,
+    bodies: impl Fn(usize) -> NextBody,
+) -> Result<Vec<Connection>> {
     let template = Template::post(server.addr, path);
     let mut callers = Vec::with_capacity(connections);
     for index in 0..connections {
@@ -107,10 +125,10 @@ pub async fn run(
             request: Vec::new(),
         });
     }
-    closed(callers, until, || server.usage().map(Some)).await
+    Ok(callers)
 }
 
-struct Connection {
+pub struct Connection {
     conn: Conn,
     template: Template,
     body: NextBody,
@@ -239,6 +257,40 @@ pub async fn closed<C: Caller + 'static>(
         peak_rss_mib: usage()?.map(|usage| usage.peak_rss_mib),
         micros,
     })
+}
+
+/// At an easy pace: the callers take turns, so that a slow answer does not hold the next call up. Each call's time, from
+/// its sending to its answer.
+pub async fn paced<C: Caller + 'static>(
+    callers: Vec<C>,
+    pace: Duration,
+    calls: u64,
+) -> Result<Histogram<u64>> {
+    let count = u32::try_from(callers.len())?;
+    let each = calls / u64::from(count);
+    let mut tasks = tokio::task::JoinSet::new();
+    for (turn, mut caller) in (0..count).zip(callers) {
+        tasks.spawn_local(async move {
+            let mut micros = new_micros();
+            tokio::time::sleep(pace * turn).await;
+            let mut tick = tokio::time::interval(pace * count);
+            for _ in 0..each {
+                tick.tick().await;
+                caller.prepare();
+                let began = Instant::now();
+                if let Answer::Refused(text) = caller.call().await? {
+                    bail!("a paced call was refused: {text}");
+                }
+                record(&mut micros, began.elapsed());
+            }
+            Ok(micros)
+        });
+    }
+    let mut all = new_micros();
+    while let Some(task) = tasks.join_next().await {
+        all.add(task.context("a caller's task ended badly")??)?;
+    }
+    Ok(all)
 }
 
 async fn keep_calling(mut caller: impl Caller, shared: Rc<Shared>) -> Result<()> {

@@ -23,9 +23,11 @@ mod report;
 mod rounds;
 mod scratch;
 mod servers;
+mod sink;
 mod sse;
 mod targets;
 mod tidewire;
+mod triggers;
 mod wire;
 mod workloads;
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.hidden {
         Some(Hidden::LimitServer { dir }) => limit::sqlite::server::run(&dir),
+        Some(Hidden::Sink) => sink::server::run(),
         None => run(&args.run),
     };
     match outcome {

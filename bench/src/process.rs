@@ -91,6 +91,11 @@ impl Server {
         usage(self.pid)
     }
 
+    /// Ends the process as `kill -9` does: it gets to do nothing more.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("kill the server")
+    }
+
     /// Ends the process and hands its data on, for a start over them.
     pub async fn stop(mut self) -> Result<Data> {
         let pid = i32::try_from(self.pid)
@@ -138,6 +143,11 @@ async fn is_ready(ready: &Ready, log: &Path) -> Option<SocketAddr> {
             Some(*addr)
         }
     }
+}
+
+/// What this process itself has used, for a limit that runs in it.
+pub fn own_usage() -> Result<Usage> {
+    usage(std::process::id())
 }
 
 fn usage(pid: u32) -> Result<Usage> {

@@ -24,6 +24,15 @@ const SQLITE: &str = "\
   bench program speaks PostgreSQL only; this one drives the unmodified client with the same worker settings (2,000
   workers, fetch cooldown 2 ms, poll 20 ms) on SQLite with WAL, synchronous=FULL, wal_autocheckpoint 10000 and a pool
   of 5, as its README shows. It has no log, no leases for workers in other languages and no HTTP.
+- **Schedules** are Tidewire's own account of itself, in one process. What is fired is a no-op job, so that no endpoint
+  is in the way. *Fired* is `fired_at` of the execution after the due time; *its job started* is `started_at` of its job,
+  which comes after the firing's commit. A run in which any trigger was not fired exactly once for each of its times has
+  no figure.
+- **Deliveries** go to an endpoint that is a process of its own, one thread that answers an empty 200. *Limit* is the
+  load generator posting there what Tidewire posted, byte for byte but for host, id and time, over as many connections
+  as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew. Generator and endpoint,
+  or Tidewire and endpoint, share the cores; a CPU second is that of whoever posts. *Answer stored* runs from the sending
+  of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
 ";
 
 const POSTGRES: &str = "\
@@ -51,4 +60,15 @@ The peers insert in-process, and pay for no HTTP. Their bulk insert is the faste
 time from enqueueing to start runs from the call of their insert to the first line of the handler; Tidewire's from the
 sending of the request to the job in the hands of a worker that holds a long poll open in another process. The built-in
 worker's times, from `created_at` to `started_at`, are Tidewire's own account of itself, and are compared with nobody's.
+
+Schedules run in four processes: two workers, one of them with the API, and two schedulers, one of which is killed
+(`kill -9`) halfway: 100 ms after the due time of those that are due at one second, half a minute into the minute of the
+others. What is fired is a no-op job. *Fired* is `fired_at` of the execution after the due time; *its job started* is
+`started_at` of its job, which comes after the firing's commit. A run in which any trigger was not fired exactly once for
+each of its times has no figure.
+
+Deliveries come from one process and go to an endpoint that is a process of its own, one thread that answers an empty
+200. *Limit* is the load generator posting there what Tidewire posted, byte for byte but for host, id and time, over as
+many connections as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew. *Answer
+stored* runs from the sending of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
 ";

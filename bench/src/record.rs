@@ -18,7 +18,10 @@ pub enum Figure {
     P50Ms,
     P99Ms,
     P999Ms,
+    MaxMs,
     PerCpuSecond,
+    /// CPU seconds of a thousand.
+    CpuPerThousand,
     RssMib,
     PeakRssMib,
 }

@@ -154,7 +154,7 @@ fn line(case: &Case, row: &Row, first: bool, notes: &mut Vec<String>) -> [String
         }
     }
     let mut who = row.who.clone();
-    if let Some(note) = &row.note {
+    if let Some(note) = remark(row) {
         let reason = if row.figures.is_empty() {
             "not measured: "
         } else {
@@ -192,6 +192,19 @@ fn reached(store: Store, record: &Record) -> String {
         ]);
     }
     table(&rows)
+}
+
+/// What there is to know of a row besides its columns.
+fn remark(row: &Row) -> Option<String> {
+    let figure = |figure: Figure| row.figures.get(&figure).copied();
+    let words = [
+        row.note.clone(),
+        figure(Figure::MaxMs).map(|most| format!("{} ms at most", millis(most))),
+        figure(Figure::CpuPerThousand)
+            .map(|seconds| format!("{seconds:.3} CPU seconds a thousand")),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// A Markdown table with its columns padded, so that it reads well on a terminal too. The first row is the head.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::load::new_micros;
-use crate::wire::{Conn, get};
+use crate::wire::{Conn, Template, get};
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -37,8 +37,8 @@ struct Payload {
 }
 
 #[derive(Deserialize)]
-struct JobPage {
-    jobs: Vec<Job>,
+struct JobPage<J> {
+    jobs: Vec<J>,
     next_cursor: Option<String>,
 }
 
@@ -74,12 +74,27 @@ impl Api {
         })
     }
 
-    async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
+    pub async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
         let reply = self.conn.call(&get(self.addr, path, "")).await?;
         if !reply.is_success() {
             bail!("GET {path}: {}", reply.text());
         }
         serde_json::from_slice(reply.body).with_context(|| format!("GET {path}: {}", reply.text()))
+    }
+
+    /// The answer to a JSON body.
+    pub async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T> {
+        let mut request = Vec::new();
+        Template::post(self.addr, path).write(&mut request, body.to_string().as_bytes());
+        let reply = self.conn.call(&request).await?;
+        if !reply.is_success() {
+            bail!("POST {path}: {}", reply.text());
+        }
+        serde_json::from_slice(reply.body).with_context(|| format!("POST {path}: {}", reply.text()))
     }
 
     /// Jobs done so far. A failed one would make the figure a lie.
@@ -111,23 +126,31 @@ impl Api {
         }
     }
 
-    /// From `created_at` to `started_at` of the newest jobs of a queue.
-    pub async fn start_times(&mut self, queue: &str, jobs: u64) -> Result<Histogram<u64>> {
-        let mut micros = new_micros();
+    /// The newest jobs of a queue: so many, or the rest of the last page more.
+    pub async fn jobs<J: DeserializeOwned>(&mut self, queue: &str, least: u64) -> Result<Vec<J>> {
+        let mut jobs = Vec::new();
         let mut cursor = None;
-        while micros.len() < jobs {
+        while (jobs.len() as u64) < least {
             let mut path = format!("/v1/jobs?queue={queue}&limit=500");
             if let Some(cursor) = &cursor {
                 path += &format!("&cursor={cursor}");
             }
-            let page: JobPage = self.read(&path).await?;
-            for waited in page.jobs.iter().filter_map(Job::start_micros) {
-                micros.saturating_record(waited);
-            }
+            let page: JobPage<J> = self.read(&path).await?;
+            jobs.extend(page.jobs);
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
             }
+        }
+        Ok(jobs)
+    }
+
+    /// From `created_at` to `started_at` of the newest jobs of a queue.
+    pub async fn start_times(&mut self, queue: &str, jobs: u64) -> Result<Histogram<u64>> {
+        let mut micros = new_micros();
+        let newest: Vec<Job> = self.jobs(queue, jobs).await?;
+        for waited in newest.iter().filter_map(Job::start_micros) {
+            micros.saturating_record(waited);
         }
         if micros.is_empty() {
             bail!("no job of queue {queue} has a start time");

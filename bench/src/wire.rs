@@ -156,7 +156,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
     Ok(Some(head))
 }
 
-fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a str> {
+/// The value of a header's line, if it is this header's.
+pub fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let (found, value) = (line.get(..name.len())?, line.get(name.len()..)?);
     if !found.eq_ignore_ascii_case(name) || value.first() != Some(&b':') {
         return None;

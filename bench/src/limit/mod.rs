@@ -3,9 +3,11 @@
 //!
 //! On SQLite, `sqlite::server` is axum in front of a group commit into Tidewire's tables and indexes, nothing else: no
 //! validation, no tenants, no dedupe answers, no logs; `sqlite::bare` is SQLite alone. On PostgreSQL the limits are
-//! bare SQL from this process, without HTTP: see `postgres`.
+//! bare SQL from this process, without HTTP: see `postgres`. Deliveries have a limit of their own, `posts`, which has no
+//! store at all.
 
 pub mod postgres;
+pub mod posts;
 pub mod sqlite;
 
 /// As long as a ULID and growing with time; nobody needs it to be unguessable here.

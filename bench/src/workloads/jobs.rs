@@ -13,6 +13,7 @@ use crate::driver::{self, Task};
 use crate::limit::{postgres, sqlite::bare};
 use crate::load::{self, NextBody, Until, insert_latencies};
 use crate::peers::Peer;
+use crate::process::Server;
 use crate::record::{Case, Figure, Figures};
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
@@ -109,8 +110,7 @@ impl Scenario for Backlog {
     }
 }
 
-/// Enqueues into a server without workers, then starts one with them over the same data. The clock runs from the first
-/// job that is seen done, so that the start of the process is not counted.
+/// Enqueues into a server without workers, then starts one with them over the same data.
 async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
     let data = Data::empty(bench, "data").await?;
     let server = servers::tidewire(bench, data, Some("api")).await?;
@@ -124,6 +124,14 @@ async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
     .await?;
     let data = server.stop().await?;
     let server = servers::tidewire(bench, data, None).await?;
+    let figures = work_off(&server, jobs).await?;
+    server.stop().await?;
+    Ok(figures)
+}
+
+/// Of a server that has just been started over so many jobs. The clock runs from the first job that is seen done, so that
+/// the start of the process is not counted.
+pub async fn work_off(server: &Server, jobs: u64) -> Result<Figures> {
     let mut api = Api::open(server.addr).await?;
     let (began, cpu, before) = loop {
         let done = api.jobs_done().await?;
@@ -138,7 +146,6 @@ async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
     api.wait_done(jobs, PATIENCE).await?;
     let elapsed = began.elapsed().as_secs_f64();
     let usage = server.usage()?;
-    server.stop().await?;
     let counted = (jobs - before) as f64;
     let mut figures = Figures::from([
         (Figure::Rate, counted / elapsed),

@@ -2,12 +2,14 @@
 
 mod appends;
 mod batches;
+mod deliveries;
 mod enqueue;
 mod growth;
 mod held;
 mod jobs;
 mod latency;
 mod memory;
+mod schedules;
 mod sse;
 
 use anyhow::Result;
@@ -35,6 +37,8 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Growth => growth::run(bench).await?,
             Workload::Enqueue => enqueue::run(bench).await?,
             Workload::Held => held::run(bench).await?,
+            Workload::Schedules => schedules::run(bench).await?,
+            Workload::Deliveries => deliveries::run(bench).await?,
         };
         record
             .workloads
