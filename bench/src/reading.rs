@@ -30,8 +30,9 @@ const SQLITE: &str = "\
   no figure.
 - **Deliveries** go to an endpoint that is a process of its own, one thread that answers an empty 200. *Limit* is the
   load generator posting there what Tidewire posted, byte for byte but for host, id and time, over as many connections
-  as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew. Generator and endpoint,
-  or Tidewire and endpoint, share the cores; a CPU second is that of whoever posts. *Answer stored* runs from the sending
+  as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew; *with hyper* through the
+  HTTP library that Tidewire uses, otherwise as bytes. Generator and endpoint, or Tidewire and endpoint, share the
+  cores; a CPU second is that of whoever posts. *Answer stored* runs from the sending
   of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
 ";
 
@@ -69,6 +70,6 @@ each of its times has no figure.
 
 Deliveries come from one process and go to an endpoint that is a process of its own, one thread that answers an empty
 200. *Limit* is the load generator posting there what Tidewire posted, byte for byte but for host, id and time, over as
-many connections as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew. *Answer
-stored* runs from the sending of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
+many connections as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew;
+*with hyper* through the HTTP library that Tidewire uses, otherwise as bytes. *Answer stored* runs from the sending of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
 ";

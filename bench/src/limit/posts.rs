@@ -1,6 +1,6 @@
 //! The limit of deliveries: nothing but posting. What Tidewire sent to the sink is sent again from this process, byte for
 //! byte, over as many connections that are kept open; only the host, the id and the time of sending are new. No store,
-//! no claims, no signing: the signature is the one that Tidewire made.
+//! no claims, no signing: the signature is the one that Tidewire made; and no HTTP library, only bytes.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::wire::Conn;
 /// Digits of the nanoseconds since 1970, for some centuries.
 const SENT_DIGITS: usize = 19;
 /// Ids that a connection has to itself.
-const IDS: u64 = 1_000_000_000;
+pub const IDS: u64 = 1_000_000_000;
 
 pub async fn open(sample: &str, addr: SocketAddr, connections: usize) -> Result<Vec<Poster>> {
     let replay = Replay::of(sample, addr)?;

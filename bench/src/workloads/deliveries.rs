@@ -13,7 +13,7 @@ use super::jobs::work_off;
 use super::until;
 use crate::bodies::{Events, Rng, TYPES, job_payload};
 use crate::data::Data;
-use crate::limit::posts;
+use crate::limit::{hyper_posts, posts};
 use crate::load::{self, NextBody, Until, insert_latencies, new_micros, wall_ns};
 use crate::process::own_usage;
 use crate::record::{Case, Figure, Figures};
@@ -30,6 +30,8 @@ const AT_ONCE: usize = 32;
 const PACE: Duration = Duration::from_millis(5);
 /// Before the events that count.
 const WARMUP: u64 = 80;
+const BYTES: &str = "posting";
+const LIBRARY: &str = "posting with hyper";
 const STORED: &str = "answer stored";
 const RECEIVED: &str = "received by the endpoint";
 const POSTED: &str = "posted by the generator itself";
@@ -99,16 +101,22 @@ impl Scenario for Backlog {
     }
 
     fn contenders(&self, _: &Bench) -> Vec<Contender> {
+        let limit = |variant| Contender {
+            who: Who::Limit,
+            variant,
+        };
+        // The first limit is the one that targets speak of.
         vec![
             Contender::plain(Who::Tidewire),
-            Contender::plain(Who::Limit),
+            limit(BYTES),
+            limit(LIBRARY),
         ]
     }
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
         let mut sink = Sink::start().await?;
         let measured = match contender.who {
-            Who::Limit => self.post(bench, &mut sink).await?,
+            Who::Limit => self.post(bench, &mut sink, contender.variant).await?,
             _ => self.deliver(bench, &mut sink).await?,
         };
         sink.stop().await?;
@@ -151,10 +159,17 @@ impl Backlog {
         })
     }
 
-    async fn post(&self, bench: &Bench, sink: &mut Sink) -> Result<Measured> {
+    async fn post(&self, bench: &Bench, sink: &mut Sink, variant: &str) -> Result<Measured> {
         let sent = self.sample.get()?;
-        let posters = posts::open(&sent.request, sink.server().addr, AT_ONCE).await?;
-        let outcome = load::closed(posters, until(bench), || own_usage().map(Some)).await?;
+        let (addr, until) = (sink.server().addr, until(bench));
+        let usage = || own_usage().map(Some);
+        let outcome = if variant == LIBRARY {
+            let posters = hyper_posts::open(&sent.request, addr, AT_ONCE).await?;
+            load::closed(posters, until, usage).await?
+        } else {
+            let posters = posts::open(&sent.request, addr, AT_ONCE).await?;
+            load::closed(posters, until, usage).await?
+        };
         let mut figures = outcome.figures(1);
         // The generator's memory says nothing.
         figures.remove(&Figure::PeakRssMib);
