@@ -166,7 +166,7 @@ impl Triggers {
             status: new.status,
             config,
             raw: new.config,
-            from_pos: self.from_pos(tenant, new.kind).await?,
+            from_pos: self.counts_from(tenant, new.kind).await?,
         })
     }
 
@@ -222,7 +222,7 @@ impl Triggers {
             }
             None => None,
         };
-        let from_pos = self.from_pos(tenant, old.kind).await?;
+        let from_pos = self.counts_from(tenant, old.kind).await?;
         let (this, tenant, id) = (self.clone(), Arc::clone(tenant), id.to_owned());
         self.inner
             .db
@@ -472,12 +472,16 @@ impl Triggers {
         let clock = &self.inner.fire.clock;
         let config = Config::parse(kind, raw)?;
         config.check_new(clock.now())?;
-        if let Action::Deliver(delivery) = &config.action {
-            let wrong =
-                |error: tidewire_outbound::Error| Problem::invalid("/endpoint", error.to_string());
-            let target =
-                Target::parse(delivery.endpoint.url().as_str()).map_err(|bad| wrong(bad.into()))?;
-            self.inner.policy.check_target(&target).map_err(wrong)?;
+        match &config.action {
+            Action::Deliver(delivery) => {
+                let wrong = |error: tidewire_outbound::Error| {
+                    Problem::invalid("/endpoint", error.to_string())
+                };
+                let url = delivery.endpoint.url().as_str();
+                let target = Target::parse(url).map_err(wrong)?;
+                self.inner.policy.check_target(&target).map_err(wrong)?;
+            }
+            Action::Enqueue(job) => self.inner.fire.jobs.check_open("/job/type", &job.kind)?,
         }
         Ok(Arc::new(Known {
             id: ids::new_id(clock).into(),
@@ -487,7 +491,7 @@ impl Triggers {
     }
 
     /// From where on an event trigger counts that is saved now.
-    async fn from_pos(&self, tenant: &str, kind: TriggerType) -> Result<u64, Error> {
+    async fn counts_from(&self, tenant: &str, kind: TriggerType) -> Result<u64, Error> {
         match kind {
             TriggerType::Event => Ok(self.inner.events.head(tenant).await?),
             _ => Ok(0),

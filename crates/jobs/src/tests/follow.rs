@@ -254,7 +254,7 @@ async fn followed_jobs_are_kept_until_their_follower_deletes_them(engine: Engine
         let (jobs, tenant, ids) = (jobs.clone(), Arc::clone(&tenant), ids.clone());
         Box::pin(async move { jobs.delete_in(tx, &tenant, &ids).await })
     });
-    assert_eq!(left.await.unwrap(), [running.id.clone()]);
+    assert_eq!(left.await.unwrap(), std::slice::from_ref(&running.id));
     assert!(queue.jobs.get(&queue.tenant, &followed.id).await.is_err());
     assert_eq!(queue.status(&running.id).await, Status::Running);
     queue.check().await;

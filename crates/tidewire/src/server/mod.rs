@@ -155,10 +155,12 @@ impl House {
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.
         let (_, settings) = watch::channel(job_settings(config));
-        let followers = Followers::default().with(
-            tidewire_triggers::FOLLOWER,
-            Executions::new(&db, clock.clone()),
-        );
+        let followers = Followers::default()
+            .with(
+                tidewire_triggers::FOLLOWER,
+                Executions::new(&db, clock.clone()),
+            )
+            .owning(tidewire_triggers::DISPATCH);
         let jobs = Jobs::new(
             db.clone(),
             clock.clone(),

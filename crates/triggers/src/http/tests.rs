@@ -967,10 +967,13 @@ async fn executions_are_read_and_tried_again(engine: Engine) {
     };
     let (called_id, tested_id) = (&called["execution_id"], &tested["execution_id"]);
     assert_eq!(listed("").await, [tested_id.clone(), called_id.clone()]);
-    assert_eq!(listed("?is_test_run=true").await, [tested_id.clone()]);
+    assert_eq!(
+        listed("?is_test_run=true").await,
+        std::slice::from_ref(tested_id)
+    );
     assert_eq!(
         listed("?source=webhook&execution_status=pending").await,
-        [called_id.clone()]
+        std::slice::from_ref(called_id)
     );
     assert_eq!(
         listed(&format!("?trigger_id={id}&limit=500&page=1"))

@@ -202,7 +202,7 @@ async fn what_is_pending_stays_and_what_ends_late_is_seen(engine: Engine) {
     assert_eq!(world.active().await, [young.clone(), late.clone()]);
     world.end_all(false).await;
     assert_eq!(world.moved().await, (1, 0), "it ended a moment ago");
-    assert_eq!(world.archived().await, [late.clone()]);
+    assert_eq!(world.archived().await, std::slice::from_ref(&late));
     assert_eq!(world.active().await, [young]);
     world.clock.advance(2 * HOUR);
     assert_eq!(world.moved().await, (1, 1));

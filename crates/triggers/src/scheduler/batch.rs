@@ -153,6 +153,13 @@ fn plan_one(row: &DueRow, config: Arc<Known>, now: Time, most: usize) -> Plan {
     }
 }
 
+/// The occurrences of a trigger whose rows are kept, by what became of them.
+#[derive(Default)]
+struct Kept {
+    fired: HashSet<Time>,
+    cancelled: HashSet<Time>,
+}
+
 /// A trigger that was edited may have rows of times that are still to come: those that were cancelled
 /// give way, and what was fired, as the clock went back since, is not fired again. The rows that are
 /// in the way.
@@ -165,9 +172,9 @@ async fn pass_over_fired(
     let edited = rows.iter().filter(|row| row.is_edited);
     let behind: Vec<_> = edited.map(|row| row.at(row.last())).collect();
     let kept = inner.store.schedules_behind(tx, &behind).await?;
-    let mut of: HashMap<(&str, &str), (HashSet<Time>, HashSet<Time>)> = HashMap::new();
+    let mut of: HashMap<(&str, &str), Kept> = HashMap::new();
     for kept in &kept {
-        let (fired, cancelled) = of.entry((&kept.tenant, &kept.trigger_id)).or_default();
+        let Kept { fired, cancelled } = of.entry((&kept.tenant, &kept.trigger_id)).or_default();
         match kept.status {
             ScheduleStatus::Completed => fired.insert(kept.fire_at),
             ScheduleStatus::Cancelled => cancelled.insert(kept.fire_at),
@@ -176,7 +183,7 @@ async fn pass_over_fired(
     }
     let mut strays = Vec::new();
     for (place, (row, plan)) in rows.iter().zip(plans).enumerate() {
-        let Some((fired, cancelled)) = of.get(&(&*row.tenant, &*row.trigger_id)) else {
+        let Some(Kept { fired, cancelled }) = of.get(&(&*row.tenant, &*row.trigger_id)) else {
             continue;
         };
         if let Plan::Fire {

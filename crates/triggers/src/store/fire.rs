@@ -3,7 +3,7 @@
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Result, Sql, Tx};
 
-use super::{Store, insert};
+use super::Store;
 use crate::model::{ScheduleStatus, Source, TriggerType};
 
 pub(super) struct Statements {

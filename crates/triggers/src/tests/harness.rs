@@ -36,7 +36,6 @@ pub(crate) fn start() -> Time {
 pub(crate) struct TestTriggers {
     pub triggers: Triggers,
     pub jobs: Jobs,
-    pub events: Events,
     pub clock: Clock,
     pub tenant: Arc<str>,
     pub db: Db,
@@ -74,12 +73,11 @@ impl TestTriggers {
             clock.clone(),
             settings,
             AddressPolicy::public(),
-            (jobs.clone(), events.clone()),
+            (jobs.clone(), events),
         );
         TestTriggers {
             triggers,
             jobs,
-            events,
             clock,
             tenant: "default".into(),
             db,
