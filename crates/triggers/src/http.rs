@@ -12,11 +12,11 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tidewire_access::{Answer, Request as Keyed, Service as Access};
-use tidewire_core::{Problem, Scope};
+use tidewire_core::Scope;
 use tidewire_http::{
     ApiError, Caller, DEFAULT_BODY_LIMIT, IdempotencyKey, Json, Path, PublicUrl, Query, answers,
     body, media_type, parse,
@@ -31,8 +31,6 @@ use crate::{
 pub use webhook::public_routes;
 
 const JSON: &str = "application/json";
-/// How many triggers have set each other off before this request.
-const DEPTH: HeaderName = HeaderName::from_static("x-tidewire-depth");
 
 #[derive(Clone)]
 struct Api {
@@ -95,28 +93,14 @@ fn shown(mut trigger: Trigger, base: Option<&PublicUrl>) -> Trigger {
     trigger
 }
 
-/// The header `x-tidewire-depth`; 0 without it.
+/// How many triggers have set each other off before this request.
 struct Depth(u32);
 
 impl<S: Sync> FromRequestParts<S> for Depth {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(DEPTH).iter();
-        let Some(value) = values.next() else {
-            return Ok(Depth(0));
-        };
-        let number = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
-        match number {
-            Some(depth) if values.next().is_none() => Ok(Depth(depth)),
-            _ => Err(ApiError(Problem::invalid(
-                DEPTH.as_str(),
-                "must be sent once and hold a number, as a delivery had it",
-            ))),
-        }
+        Ok(Depth(tidewire_events::depth(&parts.headers)?))
     }
 }
 

@@ -41,8 +41,16 @@ impl Triggers {
         let count = |name: &'static str, most: u32| {
             need(values.read(name, |text| number(text, 1, most))?, name)
         };
-        let active_for = span("executions-active-for", S, 36_500 * DAY)?;
-        let keep_for = span("executions-keep-for", S, 36_500 * DAY)?;
+        let active_for = span(
+            "executions-active-for",
+            Duration::from_millis(100),
+            36_500 * DAY,
+        )?;
+        let keep_for = span(
+            "executions-keep-for",
+            Duration::from_millis(100),
+            36_500 * DAY,
+        )?;
         if keep_for < active_for {
             return Err(Bad(format!(
                 "--executions-keep-for `{}`: is shorter than --executions-active-for `{}`: the former is the time in all",

@@ -278,7 +278,8 @@ fn register_store(health: &Health, db: &Db) {
     });
 }
 
-/// `/health` says whether triggers fire by the clock, and how late they are.
+/// `/health` says whether triggers fire by the clock, how late they are, and how many events have
+/// still to be matched.
 fn register_scheduler(health: &Health, triggers: &Triggers, clock: &Clock, poll: Duration) {
     let patience = SCHEDULER_PATIENCE.max(poll * 3);
     let (of, at) = (triggers.clone(), clock.clone());
@@ -292,7 +293,7 @@ fn register_scheduler(health: &Health, triggers: &Triggers, clock: &Clock, poll:
         format!("{:.3} s", late.as_secs_f64())
     });
     let of = triggers.clone();
-    health.tell("events_behind", move || of.events_behind().to_string());
+    health.tell("events_unmatched", move || of.events_behind().to_string());
 }
 
 /// The description of the whole API, as `/openapi.json` serves it.

@@ -39,11 +39,8 @@ impl House {
                         access,
                         stop.clone().cancelled_owned(),
                     );
-                    tokio::join!(
-                        keys,
-                        jobs.keep_sweeping(stop.clone()),
-                        triggers.keep_sweeping(stop.clone())
-                    );
+                    let executions = triggers.keep_sweeping(stop.clone());
+                    tokio::join!(keys, jobs.keep_sweeping(stop.clone()), executions);
                     Ok(())
                 }
             }));
@@ -70,6 +67,14 @@ impl House {
                         triggers.keep_scheduling(stop.clone()),
                         triggers.keep_matching(stop)
                     );
+                    Ok(())
+                }
+            }));
+            let triggers = self.triggers.clone();
+            tasks.push(Task::new("matcher", move |stop| {
+                let triggers = triggers.clone();
+                async move {
+                    triggers.keep_matching(stop).await;
                     Ok(())
                 }
             }));

@@ -1,6 +1,7 @@
 //! The commands as a person runs them.
 
 mod local;
+mod triggers;
 
 use std::{
     fs,

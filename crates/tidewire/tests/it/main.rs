@@ -16,4 +16,5 @@ mod sharing;
 mod signals;
 mod source_design;
 mod support;
+mod triggers;
 mod worker_sdk;
