@@ -168,8 +168,8 @@ async fn health_names_each_dependency_and_ready_follows_the_server() {
 #[tokio::test]
 async fn recent_latencies_are_shown_as_quantiles() {
     let service = service();
-    for millis in 1..=100 {
-        let took = Duration::from_millis(millis);
+    for step in 1..=50 {
+        let took = Duration::from_millis(2 * step);
         metrics::histogram!("tidewire_test_seconds_recent").record(took);
     }
     let shown = String::from_utf8(get(&service, "/metrics").await.body).unwrap();

@@ -41,23 +41,6 @@ impl Triggers {
         let count = |name: &'static str, most: u32| {
             need(values.read(name, |text| number(text, 1, most))?, name)
         };
-        let active_for = span(
-            "executions-active-for",
-            Duration::from_millis(100),
-            36_500 * DAY,
-        )?;
-        let keep_for = span(
-            "executions-keep-for",
-            Duration::from_millis(100),
-            36_500 * DAY,
-        )?;
-        if keep_for < active_for {
-            return Err(Bad(format!(
-                "--executions-keep-for `{}`: is shorter than --executions-active-for `{}`: the former is the time in all",
-                values.text("executions-keep-for").unwrap_or_default(),
-                values.text("executions-active-for").unwrap_or_default(),
-            )));
-        }
         let opened = values.read("allow-subnet", |text| match text.trim() {
             NONE => Ok(Vec::new()),
             list => subnets(list).map_err(|bad| bad.to_string()),
@@ -86,20 +69,30 @@ impl Triggers {
                 },
             },
         };
+        let settings = TriggerSettings {
+            retry: RetryPolicy {
+                max_attempts: count("retry-max-attempts", 100)?,
+                base: span("retry-base", Duration::from_millis(10), 7 * DAY)?,
+                cap: span("retry-cap", Duration::from_millis(10), 7 * DAY)?,
+            },
+            active_for: span(
+                "executions-active-for",
+                Duration::from_millis(100),
+                36_500 * DAY,
+            )?,
+            keep_for: span(
+                "executions-keep-for",
+                Duration::from_millis(100),
+                36_500 * DAY,
+            )?,
+            poll_interval,
+            event_rate: count("event-rate", 1_000_000)?,
+            relayed: *job_bus != JobBus::Database,
+        };
+        settings.check().map_err(Bad)?;
         Ok(Triggers {
             dispatch,
-            settings: TriggerSettings {
-                retry: RetryPolicy {
-                    max_attempts: count("retry-max-attempts", 100)?,
-                    base: span("retry-base", Duration::from_millis(10), 7 * DAY)?,
-                    cap: span("retry-cap", Duration::from_millis(10), 7 * DAY)?,
-                },
-                active_for,
-                keep_for,
-                poll_interval,
-                event_rate: count("event-rate", 1_000_000)?,
-                relayed: *job_bus != JobBus::Database,
-            },
+            settings,
             policy: AddressPolicy::allowing(opened),
             public_url: values.read("public-url", str::parse)?,
         })
