@@ -31,6 +31,8 @@ mod given_up;
 mod hold;
 mod limits;
 mod pick_up;
+#[cfg(test)]
+pub(crate) mod probe;
 mod read;
 mod seize;
 mod sweep;

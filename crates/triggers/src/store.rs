@@ -32,6 +32,8 @@ mod look;
 mod outbox;
 #[cfg(test)]
 mod plans;
+#[cfg(test)]
+pub(crate) mod probe;
 mod retention;
 mod schedules;
 mod triggers;

@@ -9,22 +9,16 @@ use std::{
 };
 
 use tidewire_core::{Clock, Time};
-use tidewire_db::{BoxFuture, Dialect, Error, Migration, Query, Result, Sql, Tx};
+use tidewire_db::{BoxFuture, Dialect, Error, Query, Result, Sql, Tx};
 use tidewire_testkit::{Engine, TestStore, eventually, every_engine};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{MINUTE, Queue};
+use crate::store::probe;
 use crate::{
     Failure, Follower, Followers, JobContext, JobSettings, MIGRATIONS, NewJob, Note, Output,
     Processors, Status, Step, Worker, WorkerOptions,
-};
-
-const STEPS: Migration = Migration {
-    id: "9999_steps",
-    up: &[
-        "CREATE TABLE steps (id {id} NOT NULL, job {id} NOT NULL, told {text} NOT NULL, PRIMARY KEY (id))",
-    ],
 };
 
 /// Writes down what it is told, or refuses it.
@@ -76,15 +70,15 @@ impl Followed {
     }
 
     async fn with_clock(engine: Engine, clock: Clock) -> Self {
-        let migrations: Vec<_> = MIGRATIONS.iter().copied().chain([STEPS]).collect();
+        let migrations: Vec<_> = MIGRATIONS.iter().copied().chain([probe::STEPS]).collect();
         let store = TestStore::on_with_clock(engine, &migrations, clock).await;
         let refuses = Arc::new(AtomicBool::new(false));
         let dialect: &Dialect = store.db.dialect();
         let diary = Diary {
-            insert: dialect.sql("INSERT INTO steps (id, job, told) VALUES (?, ?, ?)"),
+            insert: dialect.sql(probe::INSERT_STEP),
             refuses: Arc::clone(&refuses),
         };
-        let select = dialect.sql("SELECT told FROM steps WHERE job = ? ORDER BY id");
+        let select = dialect.sql(probe::STEPS_OF);
         let (settings, _) = watch::channel(JobSettings::default());
         let followers = Followers::default().with("diary", diary);
         let (db, store) = (store.db.clone(), Arc::new(store));

@@ -5,6 +5,7 @@ mod once;
 mod several;
 mod waking;
 
+use crate::store::probe;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{
@@ -265,8 +266,7 @@ impl House {
 
     /// How often it was fired, by one trigger or by any.
     async fn count(&self, trigger: Option<&str>) -> usize {
-        let sql = "SELECT count(*) FROM executions
-             WHERE tenant = ? AND trigger_id = coalesce(?, trigger_id)";
+        let sql = probe::COUNT_EXECUTIONS;
         let args = vec![(&self.tenant).into(), trigger.into()];
         let row = self
             .db

@@ -1,5 +1,6 @@
 //! Sweeps on a real store. Time stands still unless a test moves it.
 
+use crate::store::probe;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -57,10 +58,7 @@ impl World {
     async fn rows(&self) -> [u64; KEPT.len()] {
         let mut rows = [0; KEPT.len()];
         for (count, table) in rows.iter_mut().zip(KEPT) {
-            let sql = self
-                .db
-                .dialect()
-                .sql(&format!("SELECT count(*) FROM {table}"));
+            let sql = self.db.dialect().sql(&probe::count_of(table));
             let row = self.db.read().row(&sql, Vec::new()).await.unwrap();
             *count = row.unwrap().count(0).unwrap();
         }

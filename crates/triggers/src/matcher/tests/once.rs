@@ -1,5 +1,6 @@
 //! Each matching event sets a trigger off once, from its save on.
 
+use crate::store::probe;
 use tidewire_testkit::every_engine;
 
 use super::*;
@@ -51,8 +52,7 @@ async fn an_execution_says_that_an_event_set_it_off(engine: Engine) {
     let _matcher = house.keep();
     house.append("t", json!(1)).await;
     house.fires(1).await;
-    let sql = "SELECT trigger_id, trigger_type, source, execution_status, job_id FROM executions";
-    let sql = house.db.dialect().sql(sql);
+    let sql = house.db.dialect().sql(probe::EXECUTIONS);
     let mut read = house.db.read();
     let rows = read.rows(&sql, Vec::new()).await.unwrap();
     assert_eq!(rows.len(), 1);
@@ -103,10 +103,7 @@ async fn an_edit_counts_from_its_save_and_what_was_before_it_until_then(engine: 
     assert_eq!(numbers(&fired, &rested), [3]);
     assert_eq!(numbers(&fired, &deleted), [0; 0]);
     // What triggers were is forgotten once it has been matched.
-    let spans = house
-        .db
-        .dialect()
-        .sql("SELECT config_id FROM trigger_spans");
+    let spans = house.db.dialect().sql(probe::SPANS);
     let spans = house.db.read().rows(&spans, Vec::new()).await.unwrap();
     assert_eq!(spans.len(), 0);
 }
@@ -175,7 +172,7 @@ async fn a_log_that_was_replaced_is_followed_from_its_end(engine: Engine) {
     house.fires(30).await;
     matcher.stop().await;
     let late = house.on("t", json!({})).await;
-    house.sql("DELETE FROM events WHERE pos > 10").await;
+    house.sql(probe::LOSE_EVENTS).await;
     // Its streams and heads are remembered by who writes alone: another process starts.
     let house = house.restart(engine).await;
     let _matcher = house.keep();
@@ -197,13 +194,7 @@ async fn a_config_that_cannot_be_read_stops_nobody_else(engine: Engine) {
     let first = house.on("t", json!({})).await;
     house.on("t", json!({"payload": "spoilt"})).await;
     let last = house.on("t", json!({})).await;
-    // The document is text on one engine and has a type of its own on another.
-    house
-        .sql(
-            "UPDATE trigger_configs SET config = '{\"event_type\": 1}'
-             WHERE CAST(config AS CHAR(1000)) LIKE '%spoilt%'",
-        )
-        .await;
+    house.sql(probe::SPOIL_CONFIG).await;
     let house = house.restart(engine).await;
     let _matcher = house.keep();
     house.append_all((0..3).map(|n| ("t", json!(n)))).await;

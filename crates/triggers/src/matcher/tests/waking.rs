@@ -1,6 +1,7 @@
 //! When it looks. The poll interval is a day in most of these: what happens was told at once, or
 //! asked for since nobody tells.
 
+use crate::store::probe;
 use tidewire_testkit::every_engine;
 
 use super::*;
@@ -54,10 +55,7 @@ async fn what_nobody_told_of_is_matched_within_the_poll_interval(engine: Engine)
     house.append("t", json!(1)).await;
     let _matcher = house.keep();
     house.fires(1).await;
-    let copy =
-        "INSERT INTO events (tenant, pos, id, stream, seq, type, payload, occurred_at, created_at)
-         SELECT tenant, 2, id, stream, 2, type, payload, occurred_at, created_at FROM events";
-    house.sql(copy).await;
+    house.sql(probe::COPY_EVENT).await;
     let fired = house.fires(2).await;
     assert_eq!(numbers(&fired, &trigger), [1, 1]);
 }
@@ -75,15 +73,9 @@ async fn an_event_that_is_committed_late_is_not_skipped(engine: Engine) {
     let (ends, may_end) = watch::channel(false);
     let db = house.store.second().await;
     let dialect = db.dialect();
-    let lock = format!(
-        "SELECT name FROM write_locks WHERE name = 'events/{TENANT}'{}",
-        dialect.lock()
-    );
+    let lock = probe::lock_of(TENANT, dialect.lock());
     let lock = dialect.sql(&lock);
-    let copy = dialect.sql(
-        "INSERT INTO events (tenant, pos, id, stream, seq, type, payload, occurred_at, created_at)
-         SELECT tenant, 2, 'late', stream, 2, type, '2', occurred_at, created_at FROM events WHERE pos = 1",
-    );
+    let copy = dialect.sql(probe::COPY_EVENT_LATE);
     let holder = tokio::spawn(async move {
         let held: Result<(), tidewire_db::Error> = db
             .transact("holder", move |tx| {
