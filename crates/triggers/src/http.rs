@@ -106,7 +106,11 @@ impl<S: Sync> FromRequestParts<S> for Depth {
 
 /// A trigger to be made.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[schema(as = NewTrigger)]
+#[schema(as = NewTrigger, example = json!({
+    "name": "nightly report",
+    "type": "cron_scheduled",
+    "config": {"cron": "0 2 * * *", "timezone": "Europe/Berlin", "endpoint": "https://hooks.example/in"},
+}))]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
     /// What people call it; need not be unique.

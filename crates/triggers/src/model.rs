@@ -16,7 +16,8 @@ macro_rules! named {
     (
         $(#[$attribute:meta])*
         pub enum $type:ident as $schema:ident {
-            $( $(#[$doc:meta])* $variant:ident = $name:literal, )+
+            // A token and no `literal`, which would hide the name from the derive of the schema.
+            $( $(#[$doc:meta])* $variant:ident = $name:tt, )+
         }
     ) => {
         $(#[$attribute])*

@@ -17,7 +17,11 @@ pub(super) fn routes() -> OpenApiRouter<Triggers> {
 
 /// A trigger that is not stored, and how far to look ahead.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[schema(as = PreviewTrigger)]
+#[schema(as = PreviewTrigger, example = json!({
+    "type": "cron_scheduled",
+    "config": {"cron": "0 2 * * *", "timezone": "Europe/Berlin", "endpoint": "https://hooks.example/in"},
+    "count": 3,
+}))]
 #[serde(deny_unknown_fields)]
 struct PreviewBody {
     /// One that fires by the clock.

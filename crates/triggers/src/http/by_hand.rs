@@ -32,7 +32,11 @@ struct TestBody {
 
 /// A trigger that is not stored, and what its test delivers.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[schema(as = TestConfig)]
+#[schema(as = TestConfig, example = json!({
+    "type": "webhook",
+    "config": {"endpoint": "https://hooks.example/in"},
+    "payload": {"id": 1},
+}))]
 #[serde(deny_unknown_fields)]
 struct TestConfigBody {
     #[serde(rename = "type")]

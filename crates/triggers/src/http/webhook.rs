@@ -88,21 +88,20 @@ async fn webhook(
     // Callers send headers of their own, which are no keys of ours: they matter only where a key is
     // asked for, and then it is told what is wrong with them.
     let caller = access.caller(&parts.headers).await;
-    let checked = triggers
-        .check_call(&id, payload, caller.as_ref().ok(), depth)
-        .await;
-    let call = match (checked, caller) {
-        (Err(Error::KeyRequired(_)), Err(error))
-            if !matches!(error, tidewire_access::Error::NoKey) =>
-        {
-            return Err(error.into());
+    let shown = caller.as_ref().ok();
+    let refused = |error: Error| match (error, &caller) {
+        (Error::KeyRequired(_), Err(wrong)) if !matches!(wrong, tidewire_access::Error::NoKey) => {
+            ApiError::from(wrong.clone())
         }
-        (checked, _) => checked?,
+        (error, _) => error.into(),
     };
     let Some(key) = key else {
-        let accepted = Accepted::from(triggers.call(call).await?);
+        let called = triggers.webhook(&id, payload, shown, depth).await;
+        let accepted = Accepted::from(called.map_err(refused)?);
         return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
     };
+    let checked = triggers.check_call(&id, payload, shown, depth).await;
+    let call = checked.map_err(refused)?;
     let tenant = call.tenant().clone();
     // The same key may come to another trigger of the tenant.
     let key = format!("{id} {key}");

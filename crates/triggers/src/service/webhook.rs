@@ -72,11 +72,6 @@ impl Triggers {
         }))
     }
 
-    /// Fires for a call. Several at once share a commit.
-    pub async fn call(&self, call: Call) -> Result<SetOff, Error> {
-        self.set_off(call.0).await
-    }
-
     /// Fires for a call inside the caller's transaction.
     pub async fn call_in(&self, tx: &mut Tx, call: &Call) -> Result<SetOff, Error> {
         let fired = self
@@ -90,7 +85,7 @@ impl Triggers {
         Ok(fired.into())
     }
 
-    /// What a webhook's caller sent, checked and fired.
+    /// What a webhook's caller sent, checked and fired. Several at once share a commit.
     pub async fn webhook(
         &self,
         id: &str,
@@ -99,6 +94,6 @@ impl Triggers {
         depth: u32,
     ) -> Result<SetOff, Error> {
         let call = self.check_call(id, payload, caller, depth).await?;
-        self.call(call).await
+        self.set_off(call.0).await
     }
 }
