@@ -247,7 +247,7 @@ impl Exchange {
                     target: ACCESS,
                     $level,
                     method = self.method.as_str(),
-                    path = uri.path(),
+                    path = endpoint.shown(uri.path()),
                     route = endpoint.route(),
                     status,
                     duration_ms,

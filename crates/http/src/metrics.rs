@@ -80,10 +80,14 @@ fn keep_up(handle: PrometheusHandle) {
     }
 }
 
+/// Who knows a webhook's URL may call it: its path is as secret as a key.
+const SECRET: &str = "/v1/webhook/{trigger_id}";
+
 /// One (route, method) as the router knows it, or the fallback of all others.
 pub(crate) struct Endpoint {
     route: String,
     quiet: bool,
+    secret: bool,
     duration: Histogram,
     /// The few (method, status) that a route answers with, in the order of their first time.
     counters: [OnceLock<(&'static str, u16, Counter)>; 16],
@@ -94,6 +98,7 @@ impl Endpoint {
         let route = path.map_or("unmatched", MatchedPath::as_str).to_owned();
         Endpoint {
             quiet: matches!(route.as_str(), "/health" | "/ready" | "/metrics"),
+            secret: route == SECRET,
             duration: histogram!(DURATION, "route" => route.clone()),
             counters: Default::default(),
             route,
@@ -107,6 +112,11 @@ impl Endpoint {
     /// Whether probes ask it all day, so that the access log has it at debug only.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// The request's path as the log may show it.
+    pub(crate) fn shown<'s>(&'s self, path: &'s str) -> &'s str {
+        if self.secret { &self.route } else { path }
     }
 
     pub(crate) fn record(&self, method: &Method, status: u16, took: Duration) {

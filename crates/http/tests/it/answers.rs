@@ -170,6 +170,13 @@ async fn a_panic_is_a_500_that_only_the_log_explains() {
         "queries are not logged"
     );
     assert_eq!(logged("fine").last().unwrap()["fields"]["status"], 200);
+    assert_eq!(ask("/v1/webhook/confided", "hook").await.status, 200);
+    let lines = logged("hook");
+    assert_eq!(lines[0]["fields"]["path"], "/v1/webhook/{trigger_id}");
+    assert!(
+        !format!("{lines:?}").contains("confided"),
+        "a webhook's URL is a secret"
+    );
     assert_eq!(
         logged("probe"),
         [Value::Null; 0],

@@ -98,6 +98,7 @@ fn routes() -> OpenApiRouter {
         )
         .route("/v1/whoami", axum::routing::get(whoami))
         .route("/v1/page", axum::routing::get(page))
+        .route("/v1/webhook/{trigger_id}", axum::routing::get(page))
 }
 
 async fn authenticate(mut request: Request, next: Next) -> Response {

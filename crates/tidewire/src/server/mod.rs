@@ -282,9 +282,16 @@ fn register_store(health: &Health, db: &Db) {
 /// still to be matched.
 fn register_scheduler(health: &Health, triggers: &Triggers, clock: &Clock, poll: Duration) {
     let patience = SCHEDULER_PATIENCE.max(poll * 3);
-    let (of, at) = (triggers.clone(), clock.clone());
+    let (of, at, began) = (triggers.clone(), clock.clone(), clock.now());
     health.register("scheduler", move || {
-        let checked = of.scheduler_health().check(at.now(), patience);
+        let (now, scheduler) = (at.now(), of.scheduler_health());
+        // Right after the start it has not looked yet.
+        let begins = scheduler.looked_at.is_none() && now.since(began) < patience;
+        let checked = if begins {
+            Ok(())
+        } else {
+            scheduler.check(now, patience)
+        };
         async move { checked }
     });
     let (of, at) = (triggers.clone(), clock.clone());

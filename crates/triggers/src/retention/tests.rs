@@ -22,7 +22,7 @@ use crate::{
     Error, ExecutionQuery, ExecutionStatus, NewTrigger, RetentionStatus, Source, TriggerEdit,
     TriggerSettings, TriggerStatus, TriggerType,
     configs::Known,
-    firing::Firing,
+    firing::{Firing, HEAD_START},
     model::{Page, ScheduleStatus},
     service::executions::tests::{World, raw},
     store::ScheduleRow,
@@ -126,16 +126,14 @@ impl World {
     }
 }
 
-fn settings() -> TriggerSettings {
-    TriggerSettings {
-        relayed: true,
-        ..TriggerSettings::default()
-    }
-}
-
 #[every_engine]
 async fn active_then_archived_then_deleted_with_everything(engine: Engine) {
-    let world = World::with(engine, settings()).await;
+    // A bus that is never told.
+    let relayed = TriggerSettings {
+        relayed: true,
+        ..TriggerSettings::default()
+    };
+    let world = World::with(engine, relayed).await;
     let (webhook, hourly) = (world.webhook("a").await, world.hourly().await);
     let before = world.rows().await;
     let called = world.call(&webhook, &json!({"n": 1})).await;
@@ -146,6 +144,7 @@ async fn active_then_archived_then_deleted_with_everything(engine: Engine) {
         .test_config(&world.tenant, TriggerType::Webhook, config, None, 0)
         .await
         .unwrap();
+    world.clock.advance(HEAD_START);
     let first = world.claim(1).await.remove(0);
     let (id, token) = (&first.job.id, first.lease_token.clone());
     let again = Some(Duration::ZERO);
@@ -157,7 +156,7 @@ async fn active_then_archived_then_deleted_with_everything(engine: Engine) {
     // Retention counts from the firing, also for what is in the archive.
     let all = [called.execution_id, fired, stray.execution_id];
 
-    world.clock.advance(2 * HOUR - MS);
+    world.clock.advance(2 * HOUR - HEAD_START - MS);
     assert_eq!(world.sweep().await, Swept::default());
     assert_eq!(world.active().await.len(), 3);
     world.clock.advance(MS);
@@ -367,7 +366,7 @@ async fn the_sweeper_sweeps_until_it_is_stopped(engine: Engine) {
     let short = TriggerSettings {
         active_for: Duration::from_millis(100),
         keep_for: Duration::from_millis(200),
-        ..settings()
+        ..TriggerSettings::default()
     };
     let world = World::with(engine, short).await;
     let trigger = world.webhook("a").await;
@@ -397,7 +396,7 @@ async fn sweeps_race_with_everything_and_nothing_is_lost(engine: Engine) {
     let short = TriggerSettings {
         active_for: Duration::from_millis(100),
         keep_for: Duration::from_millis(400),
-        ..settings()
+        ..TriggerSettings::default()
     };
     let world = Arc::new(World::with(engine, short).await);
     let second = match engine {
