@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_trigger_has_one_shard_for_ever() {
-        assert_eq!(shard_of("01ARZ3NDEKTSV4RRFFQ69G5FAV"), 3);
+        assert_eq!(shard_of("01ARZ3NDEKTSV4RRFFQ69G5FAV"), 14);
         let used: std::collections::BTreeSet<_> =
             (0..1000).map(|n| shard_of(&n.to_string())).collect();
         assert_eq!(used.len() as u32, SHARDS);
