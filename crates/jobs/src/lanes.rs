@@ -7,6 +7,7 @@
 //! fixed number of statements (a claim: for each lane that it takes from).
 
 mod claims;
+mod counter;
 mod enqueues;
 mod give_back;
 mod limits;

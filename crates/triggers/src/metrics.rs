@@ -99,7 +99,7 @@ impl Published {
         }
     }
 
-    pub(crate) fn left_out(&mut self, _: Topic) {
+    pub(crate) fn left_out(&mut self) {
         self.left_out += 1;
     }
 

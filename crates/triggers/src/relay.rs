@@ -265,7 +265,7 @@ impl Triggers {
                 Sent::Done => published.add(message.topic),
                 Sent::TooLarge => match self.tell_large(bus, row, message).await? {
                     Sent::Done => published.add(message.topic),
-                    Sent::TooLarge => published.left_out(message.topic),
+                    Sent::TooLarge => published.left_out(),
                 },
             }
         }

@@ -26,6 +26,7 @@ mod circuits;
 mod cursors;
 mod executions;
 mod fire;
+mod leftovers;
 mod listing;
 #[cfg(test)]
 mod look;
@@ -48,11 +49,12 @@ pub(crate) use circuits::CircuitRow;
 pub(crate) use cursors::{Followed, Place, RuleRow};
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
+pub(crate) use leftovers::{OldConfig, OldSchedule};
 pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
 #[cfg(test)]
 pub(crate) use look::Seen;
 pub(crate) use outbox::{Held, OutboxRow};
-pub(crate) use retention::{OldConfig, OldExecution, OldSchedule};
+pub(crate) use retention::OldExecution;
 pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
@@ -66,6 +68,7 @@ pub(crate) struct Store {
     listing: listing::Statements,
     circuits: circuits::Statements,
     cursors: cursors::Statements,
+    leftovers: leftovers::Statements,
     retention: retention::Statements,
 }
 
@@ -81,6 +84,7 @@ impl Store {
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),
             cursors: cursors::Statements::new(dialect),
+            leftovers: leftovers::Statements::new(dialect),
             retention: retention::Statements::new(dialect),
         })
     }

@@ -1,7 +1,6 @@
 //! Triggers on a real store.
 
 mod harness;
-mod measure;
 mod scheduler;
 mod schedulers;
 

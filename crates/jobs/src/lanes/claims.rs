@@ -7,14 +7,13 @@ use tidewire_db::{Batch, Lane, Result, Tx};
 
 use super::{
     Reports, Room,
-    give_back::{Claimed, Grant, Home},
+    counter::Counter,
+    give_back::Claimed,
     limits::{Limits, Made, Room as Left},
 };
 use crate::{
     board::{Board, Candidate, Filter, Mark, Next},
-    lease, metrics,
-    model::{Job, Status},
-    store::Taken,
+    model::Job,
 };
 
 /// A worker that asks for jobs.
@@ -27,20 +26,14 @@ pub(crate) struct Claim {
 }
 
 pub(crate) struct Claims {
-    room: Room,
-    home: Home,
+    counter: Counter,
     made: Made,
 }
 
 impl Claims {
     pub(crate) fn new(room: Room, reports: Lane<Reports>) -> Self {
-        let home = Home {
-            reports,
-            clock: room.clock.clone(),
-        };
         Claims {
-            room,
-            home,
+            counter: Counter::new(room, reports),
             made: Made::default(),
         }
     }
@@ -61,7 +54,7 @@ impl Batch for Claims {
     }
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, claims: &'a [Claim]) -> Result<Vec<Claimed>> {
-        let now = self.room.clock.now();
+        let now = self.counter.room.clock.now();
         let mut groups: Vec<(&Arc<Filter>, Vec<usize>)> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
             match groups
@@ -72,7 +65,7 @@ impl Batch for Claims {
                 None => groups.push((&claim.filter, vec![place])),
             }
         }
-        let mut limits = Limits::new(&self.room.settings.borrow(), &self.made);
+        let mut limits = Limits::new(&self.counter.room.settings.borrow(), &self.made);
         let mut hands: Vec<Vec<Job>> = claims.iter().map(|_| Vec::new()).collect();
         for (filter, places) in groups {
             let wanted: Vec<_> = places.iter().map(|place| &claims[*place]).collect();
@@ -80,34 +73,8 @@ impl Batch for Claims {
             let jobs = self.select(tx, filter, limit, now, &mut limits).await?;
             deal(jobs, &places, claims, &mut hands);
         }
-        let secrets: Vec<_> = claims.iter().map(|_| lease::new_secret()).collect();
-        let taken: Vec<_> = claims
-            .iter()
-            .zip(&hands)
-            .zip(&secrets)
-            .filter(|((_, jobs), _)| !jobs.is_empty())
-            .map(|((claim, jobs), secret)| Taken {
-                jobs,
-                worker: &claim.worker,
-                secret,
-                expires_at: now.plus(claim.lease),
-            })
-            .collect();
-        if !taken.is_empty() {
-            self.room.store.lease(tx, &taken, now).await?;
-        }
-        let due = hands.iter().flatten();
-        let waits: Vec<_> = due.map(|job| now.since(job.run_at)).collect();
-        tx.on_commit(move || metrics::claimed(&waits));
-        let answers = hands.into_iter().zip(claims).zip(secrets);
-        Ok(answers
-            .map(|((jobs, claim), secret)| {
-                let grants = jobs.into_iter();
-                let worker = (&*claim.worker, claim.lease);
-                let grants = grants.map(|job| grant(job, worker, &secret, now)).collect();
-                Claimed::new(grants, self.home.clone())
-            })
-            .collect())
+        let asked = claims.iter().map(|claim| (&*claim.worker, claim.lease));
+        self.counter.hand_out(tx, asked, hands, now).await
     }
 }
 
@@ -121,7 +88,7 @@ impl Claims {
         now: Time,
         limits: &mut Limits,
     ) -> Result<Vec<Job>> {
-        let Room { store, board, .. } = &self.room;
+        let Room { store, board, .. } = &self.counter.room;
         let pick = board.pick(filter, now, limit);
         let lanes = pick.lanes.iter().map(|candidate| &candidate.lane);
         limits.open(store, tx, lanes).await?;
@@ -283,27 +250,5 @@ fn deal(jobs: Vec<Job>, places: &[usize], claims: &[Claim], hands: &mut [Vec<Job
         if let Some(place) = place {
             hands[place].push(job);
         }
-    }
-}
-
-/// A job as its worker gets it.
-pub(super) fn grant(
-    job: Job,
-    (worker, lease): (&str, Duration),
-    secret: &Arc<str>,
-    now: Time,
-) -> Grant {
-    Grant {
-        job: Job {
-            status: Status::Running,
-            attempts: job.attempts + 1,
-            locked_at: Some(now),
-            locked_by: Some(worker.to_owned()),
-            started_at: Some(now),
-            updated_at: now,
-            ..job
-        },
-        secret: Arc::clone(secret),
-        expires_at: now.plus(lease),
     }
 }

@@ -6,16 +6,14 @@ use tidewire_db::{Batch, Lane, Result, Tx};
 
 use super::{
     Reports, Room,
-    claims::grant,
-    give_back::{Claimed, Home},
+    counter::Counter,
+    give_back::Claimed,
     limits::{Limits, Made, Room as Left},
 };
 use crate::{
     board::{Filter, LaneKey},
     bus::Wanted,
-    lease, metrics,
     model::Job,
-    store::Taken,
 };
 
 /// A worker that asks for these jobs.
@@ -29,20 +27,14 @@ pub(crate) struct PickUp {
 }
 
 pub(crate) struct PickUps {
-    room: Room,
-    home: Home,
+    counter: Counter,
     made: Made,
 }
 
 impl PickUps {
     pub(crate) fn new(room: Room, reports: Lane<Reports>) -> Self {
-        let home = Home {
-            reports,
-            clock: room.clock.clone(),
-        };
         PickUps {
-            room,
-            home,
+            counter: Counter::new(room, reports),
             made: Made::default(),
         }
     }
@@ -50,7 +42,7 @@ impl PickUps {
     /// Takes those out of the queue that are untouched, that somebody who asks for them can run, and
     /// that their queue has room for; each with the place of who gets it.
     async fn select(&self, tx: &mut Tx, asked: &[PickUp]) -> Result<Vec<(usize, Job)>> {
-        let store = &self.room.store;
+        let store = &self.counter.room.store;
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (place, pick_up) in asked.iter().enumerate() {
             for wanted in &pick_up.wanted {
@@ -68,7 +60,7 @@ impl PickUps {
             })
         });
         let lanes: Vec<_> = found.iter().map(|found| lane(&found.job)).collect();
-        let mut limits = Limits::new(&self.room.settings.borrow(), &self.made);
+        let mut limits = Limits::new(&self.counter.room.settings.borrow(), &self.made);
         limits.open(store, tx, lanes.iter()).await?;
         found.retain(|found| {
             let lane = lane(&found.job);
@@ -109,39 +101,12 @@ impl Batch for PickUps {
     }
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, asked: &'a [PickUp]) -> Result<Vec<Claimed>> {
-        let now = self.room.clock.now();
+        let now = self.counter.room.clock.now();
         let mut hands: Vec<Vec<Job>> = asked.iter().map(|_| Vec::new()).collect();
         for (place, job) in self.select(tx, asked).await? {
             hands[place].push(job);
         }
-        let secrets: Vec<_> = asked.iter().map(|_| lease::new_secret()).collect();
-        let taken: Vec<_> = asked
-            .iter()
-            .zip(&hands)
-            .zip(&secrets)
-            .filter(|((_, jobs), _)| !jobs.is_empty())
-            .map(|((pick_up, jobs), secret)| Taken {
-                jobs,
-                worker: &pick_up.worker,
-                secret,
-                expires_at: now.plus(pick_up.lease),
-            })
-            .collect();
-        if !taken.is_empty() {
-            self.room.store.lease(tx, &taken, now).await?;
-        }
-        let due = hands.iter().flatten();
-        let waits: Vec<_> = due.map(|job| now.since(job.run_at)).collect();
-        tx.on_commit(move || metrics::claimed(&waits));
-        let answers = hands.into_iter().zip(asked).zip(secrets);
-        Ok(answers
-            .map(|((jobs, asked), secret)| {
-                let grants = jobs.into_iter().map(|job| {
-                    let worker = (&*asked.worker, asked.lease);
-                    grant(job, worker, &secret, now)
-                });
-                Claimed::new(grants.collect(), self.home.clone())
-            })
-            .collect())
+        let asked = asked.iter().map(|asked| (&*asked.worker, asked.lease));
+        self.counter.hand_out(tx, asked, hands, now).await
     }
 }

@@ -69,9 +69,8 @@ fn breaks_nothing(engine: Engine) {
             panic!("{} {}: {error}", operation.method, operation.path);
         }
     }
-    let log = server.log();
+    let log = runtime.block_on(server.stop());
     assert!(!log.contains("panicked"), "{log}");
-    runtime.block_on(server.stop());
 }
 
 /// Sends one request; what is wrong with its answer or its effect.

@@ -367,7 +367,8 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// What it wrote to standard error so far.
+    /// What it wrote to standard error so far. Lines are written a moment after what they tell of:
+    /// what must be there is in the answer of [`Server::stop`].
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string())
     }
@@ -454,11 +455,13 @@ impl Server {
         panic!("it does not end: {}", self.log());
     }
 
-    /// Stops it as a process manager would; it must end well.
-    pub async fn stop(mut self) {
+    /// Stops it as a process manager would; it must end well. Answers its whole log.
+    pub async fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         let status = self.ended().await;
-        assert_eq!(status.code(), Some(0), "{}", self.log());
+        let log = self.log();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
     }
 }
 

@@ -469,12 +469,11 @@ async fn no_secret_is_logged() {
         json!({"name": "n", "type": "webhook", "config": {"secret": "hunter2", "endpoint": 5}});
     let refused = server.post("/v1/triggers", &bad).await.expect(400);
     assert!(!refused.text.contains("hunter2"), "{}", refused.text);
-    let log = server.log();
+    let log = server.stop().await;
     assert!(
         log.contains("/v1/triggers") && !log.contains("hunter2"),
         "{log}"
     );
-    server.stop().await;
 }
 
 #[every_engine(postgres)]

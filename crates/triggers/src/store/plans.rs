@@ -30,6 +30,7 @@ async fn no_statement_walks_or_sorts_a_whole_table() {
     let all = Store::new(store.db.dialect());
     let statements = [
         all.listing.for_plans(),
+        all.leftovers.for_plans(),
         all.retention.for_plans(),
         all.executions.for_plans(),
     ]
@@ -47,7 +48,13 @@ async fn no_statement_walks_or_sorts_a_whole_table() {
 async fn what_is_named_by_its_key_is_sought_by_all_of_it() {
     let store = TestStore::open(&migrations()).await;
     let all = Store::new(store.db.dialect());
-    for (name, sql) in [all.retention.for_plans(), all.executions.for_plans()].concat() {
+    let statements = [
+        all.leftovers.for_plans(),
+        all.retention.for_plans(),
+        all.executions.for_plans(),
+    ]
+    .concat();
+    for (name, sql) in statements {
         let steps = plan(&store, sql).await;
         let sought: Vec<_> = steps
             .iter()

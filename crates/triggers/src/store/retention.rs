@@ -19,7 +19,7 @@
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
 
-use super::{Store, named, outbox::shard_of};
+use super::{OldSchedule, Store, named, outbox::shard_of};
 use crate::model::{ExecutionStatus, RetentionStatus};
 
 pub(super) struct Statements {
@@ -37,15 +37,6 @@ pub(super) struct Statements {
     delete_keys: Sql,
     lock_words: Sql,
     delete_words: Sql,
-    lock_fired: Sql,
-    delete_fired: Sql,
-    old_schedules: Sql,
-    lock_schedules: Sql,
-    delete_schedules: Sql,
-    old_configs: Sql,
-    lock_configs: Sql,
-    delete_configs: Sql,
-    delete_configs_of_tenant: Sql,
 }
 
 /// The same statements over one of the two tables.
@@ -86,14 +77,7 @@ const EXECUTION: [&str; 13] = [
     "error_message",
 ];
 
-const SCHEDULE: [&str; 3] = ["tenant", "trigger_id", "fire_at"];
-const CONFIG: [&str; 3] = ["c.retired_at", "c.tenant", "c.id"];
-
 impl Statements {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "a list of statements, none of which is long"
-    )]
     pub(super) fn new(dialect: &Dialect) -> Self {
         let (lock, skip) = (dialect.lock(), dialect.skip_locked());
         let plain = EXECUTION.join(", ");
@@ -118,19 +102,6 @@ impl Statements {
             .json_ids("r", "job_id")
             .arg(2)
             .with(&[("tenant", 1)]);
-        let fired = dialect
-            .json_rows("r", &[Column::Id("trigger_id"), Column::Time("fire_at")])
-            .arg(2)
-            .with(&[("tenant", 1)]);
-        let lock_fired = format!(
-            "SELECT s.trigger_id, s.fire_at FROM {} {} WHERE s.tenant = {} AND s.trigger_id = {}
-             AND s.fire_at = {} AND s.status <> 'pending'{skip}",
-            fired.from,
-            dialect.then("trigger_schedules s"),
-            fired.col("tenant"),
-            fired.col("trigger_id"),
-            fired.col("fire_at")
-        );
         let words = dialect
             .json_rows("r", &[Column::Int("shard"), Column::Id("id")])
             .arg(2)
@@ -142,29 +113,6 @@ impl Statements {
             words.col("shard"),
             words.col("id"),
             words.col("tenant")
-        );
-        let schedules = dialect.json_rows(
-            "r",
-            &[
-                Column::Id("tenant"),
-                Column::Id("trigger_id"),
-                Column::Time("fire_at"),
-            ],
-        );
-        let lock_schedules = format!(
-            "SELECT s.tenant, s.trigger_id, s.fire_at FROM {} {} WHERE s.tenant = {}
-             AND s.trigger_id = {} AND s.fire_at = {} AND s.status <> 'pending'{skip}",
-            schedules.from,
-            dialect.then("trigger_schedules s"),
-            schedules.col("tenant"),
-            schedules.col("trigger_id"),
-            schedules.col("fire_at")
-        );
-        let old_schedules = format!(
-            "SELECT tenant, trigger_id, fire_at FROM trigger_schedules
-             WHERE {} AND status <> 'pending' AND updated_at <= ?4
-             ORDER BY tenant, trigger_id, fire_at LIMIT ?5",
-            dialect.at_or_behind(&SCHEDULE, &["?1", "?2", "?3"])
         );
         Statements {
             active: Table::new(dialect, "executions"),
@@ -207,22 +155,6 @@ impl Statements {
             delete_keys: dialect.delete_rows("idempotency_keys", &of_jobs, &["tenant", "job_id"]),
             lock_words: dialect.sql(&lock_words),
             delete_words: dialect.delete_rows("trigger_outbox", &words, &["shard", "id", "tenant"]),
-            lock_fired: dialect.sql(&lock_fired),
-            delete_fired: dialect.delete_rows("trigger_schedules", &fired, &SCHEDULE),
-            old_schedules: dialect.sql(&old_schedules),
-            lock_schedules: dialect.sql(&lock_schedules),
-            delete_schedules: dialect.delete_rows("trigger_schedules", &schedules, &SCHEDULE),
-            old_configs: old_configs(dialect),
-            lock_configs: dialect.sql(&format!(
-                "SELECT e.tenant, e.id {}{skip}",
-                joined(&keys, "trigger_configs")
-            )),
-            delete_configs: dialect.delete_rows("trigger_configs", &keys, &["tenant", "id"]),
-            delete_configs_of_tenant: dialect.delete_rows(
-                "trigger_configs",
-                &ids,
-                &["tenant", "id"],
-            ),
         }
     }
 }
@@ -245,15 +177,6 @@ impl Statements {
             ("delete_keys", &self.delete_keys),
             ("lock_words", &self.lock_words),
             ("delete_words", &self.delete_words),
-            ("lock_fired", &self.lock_fired),
-            ("delete_fired", &self.delete_fired),
-            ("old_schedules", &self.old_schedules),
-            ("lock_schedules", &self.lock_schedules),
-            ("delete_schedules", &self.delete_schedules),
-            ("old_configs", &self.old_configs),
-            ("lock_configs", &self.lock_configs),
-            ("delete_configs", &self.delete_configs),
-            ("delete_configs_of_tenant", &self.delete_configs_of_tenant),
         ];
         for table in [&self.active, &self.archived] {
             all.push(("next_tenant", &table.next_tenant));
@@ -261,30 +184,6 @@ impl Statements {
         }
         all
     }
-}
-
-/// Retired configs of triggers that no execution names, and that no stretch of the log waits to be
-/// matched with. One statement, and so one moment: an execution that is moved meanwhile is in one of
-/// the two tables, and a stretch that is matched has become executions.
-fn old_configs(dialect: &Dialect) -> Sql {
-    let named_in = |table: &str| {
-        format!(
-            "(SELECT e.id FROM {} WHERE e.tenant = c.tenant AND e.trigger_id = c.trigger_id
-              AND e.config_id = c.id LIMIT 1)",
-            dialect.by_index(&format!("{table} e"), &format!("{table}_by_trigger"))
-        )
-    };
-    dialect.sql(&format!(
-        "SELECT c.retired_at, c.tenant, c.id FROM {} WHERE {} AND c.retired_at <= ?4
-         AND c.trigger_id IS NOT NULL AND {} IS NULL AND {} IS NULL
-         AND (SELECT s.from_pos FROM trigger_spans s
-              WHERE s.tenant = c.tenant AND s.config_id = c.id LIMIT 1) IS NULL
-         ORDER BY c.retired_at, c.tenant, c.id LIMIT ?5",
-        dialect.by_index("trigger_configs c", "trigger_configs_retired"),
-        dialect.at_or_behind(&CONFIG, &["?1", "?2", "?3"]),
-        named_in("executions"),
-        named_in("executions_archive")
-    ))
 }
 
 /// An execution as the sweep sees it.
@@ -305,44 +204,6 @@ pub(crate) struct Outlived {
     pub trigger_id: Option<String>,
     pub scheduled_for: Option<Time>,
     pub config_id: String,
-}
-
-/// The key of an occurrence.
-#[derive(Clone, Debug)]
-pub(crate) struct OldSchedule {
-    pub tenant: String,
-    pub trigger_id: String,
-    pub fire_at: Time,
-}
-
-impl OldSchedule {
-    /// Before all of them.
-    pub(crate) fn first() -> Self {
-        OldSchedule {
-            tenant: String::new(),
-            trigger_id: String::new(),
-            fire_at: Time::EPOCH,
-        }
-    }
-}
-
-/// A retired config that nothing goes by any more.
-#[derive(Clone, Debug)]
-pub(crate) struct OldConfig {
-    pub retired_at: Time,
-    pub tenant: String,
-    pub id: String,
-}
-
-impl OldConfig {
-    /// Before all of them.
-    pub(crate) fn first() -> Self {
-        OldConfig {
-            retired_at: Time::EPOCH,
-            tenant: String::new(),
-            id: String::new(),
-        }
-    }
 }
 
 impl Store {
@@ -484,7 +345,17 @@ impl Store {
             return Ok(());
         }
         self.delete_words(tx, tenant, gone).await?;
-        self.delete_fired(tx, tenant, gone).await?;
+        let occurrence = |row: &Outlived| {
+            Some(OldSchedule {
+                tenant: tenant.to_owned(),
+                trigger_id: row.trigger_id.clone()?,
+                fire_at: row.scheduled_for?,
+            })
+        };
+        let occurrences: Vec<_> = gone.iter().filter_map(occurrence).collect();
+        if !occurrences.is_empty() {
+            self.forget_schedules(tx, &occurrences).await?;
+        }
         let jobs: Vec<_> = gone.iter().map(|row| &row.job_id).collect();
         let args = vec![tenant.into(), Arg::json(&jobs)?];
         tx.push(&self.retention.delete_keys, args).await?;
@@ -492,12 +363,10 @@ impl Store {
         let stray: Vec<_> = gone
             .iter()
             .filter(|row| row.trigger_id.is_none())
-            .map(|row| &row.config_id)
+            .map(|row| (tenant, row.config_id.as_str()))
             .collect();
         if !stray.is_empty() {
-            let args = vec![tenant.into(), Arg::json(&stray)?];
-            tx.push(&self.retention.delete_configs_of_tenant, args)
-                .await?;
+            self.forget_configs(tx, &stray).await?;
         }
         let ids: Vec<_> = gone.iter().map(|row| &row.id).collect();
         let ids = Arg::json(&ids)?;
@@ -528,124 +397,8 @@ impl Store {
         let args = vec![tenant.into(), Arg::json(&words)?];
         tx.push(&self.retention.delete_words, args).await
     }
-
-    /// The occurrences that these executions were.
-    async fn delete_fired(&self, tx: &mut Tx, tenant: &str, gone: &[Outlived]) -> Result<()> {
-        let fired: Vec<_> = gone
-            .iter()
-            .filter_map(|row| Some((row.trigger_id.as_deref()?, self.time(row.scheduled_for?))))
-            .collect();
-        if fired.is_empty() {
-            return Ok(());
-        }
-        let args = vec![tenant.into(), Arg::json(&fired)?];
-        let rows = tx.rows(&self.retention.lock_fired, args).await?;
-        let fired: Vec<_> = rows
-            .iter()
-            .map(|row| Ok((row.text(0)?, self.time(row.time(1)?))))
-            .collect::<Result<_>>()?;
-        if fired.is_empty() {
-            return Ok(());
-        }
-        let args = vec![tenant.into(), Arg::json(&fired)?];
-        tx.push(&self.retention.delete_fired, args).await
-    }
-
-    /// Up to `most` occurrences, from a place on, that have been fired or cancelled by then.
-    pub(crate) async fn old_schedules(
-        &self,
-        query: &mut impl Query,
-        from: &OldSchedule,
-        by: Time,
-        most: u32,
-    ) -> Result<Vec<OldSchedule>> {
-        let args = vec![
-            (&from.tenant).into(),
-            (&from.trigger_id).into(),
-            from.fire_at.into(),
-            by.into(),
-            most.into(),
-        ];
-        let rows = query.rows(&self.retention.old_schedules, args).await?;
-        rows.iter().map(schedule).collect()
-    }
-
-    /// Deletes occurrences that are not pending; how many.
-    pub(crate) async fn forget_schedules(
-        &self,
-        tx: &mut Tx,
-        schedules: &[OldSchedule],
-    ) -> Result<u64> {
-        let rows = self.schedule_keys(schedules)?;
-        let rows = tx.rows(&self.retention.lock_schedules, vec![rows]).await?;
-        let had: Vec<_> = rows.iter().map(schedule).collect::<Result<_>>()?;
-        if !had.is_empty() {
-            let rows = vec![self.schedule_keys(&had)?];
-            tx.push(&self.retention.delete_schedules, rows).await?;
-        }
-        Ok(had.len() as u64)
-    }
-
-    fn schedule_keys(&self, schedules: &[OldSchedule]) -> Result<Arg> {
-        let rows: Vec<_> = schedules
-            .iter()
-            .map(|row| (&row.tenant, &row.trigger_id, self.time(row.fire_at)))
-            .collect();
-        Arg::json(&rows)
-    }
-
-    /// Up to `most` configs, from a place on, that were retired by then and that no execution names.
-    pub(crate) async fn old_configs(
-        &self,
-        query: &mut impl Query,
-        from: &OldConfig,
-        by: Time,
-        most: u32,
-    ) -> Result<Vec<OldConfig>> {
-        let args = vec![
-            from.retired_at.into(),
-            (&from.tenant).into(),
-            (&from.id).into(),
-            by.into(),
-            most.into(),
-        ];
-        let rows = query.rows(&self.retention.old_configs, args).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(OldConfig {
-                    retired_at: row.time(0)?,
-                    tenant: row.text(1)?,
-                    id: row.text(2)?,
-                })
-            })
-            .collect()
-    }
-
-    /// Deletes configs; how many.
-    pub(crate) async fn delete_configs(&self, tx: &mut Tx, configs: &[OldConfig]) -> Result<u64> {
-        let keys: Vec<_> = configs.iter().map(|row| (&row.tenant, &row.id)).collect();
-        let args = vec![Arg::json(&keys)?];
-        let rows = tx.rows(&self.retention.lock_configs, args).await?;
-        let had: Vec<_> = rows
-            .iter()
-            .map(|row| Ok((row.text(0)?, row.text(1)?)))
-            .collect::<Result<_>>()?;
-        if !had.is_empty() {
-            let args = vec![Arg::json(&had)?];
-            tx.push(&self.retention.delete_configs, args).await?;
-        }
-        Ok(had.len() as u64)
-    }
 }
 
 fn texts(rows: &[Row]) -> Result<Vec<String>> {
     rows.iter().map(|row| row.text(0)).collect()
-}
-
-fn schedule(row: &Row) -> Result<OldSchedule> {
-    Ok(OldSchedule {
-        tenant: row.text(0)?,
-        trigger_id: row.text(1)?,
-        fire_at: row.time(2)?,
-    })
 }
