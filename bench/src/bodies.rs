@@ -3,9 +3,27 @@
 
 use std::fmt::{self, Display};
 use std::io::Write as _;
+use std::ops::Range;
 
 /// Marks an event with the generator's clock; SSE subscribers look for it.
 pub const SENT_MARK: &str = "\"sent_ns\":";
+
+/// Where the digits are that follow a mark. PostgreSQL's JSONB comes back with a space before them.
+pub fn digits_behind(mark: usize, text: &[u8]) -> Range<usize> {
+    let count = |text: &[u8], is: fn(&u8) -> bool| text.iter().take_while(|byte| is(byte)).count();
+    let behind = mark + SENT_MARK.len();
+    let from = behind + count(&text[behind..], u8::is_ascii_whitespace);
+    from..from + count(&text[from..], u8::is_ascii_digit)
+}
+
+/// The number that these digits are.
+pub fn number(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |number: u64, digit| {
+        number
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(digit - b'0'))
+    })
+}
 
 pub const TYPES: [&str; 8] = [
     "order.created",

@@ -12,7 +12,7 @@ use memchr::memmem::{self, Finder};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::bodies::SENT_MARK;
+use crate::bodies::{SENT_MARK, digits_behind, number};
 use crate::load::new_micros;
 use crate::wire::{Chunks, Conn, get};
 
@@ -196,12 +196,7 @@ impl Reader {
         let mut micros = crowd.micros.borrow_mut();
         let mut events = 0;
         for at in crowd.mark.find_iter(frames) {
-            let digits = &frames[at + SENT_MARK.len()..];
-            let sent = digits
-                .iter()
-                .skip_while(|byte| **byte == b' ')
-                .take_while(|byte| byte.is_ascii_digit())
-                .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+            let sent = number(&frames[digits_behind(at, frames)]);
             micros.saturating_record((now.saturating_sub(sent) / 1_000).max(1));
             events += 1;
         }

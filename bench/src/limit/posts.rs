@@ -9,7 +9,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail};
 
 use super::{first_id, sortable_id};
-use crate::bodies::SENT_MARK;
+use crate::bodies::{SENT_MARK, digits_behind};
 use crate::load::{Answer, Caller, wall_ns};
 use crate::wire::Conn;
 
@@ -84,10 +84,8 @@ impl Replay {
         let body_at = text.len();
         text.push_str(body);
         let sent = body.find(SENT_MARK).and_then(|mark| {
-            let digits = &body[mark + SENT_MARK.len()..];
-            let count = digits.bytes().take_while(u8::is_ascii_digit).count();
-            let from = body_at + mark + SENT_MARK.len();
-            (count == SENT_DIGITS).then_some(from..from + count)
+            let digits = digits_behind(mark, body.as_bytes());
+            (digits.len() == SENT_DIGITS).then_some(body_at + digits.start..body_at + digits.end)
         });
         let id = id.context("no webhook-id in what was delivered")?;
         if id.len() != sortable_id(0).len() {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{ARRIVALS, FORGET, HOOK, SEEN, Seen};
-use crate::bodies::SENT_MARK;
+use crate::bodies::{SENT_MARK, digits_behind, number};
 use crate::load::wall_ns;
 use crate::wire::header;
 
@@ -147,13 +147,7 @@ impl<'a> Request<'a> {
         let Some(mark) = memmem::find(self.body, SENT_MARK.as_bytes()) else {
             return 0;
         };
-        let digits = &self.body[mark + SENT_MARK.len()..];
-        let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-        digits.fold(0, |number: u64, digit| {
-            number
-                .wrapping_mul(10)
-                .wrapping_add(u64::from(digit - b'0'))
-        })
+        number(&self.body[digits_behind(mark, self.body)])
     }
 }
 
@@ -249,6 +243,11 @@ mod tests {
         assert_eq!(request.id, Some("01JABCDEFGHJKMNPQRSTVWXYZ0"));
         assert_eq!(request.sent_ns(), 1_234_567_890);
         assert_eq!(request.whole.len(), POST.len() + 1);
+        let spaced = POST.replace("\":1", "\": 1").replace("22", "23") + "}";
+        let request = Request::parse(spaced.as_bytes())
+            .expect("no error")
+            .expect("whole");
+        assert_eq!(request.sent_ns(), 1_234_567_890);
     }
 
     #[test]

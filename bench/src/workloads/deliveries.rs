@@ -273,6 +273,9 @@ impl Paced {
         let mut received = new_micros();
         let mut first_sent = u64::MAX;
         for arrival in sink.each_once(events).await? {
+            if arrival.sent_ns == 0 {
+                bail!("what was delivered does not say when it was sent");
+            }
             first_sent = first_sent.min(arrival.sent_ns);
             record_since(&mut received, arrival.sent_ns, arrival.at_ns)?;
         }
