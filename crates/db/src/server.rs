@@ -14,13 +14,13 @@ use std::{
 use tidewire_core::clock::random_fraction;
 use tokio_util::task::TaskTracker;
 
+use self::connections::Connections;
 pub(crate) use self::{
     connection::Target,
     connections::Lease,
-    locks::{LOCKS_TABLE, Patience},
+    locks::{LOCKS_TABLE, Locks, Patience},
     rooms::Rooms,
 };
-use self::{connections::Connections, locks::Locks};
 use crate::{
     Arg, Dialect, Error, Result, Row, Sql, Tx,
     round::{Closure, Health},
@@ -38,7 +38,7 @@ const TRIES: u32 = 8;
 pub(crate) struct Server {
     pub(crate) dialect: &'static Dialect,
     connections: Arc<Connections>,
-    pub(crate) locks: Locks,
+    pub(crate) locks: Arc<Locks>,
     pub(crate) rooms: Rooms,
     pub(crate) health: Arc<Health>,
     /// Everything that must end before the store is closed: writers, rooms, closures.
@@ -58,7 +58,7 @@ impl Server {
             dialect,
             rooms: Rooms::new(connections.most() / 2),
             connections,
-            locks: Locks::new(dialect),
+            locks: Arc::new(Locks::new(dialect)),
             health: Arc::default(),
             tasks: TaskTracker::new(),
         }))
@@ -76,7 +76,7 @@ impl Server {
         F: AsyncFnOnce(&mut Tx) -> Result<Verdict>,
     {
         let lease = self.connections.begin().await?;
-        let mut tx = Tx::new(Session::Server(lease), self.dialect);
+        let mut tx = Tx::new(Session::Server(lease), self.dialect).locking(Arc::clone(&self.locks));
         let worked = tokio::time::timeout(deadline, work(&mut tx)).await;
         let Parts {
             session,

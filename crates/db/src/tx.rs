@@ -1,11 +1,15 @@
 //! Transactions and reads, as capabilities see them.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Executor as _, SqlitePool};
 
-use crate::{Arg, Dialect, Error, Result, Row, Sql, bind, server::Server, session::Session};
+use crate::{
+    Arg, Dialect, Error, Result, Row, Sql, bind,
+    server::{Locks, Patience, Server},
+    session::Session,
+};
 
 /// What can be asked: a transaction, or a pool of readers.
 pub trait Query: Send {
@@ -30,6 +34,8 @@ pub struct Tx {
     dialect: &'static Dialect,
     hooks: Vec<Hook>,
     failure: Option<Error>,
+    /// Where others write too.
+    locks: Option<Arc<Locks>>,
 }
 
 /// What is left of a transaction when its work is done.
@@ -47,7 +53,30 @@ impl Tx {
             dialect,
             hooks: Vec::new(),
             failure: None,
+            locks: None,
         }
+    }
+
+    pub(crate) fn locking(mut self, locks: Arc<Locks>) -> Self {
+        self.locks = Some(locks);
+        self
+    }
+
+    /// Takes the locks of these names, which lanes take too ([`crate::Batch::lock`]), and holds
+    /// them to the end of the transaction. Where only one can write, the writer is the lock.
+    pub async fn lock(&mut self, names: &BTreeSet<&str>) -> Result<()> {
+        let Some(locks) = self.locks.clone() else {
+            return Ok(());
+        };
+        let names = names.iter().map(|name| Box::from(*name)).collect();
+        let unknown = locks.unknown(&names);
+        if !unknown.is_empty() {
+            // Whoever wants one of them meanwhile waits for this transaction in any case.
+            locks.make(self, &unknown).await?;
+            let made = Arc::clone(&locks);
+            self.on_commit(move || made.made(unknown));
+        }
+        locks.take(self, &names, Patience::Wait).await.map(drop)
     }
 
     /// Runs a writing statement; the number of rows that it touched. Engines count updates

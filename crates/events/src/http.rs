@@ -17,9 +17,9 @@ use crate::{
     Appended, Error, Event, Events, Filter, MAX_BATCH, NewEvent,
     cloudevents::{self, CloudEvent},
     depth::depth,
+    live,
     model::EventIn,
     service::position,
-    tail,
 };
 
 const LIST: &str = "events";
@@ -78,7 +78,15 @@ async fn append(
     let bytes = body(Request::new(content), DEFAULT_BODY_LIMIT).await?;
     let depth = depth(&parts.headers)?;
     let (mut new, many) = read(&form, &parts.headers, &bytes)?;
-    new.iter_mut().for_each(|event| event.depth = depth);
+    for (place, event) in new.iter_mut().enumerate() {
+        let pointer = if many {
+            format!("/{place}")
+        } else {
+            String::new()
+        };
+        events.check_open(&pointer, event)?;
+        event.depth = depth;
+    }
     let answers = events.append(&principal.tenant, new).await?;
     let status = if answers.iter().all(|answer| answer.duplicated) && !answers.is_empty() {
         StatusCode::OK
@@ -282,8 +290,8 @@ async fn tail(
         None => ("after", query.after.as_ref()),
     };
     let from = match start {
-        Some(start) => tail::From::After(position(name, start)?),
-        None => tail::From::Now,
+        Some(start) => live::From::After(position(name, start)?),
+        None => live::From::Now,
     };
     name::check_filters([
         ("type", query.kind.as_deref(), name::TYPE_MAX),
@@ -294,7 +302,7 @@ async fn tail(
         stream: query.stream,
         ..Filter::default()
     };
-    let stream = events.tail(principal.tenant, filter, from).await;
+    let stream = events.tail(&principal.tenant, filter, from).await;
     let stream = stream.map_err(|error| match error {
         Error::BeyondEnd { .. } => Problem::invalid(name, error.to_string()),
         error => error.into(),

@@ -10,24 +10,22 @@
 mod cloudevents;
 mod depth;
 mod error;
-mod feed;
-mod growth;
 mod http;
+pub mod live;
 mod migrations;
 mod model;
 mod number;
 mod service;
 mod store;
 mod tail;
-mod watch;
 
 pub use depth::{DEPTH_HEADER, MAX_DEPTH, depth};
 pub use error::Error;
-pub use growth::Growth;
 pub use http::routes;
 pub use migrations::MIGRATIONS;
 pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
-pub use service::{Events, Settings, Stretch};
+pub use service::{Append, Events, Settings, StreamEnd, Stretch};
+pub use tail::Logs;
 
 /// HELP texts of this room's metrics.
 pub fn describe_metrics() {

@@ -110,10 +110,21 @@ fn empty() -> Box<RawValue> {
 impl NewEvent {
     /// An event of type `kind`; refused if the type or the payload breaks a limit.
     pub fn new(kind: impl Into<String>, payload: Box<RawValue>) -> Result<Self, Problem> {
+        NewEvent::kept(DEFAULT_STREAM, kind, payload).checked()
+    }
+
+    /// An event of a stream that another room keeps for itself, which has checked all its parts and
+    /// limits them itself.
+    #[must_use]
+    pub fn kept(
+        stream: impl Into<String>,
+        kind: impl Into<String>,
+        payload: Box<RawValue>,
+    ) -> Self {
         NewEvent {
             kind: kind.into(),
             payload,
-            stream: DEFAULT_STREAM.to_owned(),
+            stream: stream.into(),
             subject: None,
             dedupe_key: None,
             occurred_at: None,
@@ -121,7 +132,34 @@ impl NewEvent {
             expected_seq: None,
             depth: 0,
         }
-        .checked()
+    }
+
+    /// Whom or what it is about.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Of events with the same key in a tenant only the first is stored.
+    #[must_use]
+    pub fn once(mut self, dedupe_key: impl Into<String>) -> Self {
+        self.dedupe_key = Some(dedupe_key.into());
+        self
+    }
+
+    /// Who says so.
+    #[must_use]
+    pub fn said_by(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// When it happened, if that is not when it is stored.
+    #[must_use]
+    pub fn occurred(mut self, at: Time) -> Self {
+        self.occurred_at = Some(at);
+        self
     }
 
     /// The same, so many triggers deep.

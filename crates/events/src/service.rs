@@ -8,29 +8,31 @@ use std::{
 use bytes::Bytes;
 use chrono::NaiveDate;
 use futures_util::Stream;
-use tidewire_core::{Clock, Problem, ids};
+use tidewire_core::{Clock, Problem, Time, ids};
 use tidewire_db::{Batch, Db, Hints, Keep, Lane, Query as _, Result as DbResult, Tx};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Appended, Error, Event, Filter, Growth, NewEvent,
-    feed::{Chunk, Feeds},
+    Appended, Error, Event, Filter, NewEvent,
+    live::{self, Growth, Line as _, Tail, Watch},
     number::{self, Ends},
     store::Store,
-    tail,
-    watch::{self, Watch},
+    tail::{self, Feeds, Logs},
 };
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long an event can stay unnoticed by a follower if every wake-up is lost.
     pub poll_interval: Duration,
+    /// How the names of streams begin that other rooms keep for themselves.
+    pub reserved: &'static [&'static str],
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             poll_interval: Duration::from_secs(5),
+            reserved: &[],
         }
     }
 }
@@ -41,6 +43,15 @@ pub struct Stretch {
     pub events: u32,
     /// Of payloads. The first event is read whatever its size.
     pub bytes: usize,
+}
+
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// 0 if it has no event.
+    pub seq: u64,
+    /// When its last event was stored.
+    pub at: Option<Time>,
 }
 
 /// Behind every position.
@@ -55,35 +66,44 @@ pub struct Events {
     inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) db: Db,
-    pub(crate) store: Arc<Store>,
-    pub(crate) feeds: Arc<Feeds>,
+struct Inner {
+    db: Db,
+    store: Arc<Store>,
+    logs: Arc<Logs>,
+    feeds: Arc<Feeds>,
+    appends: Appends,
     lane: Lane<Appends>,
+    reserved: &'static [&'static str],
     /// Ends the endless streams when the server stops.
-    pub(crate) shutdown: CancellationToken,
+    shutdown: CancellationToken,
     /// Ends the watch over other processes' appends with the last handle, if not before.
     _watch: DropGuard,
 }
 
 /// One request's events: stored whole or not at all.
 #[derive(Debug)]
-pub(crate) struct Append {
-    pub tenant: Arc<str>,
-    /// The name of the lock that keeps a tenant's log in one order.
+pub struct Append {
+    pub(crate) tenant: Arc<str>,
     lock: Box<str>,
-    pub salt: u32,
-    pub events: Vec<NewEvent>,
+    pub(crate) salt: u32,
+    pub(crate) events: Vec<NewEvent>,
 }
 
 impl Append {
-    pub(crate) fn new(tenant: Arc<str>, events: Vec<NewEvent>) -> Self {
+    #[must_use]
+    pub fn new(tenant: Arc<str>, events: Vec<NewEvent>) -> Self {
         Append {
             lock: format!("events/{tenant}").into(),
             salt: ids::tenant_salt(&tenant),
             tenant,
             events,
         }
+    }
+
+    /// The name of the lock that keeps a tenant's log in one order.
+    #[must_use]
+    pub fn lock(&self) -> &str {
+        &self.lock
     }
 }
 
@@ -169,11 +189,12 @@ impl Appends {
             .into_iter()
             .map(|(tenant, last)| {
                 let events = plan.events.iter().filter(|event| event.tenant == tenant);
+                let tenant = Arc::<str>::from(tenant);
                 let live = self
                     .feeds
-                    .get(tenant)
-                    .and_then(|feed| Some((feed, Chunk::planned(events)?)));
-                (Arc::<str>::from(tenant), last, live)
+                    .get(&tenant)
+                    .and_then(|feed| Some((feed, tail::planned(events)?)));
+                (tenant, last, live)
             })
             .collect();
         let (feeds, hints) = (Arc::clone(&self.feeds), self.hints.clone());
@@ -188,7 +209,7 @@ impl Appends {
                 // wake-up.
                 feeds.committed(&tenant, last);
                 let value = i64::try_from(last).unwrap_or(i64::MAX);
-                hints.send(watch::TOPIC, &tenant, value, Keep::Greatest);
+                hints.send(Logs::TOPIC, &Logs::hint(&tenant), value, Keep::Greatest);
             }
         });
     }
@@ -206,11 +227,15 @@ impl Events {
             clock,
             ends: Arc::default(),
         };
-        let lane = db.lane(appends);
-        let watch = Watch {
+        let lane = db.lane(appends.clone());
+        let logs = Arc::new(Logs {
             db: db.clone(),
             store: Arc::clone(&store),
+        });
+        let watch = Watch {
+            line: Arc::clone(&logs),
             feeds: Arc::clone(&feeds),
+            hints: db.hints().clone(),
             poll_interval: settings.poll_interval,
         };
         let stop = shutdown.child_token();
@@ -219,8 +244,11 @@ impl Events {
             inner: Arc::new(Inner {
                 db,
                 store,
+                logs,
                 feeds,
+                appends,
                 lane,
+                reserved: settings.reserved,
                 shutdown,
                 _watch: stop.drop_guard(),
             }),
@@ -240,6 +268,44 @@ impl Events {
             .lane
             .submit(Append::new(Arc::clone(tenant), events))
             .await?
+    }
+
+    /// Refuses a stream that another room keeps for itself.
+    pub(crate) fn check_open(&self, pointer: &str, event: &NewEvent) -> Result<(), Problem> {
+        let kept = |start: &&&str| event.stream.starts_with(**start);
+        let Some(start) = self.inner.reserved.iter().find(kept) else {
+            return Ok(());
+        };
+        let text = format!(
+            "is `{}`, and streams that begin with `{start}` are not written here",
+            event.stream
+        );
+        Err(Problem::invalid(format!("{pointer}/stream"), text))
+    }
+
+    /// Appends inside the caller's transaction: stored exactly if it commits, and told then. Each
+    /// operation is taken or refused by itself. To be called last in the transaction: from here to
+    /// the commit nobody else appends for these tenants.
+    pub async fn append_in(
+        &self,
+        tx: &mut Tx,
+        appends: &[Append],
+    ) -> Result<Vec<Result<Vec<Appended>, Error>>, Error> {
+        let locks = appends.iter().map(Append::lock).collect();
+        tx.lock(&locks).await?;
+        Ok(self.append_locked_in(tx, appends).await?)
+    }
+
+    /// The same in a batch whose operations have the [locks](Append::lock) of these appends.
+    pub async fn append_locked_in(
+        &self,
+        tx: &mut Tx,
+        appends: &[Append],
+    ) -> DbResult<Vec<Result<Vec<Appended>, Error>>> {
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.inner.appends.apply(tx, appends).await
     }
 
     /// One event by its id.
@@ -271,35 +337,63 @@ impl Events {
 
     /// Events behind a position, in the order of the log.
     pub async fn after(&self, tenant: &str, pos: u64, most: Stretch) -> Result<Vec<Event>, Error> {
+        let (store, mut read) = (&self.inner.store, self.inner.db.read());
+        let filter = Filter::default();
+        Ok(bounded(
+            most,
+            pos,
+            |event| event.pos,
+            async |from, limit| {
+                let span = (from, LAST);
+                store
+                    .following(&mut read, tenant, &filter, span, limit)
+                    .await
+            },
+        )
+        .await?)
+    }
+
+    /// Events of a stream behind one `seq` up to and including another, about one subject if it is
+    /// given, in their order.
+    pub async fn of_stream(
+        &self,
+        (tenant, stream): (&str, &str),
+        subject: Option<&str>,
+        (after, until): (u64, u64),
+        most: Stretch,
+    ) -> Result<Vec<Event>, Error> {
+        let (store, mut read) = (&self.inner.store, self.inner.db.read());
+        Ok(bounded(
+            most,
+            after,
+            |event| event.seq,
+            async |from, limit| {
+                let span = (from, until);
+                store
+                    .of_stream(&mut read, (tenant, stream), subject, span, limit)
+                    .await
+            },
+        )
+        .await?)
+    }
+
+    /// Where these streams (each with its tenant) end, in their order.
+    pub async fn stream_ends(&self, streams: &[(&str, &str)]) -> Result<Vec<StreamEnd>, Error> {
         let mut read = self.inner.db.read();
-        let (mut found, mut bytes, mut from): (Vec<Event>, usize, u64) = (Vec::new(), 0, pos);
-        let mut limit = most.events.min(FIRST_READ);
-        while limit > 0 {
-            let some = self
-                .inner
-                .store
-                .following(&mut read, tenant, &Filter::default(), (from, LAST), limit)
-                .await?;
-            let is_all = (some.len() as u64) < u64::from(limit);
-            for event in some {
-                bytes += event.payload.get().len();
-                if bytes > most.bytes && !found.is_empty() {
-                    return Ok(found);
-                }
-                from = event.pos;
-                found.push(event);
-            }
-            if is_all {
-                break;
-            }
-            // As many as fit if they are like those before.
-            let fit = (most.bytes - bytes.min(most.bytes)) / (bytes / found.len()).max(1);
-            let left = most
-                .events
-                .saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-            limit = left.min(u32::try_from(fit).unwrap_or(u32::MAX));
-        }
-        Ok(found)
+        Ok(self.inner.store.stream_ends(&mut read, streams).await?)
+    }
+
+    /// Which of these appends' events have keys that were seen before, each in its place.
+    pub async fn known_in(&self, tx: &mut Tx, appends: &[Append]) -> Result<Vec<Vec<bool>>, Error> {
+        let hashes = number::hashes(appends);
+        let known = self.inner.store.find_keys(tx, appends, &hashes).await?;
+        let of_one = |(append, hashes): (&Append, &Vec<Option<number::KeyHash>>)| {
+            let is_known = |hash: &Option<number::KeyHash>| {
+                hash.is_some_and(|hash| known.contains_key(&(&*append.tenant, hash)))
+            };
+            hashes.iter().map(is_known).collect()
+        };
+        Ok(appends.iter().zip(&hashes).map(of_one).collect())
     }
 
     /// The positions of the last events of these tenants' logs; 0 where there is none.
@@ -310,7 +404,7 @@ impl Events {
 
     /// Tells which logs grow. Nothing is watched at first.
     #[must_use]
-    pub fn growth(&self) -> Growth {
+    pub fn growth(&self) -> Growth<Logs> {
         Growth::new(&self.inner.feeds)
     }
 
@@ -337,16 +431,56 @@ impl Events {
     /// Server-sent frames from `from` on, then live.
     pub(crate) async fn tail(
         &self,
-        tenant: Arc<str>,
+        tenant: &Arc<str>,
         filter: Filter,
-        from: tail::From,
+        from: live::From,
     ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Error> {
-        tail::follow(Arc::clone(&self.inner), tenant, filter, from).await
+        let Inner { logs, feeds, .. } = &*self.inner;
+        let tail = Tail::start(Arc::clone(logs), feeds, tenant, filter, from).await?;
+        let tail = tail.map_err(|beyond| Error::BeyondEnd {
+            pos: beyond.pos,
+            end: beyond.end,
+        })?;
+        // A log has no end.
+        Ok(tail.frames(Bytes::new()))
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.inner.shutdown
     }
+}
+
+/// Reads on from a place until there is as much as is wanted, or nothing more.
+async fn bounded(
+    most: Stretch,
+    mut from: u64,
+    place: fn(&Event) -> u64,
+    mut read: impl AsyncFnMut(u64, u32) -> DbResult<Vec<Event>>,
+) -> DbResult<Vec<Event>> {
+    let (mut found, mut bytes): (Vec<Event>, usize) = (Vec::new(), 0);
+    let mut limit = most.events.min(FIRST_READ);
+    while limit > 0 {
+        let some = read(from, limit).await?;
+        let is_all = (some.len() as u64) < u64::from(limit);
+        for event in some {
+            bytes += event.payload.get().len();
+            if bytes > most.bytes && !found.is_empty() {
+                return Ok(found);
+            }
+            from = place(&event);
+            found.push(event);
+        }
+        if is_all {
+            break;
+        }
+        // As many as fit if they are like those before.
+        let fit = (most.bytes - bytes.min(most.bytes)) / (bytes / found.len()).max(1);
+        let left = most
+            .events
+            .saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        limit = left.min(u32::try_from(fit).unwrap_or(u32::MAX));
+    }
+    Ok(found)
 }
 
 /// Reads where a follower wants to start: a position, an event's id, or `0` for the start.

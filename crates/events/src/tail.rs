@@ -1,150 +1,164 @@
-//! Following the log: history from the table, then live from the feed, joined at a known position.
+//! The logs of tenants as lines that are followed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::{Stream, stream};
+use bytes::BytesMut;
+use serde::Serialize;
+use tidewire_core::Time;
+use tidewire_db::{Db, Result};
+use tidewire_http::sse;
 
 use crate::{
-    Error, Filter,
-    feed::{Chunk, Follower, Next, frames},
-    service::Inner,
+    Event, Filter,
+    live::{self, Chunk, Line},
+    number::Numbered,
+    store::Store,
 };
 
-/// Events that a follower reads from the table at once, for itself.
-const PAGE: u32 = 500;
-/// Events that a follower reads at once for all: they may be large, and are kept.
-const SHARED_PAGE: u32 = 200;
-/// A follower that had caught up and is no further behind than this reads for all.
-const NEAR: u64 = 2000;
-/// A follower whose store cannot be read tries again after this.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Where a follower starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    /// Behind this position; 0 is the start.
-    After(u64),
-    Now,
+/// The logs of this store.
+pub struct Logs {
+    pub(crate) db: Db,
+    pub(crate) store: Arc<Store>,
 }
 
-struct Tail {
-    log: Arc<Inner>,
-    tenant: Arc<str>,
-    filter: Filter,
-    follower: Follower,
-    pos: u64,
-    /// It has reached the end of the log before: it is not in its history any more.
-    live: bool,
+pub(crate) type Feeds = live::Feeds<Logs>;
+
+/// What a filter of a tail looks at.
+pub struct Mark {
+    kind: Box<str>,
+    stream: Box<str>,
 }
 
-/// Frames, in the order of the log, without a gap or a repeat, for ever.
-pub(crate) async fn follow(
-    log: Arc<Inner>,
-    tenant: Arc<str>,
-    filter: Filter,
-    from: From,
-) -> Result<impl Stream<Item = Bytes> + Send + 'static, Error> {
-    // The feed first, the table after it: what commits in between is known to the feed.
-    let follower = log.feeds.follow(&tenant);
-    let head = log.store.head(&mut log.db.read(), &tenant).await?;
-    follower.feed.committed(head);
-    let end = follower.feed.head();
-    let pos = match from {
-        From::After(pos) if pos > end => return Err(Error::BeyondEnd { pos, end }),
-        From::After(pos) => pos,
-        From::Now => end,
-    };
-    let tail = Tail {
-        log,
-        tenant,
-        filter,
-        follower,
-        pos,
-        live: false,
-    };
-    Ok(stream::unfold(tail, |mut tail| async move {
-        let bytes = tail.next().await;
-        Some((bytes, tail))
-    }))
-}
+impl Line for Logs {
+    /// A tenant.
+    type Key = Arc<str>;
+    type Mark = Mark;
+    type Filter = Filter;
 
-impl Tail {
-    async fn next(&mut self) -> Bytes {
-        loop {
-            match self.follower.feed.next(self.pos, &self.filter) {
-                Next::Frames(bytes, pos) => {
-                    self.pos = pos;
-                    if !bytes.is_empty() {
-                        return bytes;
-                    }
-                }
-                Next::Behind(until) => match self.read(until).await {
-                    Ok(bytes) if bytes.is_empty() => {}
-                    Ok(bytes) => return bytes,
-                    Err(error) => {
-                        tracing::warn!(%error, tenant = &*self.tenant, "a follower cannot read the log");
-                        tokio::time::sleep(RETRY).await;
-                    }
-                },
-                Next::Wait => {
-                    self.live = true;
-                    // The feed outlives this follower's hold on it, so there is always a sender.
-                    let _ = self.follower.changed.changed().await;
-                }
-            }
-        }
+    const TOPIC: &'static str = "events";
+    const FOLLOWERS: &'static str = "tidewire_event_tail_subscribers";
+
+    fn hint(key: &Arc<str>) -> String {
+        key.to_string()
     }
 
-    async fn read(&mut self, until: u64) -> tidewire_db::Result<Bytes> {
-        if self.live && until - self.pos <= NEAR {
-            self.read_for_all().await
-        } else {
-            self.page(until).await
-        }
+    fn heard(hint: &str) -> Option<Arc<str>> {
+        Some(hint.into())
     }
 
-    /// What another process committed is read by one of the followers and kept for the others, who
-    /// all miss it at the same moment.
-    async fn read_for_all(&mut self) -> tidewire_db::Result<Bytes> {
-        let feed = Arc::clone(&self.follower.feed);
-        let _turn = feed.reading.lock().await;
-        // Whoever had the turn before may have read it.
-        let Next::Behind(until) = feed.next(self.pos, &self.filter) else {
-            return Ok(Bytes::new());
-        };
-        let last = until.min(self.pos + u64::from(SHARED_PAGE));
+    fn wants_all(filter: &Filter) -> bool {
+        filter.kind.is_none() && filter.stream.is_none()
+    }
+
+    fn wants(filter: &Filter, mark: &Mark) -> bool {
+        let is = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|it| it == has);
+        is(&filter.kind, &mark.kind) && is(&filter.stream, &mark.stream)
+    }
+
+    async fn heads(&self, tenants: &[Arc<str>]) -> Result<Vec<(Arc<str>, u64)>> {
+        let heads = self.store.heads(&mut self.db.read(), tenants).await?;
+        let heads = heads.into_iter();
+        Ok(heads.map(|(tenant, head)| (tenant.into(), head)).collect())
+    }
+
+    async fn read(
+        &self,
+        tenant: &Arc<str>,
+        filter: Option<&Filter>,
+        (after, until): (u64, u64),
+        limit: u32,
+    ) -> Result<Chunk<Mark>> {
+        let (mut read, all) = (self.db.read(), Filter::default());
+        let filter = filter.unwrap_or(&all);
+        let span = (after, until);
         let events = self
-            .log
             .store
-            .following(
-                &mut self.log.db.read(),
-                &self.tenant,
-                &Filter::default(),
-                (self.pos, last),
-                SHARED_PAGE,
-            )
+            .following(&mut read, tenant, filter, span, limit)
             .await?;
-        let chunk = Arc::new(Chunk::read(self.pos + 1, last, &events));
-        feed.keep(Arc::clone(&chunk));
-        let bytes = chunk.after(self.pos, &self.filter);
-        self.pos = last;
-        Ok(bytes)
-    }
-
-    async fn page(&mut self, until: u64) -> tidewire_db::Result<Bytes> {
-        let mut reader = self.log.db.read();
-        let span = (self.pos, until);
-        let events = self
-            .log
-            .store
-            .following(&mut reader, &self.tenant, &self.filter, span, PAGE)
-            .await?;
-        self.pos = match events.last() {
-            Some(last) if events.len() == PAGE as usize => last.pos,
+        let last = match events.last() {
+            Some(last) if events.len() as u64 == u64::from(limit) => last.pos,
             // Less than a page: there is nothing else up to there.
             _ => until,
         };
-        Ok(frames(&events))
+        Ok(chunk((after + 1, last), events.iter().map(view)))
+    }
+}
+
+/// The events of one tenant out of a plan, if there are any.
+pub(crate) fn planned<'a>(
+    events: impl Iterator<Item = &'a Numbered<'a>> + Clone,
+) -> Option<Chunk<Mark>> {
+    let (first, last) = (events.clone().next()?.pos, events.clone().last()?.pos);
+    let views = events.map(|numbered| {
+        let event = numbered.event;
+        let view = View {
+            id: &numbered.id,
+            stream: &event.stream,
+            seq: numbered.seq,
+            kind: &event.kind,
+            subject: event.subject.as_deref(),
+            payload: &event.payload,
+            dedupe_key: event.dedupe_key.as_deref(),
+            source: event.source.as_deref(),
+            occurred_at: event.occurred_at.unwrap_or(numbered.created_at),
+            created_at: numbered.created_at,
+        };
+        (numbered.pos, view)
+    });
+    Some(chunk((first, last), views))
+}
+
+fn chunk<'a>(span: (u64, u64), views: impl Iterator<Item = (u64, View<'a>)>) -> Chunk<Mark> {
+    let items = views.map(|(pos, view)| {
+        let mark = Mark {
+            kind: view.kind.into(),
+            stream: view.stream.into(),
+        };
+        (pos, mark, view)
+    });
+    Chunk::new(span, items, |buffer, pos, view| view.frame(buffer, pos))
+}
+
+/// An [`Event`] that borrows: the same fields in the same order.
+#[derive(Serialize)]
+struct View<'a> {
+    id: &'a str,
+    stream: &'a str,
+    seq: u64,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    subject: Option<&'a str>,
+    payload: &'a serde_json::value::RawValue,
+    dedupe_key: Option<&'a str>,
+    source: Option<&'a str>,
+    occurred_at: Time,
+    created_at: Time,
+}
+
+fn view(event: &Event) -> (u64, View<'_>) {
+    let view = View {
+        id: &event.id,
+        stream: &event.stream,
+        seq: event.seq,
+        kind: &event.kind,
+        subject: event.subject.as_deref(),
+        payload: &event.payload,
+        dedupe_key: event.dedupe_key.as_deref(),
+        source: event.source.as_deref(),
+        occurred_at: event.occurred_at,
+        created_at: event.created_at,
+    };
+    (event.pos, view)
+}
+
+impl View<'_> {
+    fn frame(&self, buffer: &mut BytesMut, pos: u64) {
+        match serde_json::to_vec(self) {
+            Ok(data) => sse::frame(buffer, Some(&pos.to_string()), Some(self.kind), &data),
+            // Every part was JSON when it was stored.
+            Err(error) => {
+                tracing::error!(%error, id = self.id, "an event cannot be written as JSON")
+            }
+        }
     }
 }

@@ -41,7 +41,7 @@ use std::{
 };
 
 use tidewire_db::{Hint, Hints, Keep, Reach};
-use tidewire_events::Growth;
+use tidewire_events::{Logs, live::Growth};
 use tokio::{
     sync::broadcast::{
         self,
@@ -113,7 +113,7 @@ impl Triggers {
 
 struct Matcher {
     inner: Arc<Inner>,
-    growth: Growth,
+    growth: Growth<Logs>,
     saved: broadcast::Receiver<Arc<str>>,
     hints: broadcast::Receiver<Arc<Hint>>,
     logs: HashMap<Arc<str>, Log>,

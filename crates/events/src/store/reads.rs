@@ -5,19 +5,22 @@
 //! SQLite walks the whole log for a rare type, and a stream's index has `seq`, which engines cannot
 //! know to grow with `pos`.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use chrono::NaiveDate;
-use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql};
 
 use super::{Store, parse_day};
-use crate::{Event, Filter};
+use crate::{Event, Filter, StreamEnd};
 
 const COLUMNS: &str = "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos, depth";
 
 pub(super) struct Statements {
     last_seq: Sql,
     pos_of_seq: Sql,
+    of_stream: Sql,
+    of_stream_about: Sql,
+    stream_ends: Sql,
     day_bounds: Sql,
     days: Sql,
 }
@@ -25,7 +28,31 @@ pub(super) struct Statements {
 impl Statements {
     // The order says which index, also to an engine that made its plan for an empty table.
     pub(super) fn new(dialect: &Dialect) -> Self {
+        let by_stream = dialect.by_index("events", "events_by_stream");
+        let of_stream = |about: &str| {
+            dialect.sql(&format!(
+                "SELECT {COLUMNS} FROM {by_stream}
+                 WHERE tenant = ? AND stream = ? AND seq > ? AND seq <= ?{about} ORDER BY seq LIMIT ?"
+            ))
+        };
+        let pairs = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("stream")]);
+        let (tenant, stream) = (pairs.col("tenant"), pairs.col("stream"));
+        let last = |column: &str| {
+            format!(
+                "(SELECT {column} FROM events e WHERE e.tenant = {tenant} AND e.stream = {stream}
+                  ORDER BY seq DESC LIMIT 1)"
+            )
+        };
+        let stream_ends = format!(
+            "SELECT {tenant}, {stream}, {}, {} FROM {}",
+            last("seq"),
+            last("created_at"),
+            pairs.from
+        );
         Statements {
+            of_stream: of_stream(""),
+            of_stream_about: of_stream(" AND subject = ?"),
+            stream_ends: dialect.sql(&stream_ends),
             last_seq: dialect.sql(
                 "SELECT seq FROM events WHERE tenant = ? AND stream = ? ORDER BY seq DESC LIMIT 1",
             ),
@@ -181,6 +208,58 @@ impl Store {
         args.push(limit.into());
         let rows = query.rows(&self.dialect.sql(&text), args).await?;
         rows.iter().map(event).collect()
+    }
+
+    /// Events of a stream behind one place up to and including another, in their order.
+    pub(crate) async fn of_stream(
+        &self,
+        query: &mut impl Query,
+        (tenant, stream): (&str, &str),
+        subject: Option<&str>,
+        (after, until): (u64, u64),
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let until = until.min(END);
+        let mut args: Vec<Arg> = vec![tenant.into(), stream.into(), after.into(), until.into()];
+        let sql = match subject {
+            Some(subject) => {
+                args.push(subject.into());
+                &self.reads.of_stream_about
+            }
+            None => &self.reads.of_stream,
+        };
+        args.push(limit.into());
+        query.rows(sql, args).await?.iter().map(event).collect()
+    }
+
+    /// Where streams end, each in its place.
+    pub(crate) async fn stream_ends(
+        &self,
+        query: &mut impl Query,
+        streams: &[(&str, &str)],
+    ) -> Result<Vec<StreamEnd>> {
+        if streams.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ends = HashMap::new();
+        let rows = query
+            .rows(&self.reads.stream_ends, vec![Arg::json(streams)?])
+            .await?;
+        for row in rows {
+            let end = StreamEnd {
+                seq: match row.opt_int(2)? {
+                    Some(_) => row.count(2)?,
+                    None => 0,
+                },
+                at: row.opt_time(3)?,
+            };
+            ends.insert((row.text(0)?, row.text(1)?), end);
+        }
+        let end = |(tenant, stream): &(&str, &str)| {
+            let key = ((*tenant).to_owned(), (*stream).to_owned());
+            ends.get(&key).copied().unwrap_or_default()
+        };
+        Ok(streams.iter().map(end).collect())
     }
 
     /// Time never goes back along the log, so the days' first positions bound a range of time.

@@ -36,7 +36,10 @@ pub const NEVER: Duration = Duration::from_secs(86_400);
 /// A server on a store. Requests are those of the tenant `acme` unless `x-tenant` names another.
 pub async fn process(db: Db, clock: Clock, poll_interval: Duration) -> (TestApp, Events) {
     let shutdown = CancellationToken::new();
-    let settings = Settings { poll_interval };
+    let settings = Settings {
+        poll_interval,
+        ..Settings::default()
+    };
     let events = Events::new(db, clock, settings, shutdown.clone());
     let routes = tidewire_events::routes(events.clone());
     let app = TestApp::start(shutdown, |app| {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::{json, value::RawValue};
 use tidewire_core::Clock;
-use tidewire_events::{Events, Growth, NewEvent, Stretch};
+use tidewire_events::{Events, Logs, NewEvent, Stretch, live::Growth};
 use tidewire_testkit::{Engine, TestApp, TestStore, every_engine};
 
 use crate::house::{NEVER, house, process};
@@ -49,7 +49,7 @@ async fn a_stretch_of_the_log_is_bounded_by_count_and_bytes(engine: Engine) {
 }
 
 /// Waits until the log is told to reach `pos`.
-async fn told(growth: &Growth, tenant: &str, pos: u64) {
+async fn told(growth: &Growth<Logs>, tenant: &str, pos: u64) {
     let waiting = async {
         loop {
             growth.changed().await;

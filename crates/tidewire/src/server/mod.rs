@@ -151,6 +151,7 @@ impl House {
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
+            ..tidewire_events::Settings::default()
         };
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.

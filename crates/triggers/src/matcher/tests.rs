@@ -82,6 +82,7 @@ impl House {
         let (clock, stop) = (store.clock.clone(), CancellationToken::new());
         let log = Settings {
             poll_interval: settings.poll_interval,
+            ..Settings::default()
         };
         let events = Events::new(db.clone(), clock.clone(), log, stop.clone());
         let follower = Executions::new(&db, clock.clone());

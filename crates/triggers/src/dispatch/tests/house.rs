@@ -108,6 +108,7 @@ impl House {
             clock.clone(),
             tidewire_events::Settings {
                 poll_interval: Duration::from_secs(1),
+                ..tidewire_events::Settings::default()
             },
             stop.clone(),
         );

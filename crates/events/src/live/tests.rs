@@ -1,35 +1,85 @@
 use std::ops::RangeInclusive;
 
+use bytes::BufMut as _;
 use proptest::{collection::vec, prelude::*};
-use serde_json::value::RawValue;
-use tidewire_core::Time;
 
 use super::*;
-use crate::Event;
 
-fn event(pos: u64) -> Event {
-    Event {
-        id: format!("e{pos}"),
-        stream: format!("s{}", pos % 3),
-        seq: pos,
-        kind: "t".to_owned(),
-        subject: None,
-        payload: RawValue::NULL.to_owned(),
-        dedupe_key: None,
-        source: None,
-        occurred_at: Time::EPOCH,
-        created_at: Time::EPOCH,
-        pos,
-        depth: 0,
+/// A line of bare positions, of which every third ends what some filters want.
+struct Counted;
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Only what leaves this when it is divided by three.
+    rest: Option<u64>,
+    until: Option<u64>,
+}
+
+impl Line for Counted {
+    type Key = u8;
+    type Mark = u64;
+    type Filter = Wanted;
+
+    const TOPIC: &'static str = "counted";
+    const FOLLOWERS: &'static str = "counted";
+
+    fn hint(key: &u8) -> String {
+        key.to_string()
+    }
+
+    fn heard(hint: &str) -> Option<u8> {
+        hint.parse().ok()
+    }
+
+    fn wants_all(filter: &Wanted) -> bool {
+        filter.rest.is_none() && filter.until.is_none()
+    }
+
+    fn wants(filter: &Wanted, pos: &u64) -> bool {
+        filter.rest.is_none_or(|rest| pos % 3 == rest)
+    }
+
+    fn ends(filter: &Wanted, pos: &u64) -> bool {
+        filter.until.is_some_and(|until| until <= *pos)
+    }
+
+    async fn heads(&self, keys: &[u8]) -> Result<Vec<(u8, u64)>> {
+        Ok(keys.iter().map(|key| (*key, END)).collect())
+    }
+
+    async fn read(
+        &self,
+        _: &u8,
+        filter: Option<&Wanted>,
+        (after, until): (u64, u64),
+        limit: u32,
+    ) -> Result<Chunk<u64>> {
+        let wanted = |pos: &u64| filter.is_none_or(|filter| Counted::wants(filter, pos));
+        let all = (after + 1..=until).filter(wanted);
+        let found: Vec<_> = all.take(limit as usize).collect();
+        let last = match found.last() {
+            Some(last) if found.len() == limit as usize => *last,
+            _ => until,
+        };
+        Ok(frames((after + 1, last), found))
     }
 }
 
-fn chunk(positions: RangeInclusive<u64>) -> Chunk {
-    let events: Vec<_> = positions.clone().map(event).collect();
-    Chunk::read(*positions.start(), *positions.end(), &events)
+/// Where the stored line ends.
+const END: u64 = 1234;
+
+fn frames(span: (u64, u64), positions: impl IntoIterator<Item = u64>) -> Chunk<u64> {
+    let items = positions.into_iter().map(|pos| (pos, pos, ()));
+    Chunk::new(span, items, |buffer, pos, ()| {
+        buffer.put_slice(format!("id: {pos}\n").as_bytes());
+    })
 }
 
-fn feed() -> Feed {
+fn chunk(positions: RangeInclusive<u64>) -> Chunk<u64> {
+    frames((*positions.start(), *positions.end()), positions)
+}
+
+fn feed() -> Feed<Counted> {
     Feed::new()
 }
 
@@ -40,13 +90,13 @@ fn ids(frames: &Bytes) -> Vec<u64> {
     ids.map(|id| id.parse().unwrap()).collect()
 }
 
-fn next(feed: &Feed, pos: u64) -> Next {
-    feed.next(pos, &Filter::default())
+fn next(feed: &Feed<Counted>, pos: u64) -> Next {
+    feed.next(pos, &Wanted::default())
 }
 
-fn live(feed: &Feed, pos: u64) -> Vec<u64> {
+fn live(feed: &Feed<Counted>, pos: u64) -> Vec<u64> {
     match next(feed, pos) {
-        Next::Frames(frames, _) => ids(&frames),
+        Next::Frames(frames, _) => ids(&frames.bytes),
         other => panic!("{other:?} behind {pos}"),
     }
 }
@@ -86,6 +136,30 @@ fn a_head_never_goes_back() {
     assert_eq!(next(&feed, 7), Next::Wait);
 }
 
+/// All that a follower is sent until its stream ends.
+async fn whole(filter: Wanted, after: u64) -> Vec<u64> {
+    use futures_util::StreamExt as _;
+
+    let (feeds, from) = (Arc::<Feeds<Counted>>::default(), From::After(after));
+    let tail = Tail::start(Arc::new(Counted), &feeds, &1, filter, from);
+    let tail = tail.await.unwrap().unwrap();
+    let sent: Vec<_> = tail.frames(Bytes::from_static(b"over")).collect().await;
+    let sent = Bytes::from(sent.concat());
+    assert!(sent.ends_with(b"over"));
+    ids(&sent)
+}
+
+#[tokio::test]
+async fn a_stream_ends_behind_the_last_that_its_filter_wants() {
+    let wanted = Wanted {
+        rest: Some(1),
+        until: Some(1000),
+    };
+    let sent = whole(wanted, 3).await;
+    let expected: Vec<_> = (4..=1000).filter(|pos| pos % 3 == 1).collect();
+    assert_eq!(sent, expected);
+}
+
 /// One commit of a tenant's log.
 #[derive(Clone, Debug)]
 struct Commit {
@@ -110,7 +184,7 @@ fn commits() -> impl Strategy<Value = Vec<Commit>> {
     vec(commit, 1..40)
 }
 
-/// A follower as [`crate::tail`] has it, over a table that ends where the last commit ended.
+/// A follower as [`Tail`] has it, over a table that ends where the last commit ended.
 struct Reader {
     pos: u64,
     seen: Vec<u64>,
@@ -119,11 +193,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, feed: &Feed, table_end: u64) {
+    fn read(&mut self, feed: &Feed<Counted>, table_end: u64) {
         loop {
             match next(feed, self.pos) {
                 Next::Frames(frames, last) => {
-                    self.seen.extend(ids(&frames));
+                    self.seen.extend(ids(&frames.bytes));
                     self.pos = last;
                 }
                 Next::Behind(until) => {
@@ -131,8 +205,8 @@ impl Reader {
                     // A page at a time.
                     let last = until.min(self.pos + 3);
                     let read = Arc::new(chunk(self.pos + 1..=last));
-                    self.seen
-                        .extend(ids(&read.after(self.pos, &Filter::default())));
+                    let frames = read.after::<Counted>(self.pos, &Wanted::default());
+                    self.seen.extend(ids(&frames.bytes));
                     self.pos = last;
                     if self.shares {
                         feed.keep(read);

@@ -1,37 +1,46 @@
-//! The newest stretch of one tenant's log: chunks without a gap between them.
+//! The newest stretch of one line: chunks without a gap between them.
 //!
 //! Chunks come from this process's commits and from followers who read what others committed. They
 //! may come late or twice: two commits of this process may tell of themselves in either order, and
 //! a commit of another process may be read before an older one of this process is told. What does
-//! not join on is left out or starts the ring anew, and whoever misses it reads the table.
+//! not join on is left out or starts the ring anew, and whoever misses it reads what is stored.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::chunk::Chunk;
 
-/// A ring holds at most this much; whoever is further behind reads the table.
+/// A ring holds at most this much; whoever is further behind reads what is stored.
 const RING_BYTES: usize = 8 << 20;
 const RING_EVENTS: usize = 65_536;
 
-#[derive(Default)]
-pub(super) struct Ring {
-    chunks: VecDeque<Arc<Chunk>>,
+pub(super) struct Ring<M> {
+    chunks: VecDeque<Arc<Chunk<M>>>,
     bytes: usize,
     events: usize,
 }
 
+impl<M> Default for Ring<M> {
+    fn default() -> Self {
+        Ring {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            events: 0,
+        }
+    }
+}
+
 /// Where a position stands to a ring.
-pub(super) enum Found {
+pub(super) enum Found<M> {
     /// What comes behind it is in this chunk.
-    In(Arc<Chunk>),
+    In(Arc<Chunk<M>>),
     /// The ring begins further on, with this position.
     Before(u64),
     /// The ring does not reach beyond it.
     Beyond,
 }
 
-impl Ring {
-    pub(super) fn keep(&mut self, chunk: Arc<Chunk>) {
+impl<M> Ring<M> {
+    pub(super) fn keep(&mut self, chunk: Arc<Chunk<M>>) {
         let ends = self.chunks.front().zip(self.chunks.back());
         match ends.map(|(oldest, newest)| (oldest.first, newest.last)) {
             Some((_, last)) if chunk.first == last + 1 => self.push_back(chunk),
@@ -54,7 +63,7 @@ impl Ring {
         }
     }
 
-    pub(super) fn find(&self, pos: u64) -> Found {
+    pub(super) fn find(&self, pos: u64) -> Found<M> {
         // Followers are nearly always at the newest chunk.
         let mut newest_first = self.chunks.iter().rev();
         match newest_first.find(|chunk| chunk.first <= pos + 1) {
@@ -67,17 +76,17 @@ impl Ring {
         }
     }
 
-    fn push_back(&mut self, chunk: Arc<Chunk>) {
+    fn push_back(&mut self, chunk: Arc<Chunk<M>>) {
         self.count(&chunk);
         self.chunks.push_back(chunk);
     }
 
-    fn push_front(&mut self, chunk: Arc<Chunk>) {
+    fn push_front(&mut self, chunk: Arc<Chunk<M>>) {
         self.count(&chunk);
         self.chunks.push_front(chunk);
     }
 
-    fn count(&mut self, chunk: &Chunk) {
+    fn count(&mut self, chunk: &Chunk<M>) {
         self.bytes += chunk.bytes.len();
         self.events += chunk.frames.len();
     }

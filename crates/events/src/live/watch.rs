@@ -1,4 +1,4 @@
-//! Learns how far the followed logs reach, whoever appends to them.
+//! Learns how far the followed lines reach, whoever appends to them.
 //!
 //! What this process commits it tells its feeds itself. Other processes send a hint with each
 //! commit; where hints do not arrive, or may have been lost, the heads of all followed tenants are
@@ -7,33 +7,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidewire_db::{Db, Hint, Reach, Result};
+use tidewire_db::{Hint, Hints, Reach, Result};
 use tokio::{
     sync::{Notify, broadcast::error::RecvError},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{feed::Feeds, store::Store};
-
-/// The topic of hints: the key is a tenant, the value the last position of its log.
-pub(crate) const TOPIC: &str = "events";
+use super::{Feeds, Line};
 
 /// The shortest pause between two questions where nobody tells us, …
 const LEAST: Duration = Duration::from_millis(20);
 /// … and the one that it grows to while nothing comes.
 const MOST: Duration = Duration::from_millis(250);
 
-pub(crate) struct Watch {
-    pub db: Db,
-    pub store: Arc<Store>,
-    pub feeds: Arc<Feeds>,
+/// The watch over all feeds of one kind.
+pub struct Watch<L: Line> {
+    pub line: Arc<L>,
+    pub feeds: Arc<Feeds<L>>,
+    /// What other processes say.
+    pub hints: Hints,
+    /// How long something can stay unnoticed if every hint is lost.
     pub poll_interval: Duration,
 }
 
-impl Watch {
+impl<L: Line> Watch<L> {
     /// Runs until it is told to stop.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let doubt = Notify::new();
         let watching = async {
             // Apart, so that a slow answer of the store holds no hint up.
@@ -46,15 +46,17 @@ impl Watch {
     }
 
     async fn hear(&self, doubt: &Notify) {
-        let mut hints = self.db.hints().subscribe();
+        let mut hints = self.hints.subscribe();
         // What was sent before this moment.
         doubt.notify_one();
         loop {
             match hints.recv().await {
                 Ok(hint) => match &*hint {
-                    Hint::One { topic, key, value } if topic == TOPIC => {
-                        self.feeds
-                            .committed(key, u64::try_from(*value).unwrap_or(0));
+                    Hint::One { topic, key, value } if topic == L::TOPIC => {
+                        if let Some(key) = L::heard(key) {
+                            self.feeds
+                                .committed(&key, u64::try_from(*value).unwrap_or(0));
+                        }
                     }
                     Hint::One { .. } => {}
                     Hint::Everything => doubt.notify_one(),
@@ -77,7 +79,7 @@ impl Watch {
                 pace = Pace::default();
                 continue;
             }
-            let pause = pace.pause(self.db.hints().reach(), self.poll_interval);
+            let pause = pace.pause(self.hints.reach(), self.poll_interval);
             tokio::select! {
                 () = tokio::time::sleep_until(asked + pause) => {}
                 () = doubt.notified() => {}
@@ -96,18 +98,18 @@ impl Watch {
                 Err(error) => {
                     pace.note(false, asked.elapsed());
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "the heads of followed logs cannot be read, it will be tried again");
+                        tracing::warn!(%error, "the ends of what is followed cannot be read, it will be tried again");
                     }
                 }
             }
         }
     }
 
-    /// Whether any log reaches further than its followers knew.
-    async fn compare(&self, followed: &[Arc<str>]) -> Result<bool> {
+    /// Whether any line reaches further than its followers knew.
+    async fn compare(&self, followed: &[L::Key]) -> Result<bool> {
         let mut moved = false;
-        for (tenant, head) in self.store.heads(&mut self.db.read(), followed).await? {
-            moved |= self.feeds.committed(&tenant, head);
+        for (key, head) in self.line.heads(followed).await? {
+            moved |= self.feeds.committed(&key, head);
         }
         Ok(moved)
     }
