@@ -63,10 +63,7 @@ impl House {
             tasks.push(Task::new("scheduler", move |stop| {
                 let triggers = triggers.clone();
                 async move {
-                    tokio::join!(
-                        triggers.keep_scheduling(stop.clone()),
-                        triggers.keep_matching(stop)
-                    );
+                    triggers.keep_scheduling(stop).await;
                     Ok(())
                 }
             }));
