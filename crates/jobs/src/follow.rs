@@ -17,7 +17,11 @@ use serde_json::value::RawValue;
 use tidewire_core::Time;
 use tidewire_db::{Error, Result, Tx};
 
-use crate::{model::Status, state::Change};
+use crate::{
+    model::{Job, Status},
+    state::Change,
+    store::Taken,
+};
 
 /// Bytes of what a follower knows a job by.
 pub const MAX_CONTEXT: usize = 4096;
@@ -53,18 +57,21 @@ impl fmt::Debug for Note {
     }
 }
 
-/// One step of a followed job, other than that it was claimed, that its worker still has it or that it
-/// is due sooner.
+/// One step of a followed job, other than that its worker still has it or that it is due sooner; that
+/// it was claimed for those alone who want to know ([`Follower::wants_claims`]).
 #[derive(Debug)]
 pub struct Step<'s> {
     pub tenant: &'s Arc<str>,
     pub job_id: &'s Arc<str>,
     pub context: &'s str,
     pub was: Status,
-    /// Pending: it is tried again, was given back, or was retried by hand.
+    /// Pending: it is tried again, was given back, or was retried by hand. Running: it was claimed or,
+    /// if the step is late, goes on under the claim that had run out.
     pub now: Status,
     /// The attempt that came last.
     pub attempt: u32,
+    /// Who claimed it for that attempt, as far as it is known.
+    pub worker: Option<&'s str>,
     /// Whether this step is its end. One that is given back without having counted has none.
     pub ends_attempt: bool,
     /// The attempt had been given up, as its lease had run out, and ended after all.
@@ -84,12 +91,19 @@ pub struct Step<'s> {
 pub trait Follower: Send + Sync + 'static {
     /// Steps of jobs that carry this follower's name, at most one of each job. An error undoes them.
     fn follow<'a>(&'a self, tx: &'a mut Tx, steps: &'a [Step<'a>]) -> BoxFuture<'a, Result<()>>;
+
+    /// Whether claims are told too: pending to running, in the claim's own transaction. Asked once.
+    fn wants_claims(&self) -> bool {
+        false
+    }
 }
 
 /// Followers by their names, and the types of jobs that are the server's own.
 #[derive(Clone, Default)]
 pub struct Followers {
     by_name: BTreeMap<&'static str, Arc<dyn Follower>>,
+    /// Those who are told of claims.
+    of_claims: BTreeSet<&'static str>,
     own: BTreeSet<Arc<str>>,
 }
 
@@ -97,6 +111,11 @@ impl Followers {
     /// Adds a follower, in place of the one before of that name.
     #[must_use]
     pub fn with(mut self, name: &'static str, follower: impl Follower) -> Self {
+        if follower.wants_claims() {
+            self.of_claims.insert(name);
+        } else {
+            self.of_claims.remove(name);
+        }
         self.by_name.insert(name, Arc::new(follower));
         self
     }
@@ -123,6 +142,38 @@ impl Followers {
                 steps.push(step(change, &followed.context, at));
             }
         }
+        self.hand(tx, told).await
+    }
+
+    /// Tells those who want to know that jobs were claimed.
+    pub(crate) async fn tell_claims(
+        &self,
+        tx: &mut Tx,
+        taken: &[Taken<'_>],
+        at: Time,
+    ) -> Result<()> {
+        if self.of_claims.is_empty() {
+            return Ok(());
+        }
+        let mut claimed: Vec<(Arc<str>, &Followed, &Job, &str)> = Vec::new();
+        for taken in taken {
+            for job in taken.jobs {
+                if let Some(followed) = &job.followed
+                    && self.of_claims.contains(&*followed.by)
+                {
+                    claimed.push((job.id.as_str().into(), followed, job, taken.worker));
+                }
+            }
+        }
+        let mut told: BTreeMap<&str, Vec<Step<'_>>> = BTreeMap::new();
+        for (id, followed, job, worker) in &claimed {
+            let step = claim(id, &followed.context, job, worker, at);
+            told.entry(&followed.by).or_default().push(step);
+        }
+        self.hand(tx, told).await
+    }
+
+    async fn hand(&self, tx: &mut Tx, told: BTreeMap<&str, Vec<Step<'_>>>) -> Result<()> {
         for (name, steps) in told {
             let follower = self.by_name.get(name).ok_or_else(|| {
                 Error::Broken(format!(
@@ -155,6 +206,7 @@ fn step<'c>(change: &'c Change, context: &'c str, at: Time) -> Step<'c> {
         was: change.was,
         now: now.status,
         attempt: change.attempt,
+        worker: change.worker.as_deref(),
         ends_attempt: (change.was == Status::Running || is_late) && now.attempts == change.attempt,
         is_late,
         started_at: change.started_at,
@@ -162,6 +214,33 @@ fn step<'c>(change: &'c Change, context: &'c str, at: Time) -> Step<'c> {
         error: now.last_error.as_deref(),
         output: change.output.as_deref(),
         note: change.note.as_ref(),
+        at,
+    }
+}
+
+/// A job, as it was in the queue, that this worker gets.
+fn claim<'j>(
+    id: &'j Arc<str>,
+    context: &'j str,
+    job: &'j Job,
+    worker: &'j str,
+    at: Time,
+) -> Step<'j> {
+    Step {
+        tenant: &job.tenant,
+        job_id: id,
+        context,
+        was: Status::Pending,
+        now: Status::Running,
+        attempt: job.attempts + 1,
+        worker: Some(worker),
+        ends_attempt: false,
+        is_late: false,
+        started_at: Some(at),
+        run_at: job.run_at,
+        error: job.last_error.as_deref(),
+        output: None,
+        note: None,
         at,
     }
 }

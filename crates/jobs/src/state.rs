@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub secret: Option<Arc<str>>,
     /// Who claimed it last and when: kept while the secret or the log of attempts needs it.
     pub locked_at: Option<Time>,
-    pub locked_by: Option<String>,
+    pub locked_by: Option<Arc<str>>,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
     pub last_error: Option<String>,
@@ -66,9 +66,11 @@ pub(crate) struct Change {
     /// Until when it is leased, if it is running.
     pub leased_until: Option<Time>,
     pub lease_ended: LeaseEnded,
-    /// The attempt that the step is about, and when it began: a step may take them from the state.
+    /// The attempt that the step is about, when it began and who has it: a step may take them from the
+    /// state.
     pub attempt: u32,
     pub started_at: Option<Time>,
+    pub worker: Option<Arc<str>>,
     /// From the processor to the job's follower.
     pub note: Option<Note>,
 }
@@ -93,6 +95,7 @@ impl Change {
             lease_ended: LeaseEnded::default(),
             attempt: was.attempts,
             started_at: was.started_at,
+            worker: was.locked_by.clone(),
             note: None,
         }
     }
@@ -297,7 +300,7 @@ impl State {
             finished_at: ended,
             outcome,
             error,
-            worker: self.locked_by.clone(),
+            worker: self.locked_by.as_deref().map(str::to_owned),
         }
     }
 }
@@ -338,7 +341,7 @@ mod tests {
             timeout: None,
             secret: Some("secret".into()),
             locked_at: Some(Time::from_millis(NOW - 1)),
-            locked_by: Some("w".to_owned()),
+            locked_by: Some("w".into()),
             started_at: Some(Time::from_millis(NOW - 1)),
             finished_at: None,
             last_error: None,

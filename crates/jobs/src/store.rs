@@ -234,7 +234,7 @@ fn state(row: &Row, at: usize) -> Result<State> {
         timeout: opt_small(row, at + 10)?.map(|seconds| Duration::from_secs(seconds.into())),
         secret: row.opt_text(at + 11)?.map(Arc::from),
         locked_at: row.opt_time(at + 12)?,
-        locked_by: row.opt_text(at + 13)?,
+        locked_by: row.opt_text(at + 13)?.map(Arc::from),
         started_at: row.opt_time(at + 14)?,
         finished_at: row.opt_time(at + 15)?,
         last_error: row.opt_text(at + 16)?,

@@ -54,6 +54,7 @@ impl Counter {
             .collect();
         if !taken.is_empty() {
             self.room.store.lease(tx, &taken, now).await?;
+            self.room.followers.tell_claims(tx, &taken, now).await?;
         }
         let due = hands.iter().flatten();
         let waits: Vec<_> = due.map(|job| now.since(job.run_at)).collect();

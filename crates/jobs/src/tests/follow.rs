@@ -17,14 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::{MINUTE, Queue};
 use crate::store::probe;
 use crate::{
-    Failure, Follower, Followers, JobContext, JobSettings, MIGRATIONS, NewJob, Note, Output,
-    Processors, Status, Step, Worker, WorkerOptions,
+    Failure, Filter, Follower, Followers, JobContext, JobSettings, MIGRATIONS, NewJob, Note,
+    Output, Processors, Status, Step, Worker, WorkerOptions, bus::Wanted,
 };
 
 /// Writes down what it is told, or refuses it.
 struct Diary {
     insert: Sql,
     refuses: Arc<AtomicBool>,
+    /// Then it says who has a job, too.
+    hears_claims: bool,
 }
 
 impl Follower for Diary {
@@ -35,14 +37,18 @@ impl Follower for Diary {
             }
             for step in steps {
                 let note = step.note.and_then(Note::get::<String>);
+                let worker = step.worker.filter(|_| self.hears_claims);
                 let told = format!(
-                    "{}: {} to {}, attempt {}{}{}{}{}",
+                    "{}: {} to {}, attempt {}{}{}{}{}{}",
                     step.context,
                     step.was,
                     step.now,
                     step.attempt,
                     if step.ends_attempt { " over" } else { "" },
                     if step.is_late { " late" } else { "" },
+                    worker
+                        .map(|worker| format!(" by {worker}"))
+                        .unwrap_or_default(),
                     step.error
                         .map(|error| format!(", {error}"))
                         .unwrap_or_default(),
@@ -55,6 +61,10 @@ impl Follower for Diary {
             }
             Ok(())
         })
+    }
+
+    fn wants_claims(&self) -> bool {
+        self.hears_claims
     }
 }
 
@@ -70,6 +80,16 @@ impl Followed {
     }
 
     async fn with_clock(engine: Engine, clock: Clock) -> Self {
+        Self::with(engine, clock, false).await
+    }
+
+    /// One that hears of claims as well.
+    async fn of_claims(engine: Engine) -> Self {
+        let clock = Clock::fake(Time::from_millis(1_700_000_000_000));
+        Self::with(engine, clock, true).await
+    }
+
+    async fn with(engine: Engine, clock: Clock, hears_claims: bool) -> Self {
         let migrations: Vec<_> = MIGRATIONS.iter().copied().chain([probe::STEPS]).collect();
         let store = TestStore::on_with_clock(engine, &migrations, clock).await;
         let refuses = Arc::new(AtomicBool::new(false));
@@ -77,6 +97,7 @@ impl Followed {
         let diary = Diary {
             insert: dialect.sql(probe::INSERT_STEP),
             refuses: Arc::clone(&refuses),
+            hears_claims,
         };
         let select = dialect.sql(probe::STEPS_OF);
         let (settings, _) = watch::channel(JobSettings::default());
@@ -277,4 +298,108 @@ async fn jobs_of_the_server_s_own_types_are_not_handed_out(engine: Engine) {
     let error = queue.jobs.claim(request).await.unwrap_err();
     assert!(error.to_string().contains("`own`"), "{error}");
     assert_eq!(queue.status(&own.id).await, Status::Pending);
+}
+
+#[every_engine]
+async fn who_wants_claims_is_told_who_has_a_job_and_who_had_it(engine: Engine) {
+    let this = Followed::of_claims(engine).await;
+    let queue = &this.queue;
+    let plain = queue.add(NewJob::new("t")).await;
+    let added = queue.add(job().max_attempts(3)).await;
+    let ours = |claimed: Vec<crate::ClaimedJob>| {
+        let mut ours = claimed.into_iter().filter(|one| one.job.id == added.id);
+        ours.next().unwrap()
+    };
+    let first = ours(queue.claim_as("ann", Filter::default(), 2).await);
+    queue.fail(&first).await.unwrap();
+    queue.clock.advance(MINUTE);
+    let second = ours(queue.claim_as("bob", Filter::default(), 2).await);
+    queue.clock.advance(2 * MINUTE);
+    queue.jobs.expire().await.unwrap();
+    let token = second.lease_token.clone();
+    let beat = queue
+        .jobs
+        .heartbeat(&queue.tenant, &added.id, token.clone(), None);
+    beat.await.unwrap();
+    let beat = queue.jobs.heartbeat(&queue.tenant, &added.id, token, None);
+    beat.await.unwrap();
+    queue.complete(&second).await.unwrap();
+    let told = this.told(&added.id).await;
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert_eq!(told[0], "x: pending to running, attempt 1 by ann");
+    assert_eq!(
+        told[1],
+        "x: running to pending, attempt 1 over by ann, boom"
+    );
+    assert_eq!(told[2], "x: pending to running, attempt 2 by bob, boom");
+    for (told, begins) in [
+        (
+            &told[3],
+            "x: running to pending, attempt 2 over by bob, the",
+        ),
+        // No claim: the worker is back, and the attempt goes on.
+        (
+            &told[4],
+            "x: pending to running, attempt 2 over late by bob",
+        ),
+        (&told[5], "x: running to done, attempt 2 over by bob"),
+    ] {
+        assert!(told.starts_with(begins), "{told}");
+    }
+    assert!(this.told(&plain.id).await.is_empty());
+    queue.check().await;
+}
+
+#[every_engine]
+async fn claims_by_a_bus_and_many_at_once_are_told(engine: Engine) {
+    let this = Followed::of_claims(engine).await;
+    let queue = &this.queue;
+    let later = queue.clock.now().plus(MINUTE);
+    let named = queue.add(job().run_at(later)).await;
+    let wanted = Wanted {
+        tenant: Arc::clone(&named.tenant),
+        id: named.id.as_str().into(),
+        due: named.run_at,
+    };
+    let all = Arc::new(Filter::default());
+    let bus = "bus".into();
+    let picked = queue.jobs.pick_up(&all, &bus, vec![wanted], MINUTE).await;
+    assert_eq!(picked.unwrap().take().len(), 1);
+    assert_eq!(
+        this.told(&named.id).await,
+        ["x: pending to running, attempt 1 by bus"]
+    );
+    let many = queue.add_many(20, &job()).await;
+    let (a, b) = tokio::join!(
+        queue.claim_as("a", Filter::default(), 12),
+        queue.claim_as("b", Filter::default(), 12)
+    );
+    assert_eq!(a.len() + b.len(), 20);
+    for claimed in a.iter().chain(&b) {
+        let worker = claimed.job.locked_by.as_deref().unwrap();
+        let expected = format!("x: pending to running, attempt 1 by {worker}");
+        assert_eq!(this.told(&claimed.job.id).await, [expected]);
+    }
+    assert_eq!(many.len(), 20);
+}
+
+#[every_engine]
+async fn a_follower_that_refuses_a_claim_leaves_the_job_where_it_was(engine: Engine) {
+    let this = Followed::of_claims(engine).await;
+    let queue = &this.queue;
+    let added = queue.add(job()).await;
+    this.refuses.store(true, Ordering::SeqCst);
+    let request = crate::ClaimRequest {
+        filter: Filter::default(),
+        worker: "w".to_owned(),
+        limit: 1,
+        wait: Duration::ZERO,
+        lease: None,
+    };
+    assert!(queue.jobs.claim(request).await.is_err());
+    assert_eq!(queue.status(&added.id).await, Status::Pending);
+    queue.check().await;
+    this.refuses.store(false, Ordering::SeqCst);
+    let claimed = queue.claim_one().await;
+    assert_eq!((claimed.job.id, claimed.job.attempts), (added.id, 1));
 }

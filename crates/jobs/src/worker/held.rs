@@ -135,7 +135,7 @@ fn state(grant: &Grant) -> State {
             .map(|seconds| Duration::from_secs(seconds.into())),
         secret: Some(Arc::clone(&grant.secret)),
         locked_at: job.locked_at,
-        locked_by: job.locked_by.clone(),
+        locked_by: job.locked_by.as_deref().map(Arc::from),
         started_at: job.started_at,
         finished_at: job.finished_at,
         last_error: job.last_error.clone(),
