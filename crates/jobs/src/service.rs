@@ -1,12 +1,13 @@
 //! The rules of jobs, and what other rooms call.
 
+mod by_hand;
 mod upkeep;
 mod workers;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::NaiveDate;
-use tidewire_core::{Clock, Problem, Time, ids};
+use tidewire_core::{Clock, Problem, ids};
 use tidewire_db::{Db, Hints, Lane, Reader, Tx};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,9 @@ use crate::{
     Error,
     board::Board,
     follow::Followers,
-    hints,
     lanes::{self, Claims, Enqueues, New, PickUps, Reports, Room},
     model::{DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, Status},
     settings::JobSettings,
-    state::{Change, State},
     store::{END, Store},
 };
 
@@ -258,181 +257,6 @@ impl Jobs {
             .await?)
     }
 
-    // --- by hand ---
-
-    /// Cancels a job that is pending or running; a running one's worker loses its lease. Cancelling
-    /// what is cancelled changes nothing.
-    pub async fn cancel(&self, tenant: &Arc<str>, id: &str) -> Result<Job, Error> {
-        self.by_hand("jobs.cancel", tenant, id, "cancelled", State::cancel)
-            .await
-    }
-
-    /// Puts a failed or cancelled job back into its queue, due at once, with as many attempts again
-    /// as it had at first.
-    pub async fn retry(&self, tenant: &Arc<str>, id: &str) -> Result<Job, Error> {
-        let rule = |state: &State, now| state.retry(now).map(Some);
-        self.by_hand("jobs.retry", tenant, id, "retried", rule)
-            .await
-    }
-
-    /// The same inside the caller's transaction.
-    pub async fn retry_in(&self, tx: &mut Tx, tenant: &str, id: &str) -> Result<Job, Error> {
-        let rule = |state: &State, now| state.retry(now).map(Some);
-        by_hand_in(
-            &self.inner.room,
-            &self.inner.cancelled,
-            tx,
-            (tenant, id),
-            "retried",
-            rule,
-        )
-        .await
-    }
-
-    /// Deletes those of these jobs that have ended, with all that is kept of them; answers those that
-    /// are there still, as they have not ended or somebody else has them in hand. It waits for
-    /// nobody. For the follower of jobs, as nothing else ends their being kept.
-    pub async fn delete_in(
-        &self,
-        tx: &mut Tx,
-        tenant: &str,
-        ids: &[String],
-    ) -> Result<Vec<String>, Error> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut old = self.store().lock_old(tx, tenant, ids).await?;
-        old.retain(|old| old.status.is_final());
-        self.store().prune(tx, tenant, &old).await?;
-        if old.len() == ids.len() {
-            return Ok(Vec::new());
-        }
-        Ok(self.store().present(tx, tenant, ids).await?)
-    }
-
-    /// Makes jobs due at once that were put off ([`Failure::not_now`](crate::Failure::not_now)), as
-    /// what they waited for has come sooner. Jobs to which anything else has happened since are left as
-    /// they are.
-    pub async fn hasten(&self, jobs: Vec<PutOff>) -> Result<Hastened, Error> {
-        let mut all = Hastened::default();
-        for some in jobs.chunks(AT_ONCE as usize) {
-            let hastened = self.hasten_these(some.to_vec()).await?;
-            all.count += hastened.count;
-            all.in_hand.extend(hastened.in_hand);
-        }
-        Ok(all)
-    }
-
-    async fn hasten_these(&self, mut jobs: Vec<PutOff>) -> Result<Hastened, Error> {
-        // Rows are locked in this order, by everybody.
-        jobs.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
-        let (room, jobs) = (self.inner.room.clone(), Arc::new(jobs));
-        self.inner
-            .db
-            .transact("jobs.hasten", move |tx| {
-                let (room, jobs) = (room.clone(), Arc::clone(&jobs));
-                Box::pin(async move {
-                    let keys: Vec<_> = jobs.iter().map(|job| (&*job.tenant, &*job.id)).collect();
-                    let states = room.store.states(tx, &keys).await?;
-                    let now = room.clock.now();
-                    let (mut changes, mut in_hand) = (Vec::new(), Vec::new());
-                    for (state, job) in states.iter().zip(&*jobs) {
-                        let Some(state) = state else { continue };
-                        if let Some(change) = state.hasten(job.attempts, now) {
-                            changes.push(change);
-                        } else if state.is_in_attempt(job.attempts.saturating_add(1)) {
-                            in_hand.push(job.clone());
-                        }
-                    }
-                    let count = changes.len();
-                    lanes::write(&room, tx, changes, now).await?;
-                    Ok::<_, Error>(Hastened { count, in_hand })
-                })
-            })
-            .await
-    }
-
-    async fn by_hand(
-        &self,
-        label: &'static str,
-        tenant: &Arc<str>,
-        id: &str,
-        wanted: &'static str,
-        rule: fn(&State, Time) -> Result<Option<Change>, Status>,
-    ) -> Result<Job, Error> {
-        let (room, cancelled) = (self.inner.room.clone(), self.inner.cancelled.clone());
-        let (tenant, id) = (Arc::clone(tenant), id.to_owned());
-        self.inner
-            .db
-            .transact(label, move |tx| {
-                let (room, cancelled) = (room.clone(), cancelled.clone());
-                let (tenant, id) = (Arc::clone(&tenant), id.clone());
-                Box::pin(async move {
-                    by_hand_in(&room, &cancelled, tx, (&tenant, &id), wanted, rule).await
-                })
-            })
-            .await
-    }
-
-    /// Puts all failed jobs (of a type, of a queue) back into their queues; how many. Jobs that fail
-    /// while it works are left as they are.
-    pub async fn retry_all(&self, tenant: &Arc<str>, filter: &JobFilter) -> Result<u64, Error> {
-        let (store, failed) = (self.store(), Status::Failed);
-        let started = self.clock().now();
-        let newest = store
-            .given_up_below(&mut self.read(), tenant, failed, filter, END, 1)
-            .await?;
-        let Some(newest) = newest.into_iter().next() else {
-            return Ok(0);
-        };
-        let mut after = String::new();
-        let mut retried = 0;
-        loop {
-            let mut ids = store
-                .given_up_above(&mut self.read(), tenant, failed, filter, &after, AT_ONCE)
-                .await?;
-            ids.retain(|id| *id <= newest);
-            let Some(last) = ids.last() else {
-                return Ok(retried);
-            };
-            after.clone_from(last);
-            retried += self.retry_these(tenant, ids, started).await?;
-        }
-    }
-
-    async fn retry_these(
-        &self,
-        tenant: &Arc<str>,
-        ids: Vec<String>,
-        started: Time,
-    ) -> Result<u64, Error> {
-        let room = self.inner.room.clone();
-        let (tenant, ids) = (Arc::clone(tenant), Arc::new(ids));
-        self.inner
-            .db
-            .transact("jobs.retry_all", move |tx| {
-                let (room, tenant, ids) = (room.clone(), Arc::clone(&tenant), Arc::clone(&ids));
-                Box::pin(async move {
-                    let keys: Vec<_> = ids.iter().map(|id| (&*tenant, id.as_str())).collect();
-                    let states = room.store.states(tx, &keys).await?;
-                    let now = room.clock.now();
-                    let changes: Vec<_> = states
-                        .iter()
-                        .flatten()
-                        .filter(|state| {
-                            state.status == Status::Failed
-                                && state.finished_at.is_none_or(|at| at <= started)
-                        })
-                        .filter_map(|state| state.retry(now).ok())
-                        .collect();
-                    let retried = changes.len() as u64;
-                    lanes::write(&room, tx, changes, now).await?;
-                    Ok::<_, Error>(retried)
-                })
-            })
-            .await
-    }
-
     /// Jobs that are cancelled while they run, by their ids.
     pub(crate) fn cancellations(&self) -> broadcast::Receiver<Arc<str>> {
         self.inner.cancelled.subscribe()
@@ -494,41 +318,6 @@ impl Jobs {
     fn read(&self) -> Reader {
         self.inner.db.read()
     }
-}
-
-/// A step that somebody takes by hand; the job as it is then.
-async fn by_hand_in(
-    room: &Room,
-    cancelled: &broadcast::Sender<Arc<str>>,
-    tx: &mut Tx,
-    key: (&str, &str),
-    wanted: &'static str,
-    rule: fn(&State, Time) -> Result<Option<Change>, Status>,
-) -> Result<Job, Error> {
-    let id = key.1;
-    let unknown = || Error::NoSuchJob(id.to_owned());
-    let found = room.store.states(tx, &[key]).await?.pop().flatten();
-    let state = found.ok_or_else(unknown)?;
-    let now = room.clock.now();
-    let change = rule(&state, now).map_err(|status| Error::WrongState {
-        id: id.to_owned(),
-        status: status.as_str(),
-        wanted,
-    })?;
-    if let Some(change) = change {
-        if change.was == Status::Running {
-            let (id, hints) = (Arc::clone(&state.id), room.hints.clone());
-            let cancelled = cancelled.clone();
-            tx.on_commit(move || {
-                hints::cancelled(&hints, &id);
-                // Nobody listens where no worker runs.
-                let _ = cancelled.send(id);
-            });
-        }
-        lanes::write(room, tx, vec![change], now).await?;
-    }
-    let job = room.store.jobs(tx, &[key]).await?.pop().flatten();
-    job.ok_or_else(unknown)
 }
 
 /// The id inside a list's cursor.

@@ -3,6 +3,7 @@
 mod claims;
 mod follow;
 mod http;
+mod in_transactions;
 mod life;
 mod model;
 mod pick_ups;

@@ -17,6 +17,7 @@ pub(super) struct Statements {
     end_leases: Sql,
     end_leases_of_queue: Sql,
     states: Sql,
+    states_at_once: Sql,
     jobs: Sql,
     expired: Sql,
     any_expired: Sql,
@@ -50,7 +51,7 @@ impl Statements {
                 ids.col("id")
             )
         };
-        let states = format!("{}{}", by_ids(STATE, ""), dialect.lock());
+        let states = by_ids(STATE, "");
         let jobs = by_ids(&format!("{JOB}, o.output_json"), RESULT);
         let expired = format!(
             "SELECT {STATE} FROM job_leases l {} WHERE l.expires_at <= ?
@@ -68,7 +69,8 @@ impl Statements {
             held: dialect.count_locked(&held),
             end_leases: dialect.delete_rows("job_leases", &lease_rows(dialect), &PROOF),
             end_leases_of_queue: dialect.delete_rows("job_leases", &claimed, &PROOF),
-            states: dialect.sql(&states),
+            states: dialect.sql(&format!("{states}{}", dialect.lock())),
+            states_at_once: dialect.sql(&format!("{states}{}", dialect.skip_locked())),
             jobs: dialect.sql(&jobs),
             expired: dialect.sql(&expired),
             any_expired: dialect.sql("SELECT 1 FROM job_leases WHERE expires_at <= ? LIMIT 1"),
@@ -143,6 +145,25 @@ impl Store {
             found[place(&row, jobs.len())?] = Some(state(&row, 1)?);
         }
         Ok(found)
+    }
+
+    /// The state of one job in the same way, without waiting for anybody: if somebody has it in hand,
+    /// the transaction begins again.
+    pub(crate) async fn state_at_once(
+        &self,
+        tx: &mut Tx,
+        key: (&str, &str),
+    ) -> Result<Option<State>> {
+        let args = vec![numbered(&[key])?];
+        if let Some(row) = tx.row(&self.hold.states_at_once, args).await? {
+            return state(&row, 1).map(Some);
+        }
+        let (tenant, id) = key;
+        let is_there = !self.present(tx, tenant, &[id.to_owned()]).await?.is_empty();
+        match is_there && self.is_shared() {
+            true => Err(tx.yield_to_others(format!("somebody has the job `{id}` in hand"))),
+            false => Ok(None),
+        }
     }
 
     /// These jobs whole, each in its place.

@@ -68,14 +68,14 @@ impl Follower for Diary {
     }
 }
 
-struct Followed {
-    queue: Queue,
+pub(super) struct Followed {
+    pub queue: Queue,
     refuses: Arc<AtomicBool>,
     select: Sql,
 }
 
 impl Followed {
-    async fn open(engine: Engine) -> Self {
+    pub async fn open(engine: Engine) -> Self {
         Self::with_clock(engine, Clock::fake(Time::from_millis(1_700_000_000_000))).await
     }
 
@@ -110,7 +110,7 @@ impl Followed {
         }
     }
 
-    async fn told(&self, job: &str) -> Vec<String> {
+    pub async fn told(&self, job: &str) -> Vec<String> {
         let mut read = self.queue.db.read();
         let rows = read.rows(&self.select, vec![job.into()]).await.unwrap();
         rows.iter().map(|row| row.text(0).unwrap()).collect()
