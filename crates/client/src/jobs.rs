@@ -152,8 +152,8 @@ impl<'c> Jobs<'c> {
         self.0.send(call, Repeat::Always).await
     }
 
-    /// Ends a job well. A 409 means that the lease was lost, or that an earlier try whose answer
-    /// got lost has ended it.
+    /// Ends a job well. A 409 means that the lease was lost; a second try, after an answer that got
+    /// lost, is answered with the job as it is.
     pub async fn complete(
         &self,
         id: &str,

@@ -49,13 +49,27 @@ pub(crate) struct Room {
     pub followers: Followers,
 }
 
-/// Writes steps and, once they are durable, tells the board, the other processes and the metrics.
+/// Writes steps, tells their followers and, once they are durable, the board, the other processes and
+/// the metrics.
 pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: Time) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     room.store.apply(tx, &changes, now).await?;
     room.followers.tell(tx, &changes, now).await?;
+    tell(room, tx, changes, now);
+    Ok(())
+}
+
+/// Writes a step that the job's follower takes by itself, and need not be told.
+pub(crate) async fn settle(room: &Room, tx: &mut Tx, change: Change, now: Time) -> Result<()> {
+    let changes = vec![change];
+    room.store.apply(tx, &changes, now).await?;
+    tell(room, tx, changes, now);
+    Ok(())
+}
+
+fn tell(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: Time) {
     let room = room.clone();
     tx.on_commit(move || {
         let mut ended = Ended::default();
@@ -82,7 +96,6 @@ pub(crate) async fn write(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: T
         waiting.tell(&room, now);
         ended.record();
     });
-    Ok(())
 }
 
 /// What boards should know of jobs that wait, one hint for each lane.

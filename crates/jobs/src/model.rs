@@ -134,6 +134,16 @@ pub struct Job {
     pub followed: Option<Followed>,
 }
 
+/// How a job ends that its follower ends by itself.
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// Done, with an output.
+    Done(Option<Box<RawValue>>),
+    /// Failed for good, and why.
+    Failed(String),
+    Cancelled,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = AttemptOutcome)]
@@ -403,7 +413,7 @@ pub(crate) fn document(pointer: &str, document: &RawValue) -> Result<(), Problem
         .map_err(|fault| Problem::invalid(format!("{pointer}{}", fault.pointer), fault.detail))
 }
 
-fn size_within(pointer: &str, document: &RawValue, most: usize) -> Result<(), Problem> {
+pub(crate) fn size_within(pointer: &str, document: &RawValue, most: usize) -> Result<(), Problem> {
     let bytes = document.get().len();
     if bytes > most {
         return Err(Problem::invalid(

@@ -10,9 +10,14 @@
 //!         cancelled
 //! ```
 //!
+//! A job's follower can settle it, from pending or running, as any of the three.
+//!
 //! The claim's secret is what proves it (see [`crate::lease`]). A lease that runs out leaves the
-//! secret in place, so a late worker is still believed as long as nobody has taken the job over;
-//! whatever else ends a claim clears it.
+//! secret in place, so a late worker is still believed as long as nobody has taken the job over. A
+//! claim that was ended by its holder's report, or by the follower under it, is over, and its secret
+//! stays too: what the holder says once more (the first answer got lost, or it could not know) is
+//! answered with the job as it stands. The next claim puts its own in place; whatever else ends a
+//! claim, or a retry, clears it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +28,7 @@ use crate::{
     board::LaneKey,
     follow::{Followed, Note},
     lease::Proof,
-    model::{Attempt, Outcome, Status},
+    model::{Attempt, Outcome, Settled, Status},
 };
 
 /// A job as the rules see it: everything but its payload.
@@ -38,9 +43,9 @@ pub(crate) struct State {
     /// The attempts that it had at first, which a retry by hand adds again.
     pub budget: u32,
     pub timeout: Option<Duration>,
-    /// Of the claim that holds it.
+    /// Of the claim that holds it, or that did until it was ended.
     pub secret: Option<Arc<str>>,
-    /// Who claimed it last and when: kept while the secret or the log of attempts needs it.
+    /// Who claimed it last and when: kept while the claim can be held or the log of attempts needs it.
     pub locked_at: Option<Time>,
     pub locked_by: Option<Arc<str>>,
     pub started_at: Option<Time>,
@@ -66,6 +71,8 @@ pub(crate) struct Change {
     /// Until when it is leased, if it is running.
     pub leased_until: Option<Time>,
     pub lease_ended: LeaseEnded,
+    /// It is not its holder who ends it: whoever has it in hand goes first.
+    pub by_others: bool,
     /// The attempt that the step is about, when it began and who has it: a step may take them from the
     /// state.
     pub attempt: u32,
@@ -82,6 +89,15 @@ pub(crate) struct LeaseEnded(pub bool);
 /// Why a caller does not hold a job.
 pub(crate) type Lost = &'static str;
 
+/// How a claim stands that a caller has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The job runs, or its lease ran out and nobody took it over.
+    Held,
+    /// It was ended, and the job has not been taken up again since.
+    Over,
+}
+
 impl Change {
     fn of(was: &State, now: State) -> Self {
         Change {
@@ -93,6 +109,7 @@ impl Change {
             output: None,
             leased_until: None,
             lease_ended: LeaseEnded::default(),
+            by_others: false,
             attempt: was.attempts,
             started_at: was.started_at,
             worker: was.locked_by.clone(),
@@ -106,6 +123,7 @@ impl Change {
         self.was_due = first.was_due;
         self.went_on = self.went_on.or(first.went_on);
         self.lease_ended.0 |= first.lease_ended.0;
+        self.by_others |= first.by_others;
         self
     }
 
@@ -115,19 +133,35 @@ impl Change {
 }
 
 impl State {
-    /// Whether this proves that the caller holds the job: it runs, or its lease ran out and nobody
-    /// took it over.
-    pub(crate) fn check_held(&self, proof: &Proof) -> Result<(), Lost> {
-        let holds = self
+    /// What this proves of the caller's claim.
+    pub(crate) fn check(&self, proof: &Proof) -> Result<Claim, Lost> {
+        let is_proved = self
             .secret
             .as_deref()
             .is_some_and(|secret| proof.holds(secret, &self.id));
         match self.status {
-            Status::Running | Status::Pending if holds => Ok(()),
+            _ if is_proved && self.is_claimed() => Ok(Claim::Held),
+            _ if is_proved => Ok(Claim::Over),
             Status::Running => Err("another worker has it"),
-            Status::Pending => Err("it has gone back to its queue"),
             Status::Cancelled => Err("it was cancelled"),
-            Status::Done | Status::Failed => Err("it has ended"),
+            _ => Err(self.over()),
+        }
+    }
+
+    /// Whether somebody holds it, or did until the lease ran out.
+    fn is_claimed(&self) -> bool {
+        match self.status {
+            Status::Running => true,
+            Status::Pending => self.locked_at.is_some(),
+            Status::Done | Status::Failed | Status::Cancelled => false,
+        }
+    }
+
+    /// Why nobody who had it can go on with it.
+    pub(crate) fn over(&self) -> Lost {
+        match self.status {
+            Status::Pending | Status::Running => "it has gone back to its queue",
+            Status::Done | Status::Failed | Status::Cancelled => "it has ended",
         }
     }
 
@@ -143,11 +177,7 @@ impl State {
     pub(crate) fn fail(&self, failure: &Failed<'_>, at: Time) -> Change {
         let error = Some(failure.error.to_owned());
         if failure.permanent || self.attempts >= self.max_attempts {
-            return self.step(|now| {
-                now.status = Status::Failed;
-                now.finished_at = Some(at);
-                now.last_error = error;
-            });
+            return self.give_up(error, at);
         }
         let wait = failure.retry_in.unwrap_or_else(|| {
             // Counted anew after a retry by hand, which begins a new budget.
@@ -165,12 +195,35 @@ impl State {
         change
     }
 
+    fn give_up(&self, error: Option<String>, at: Time) -> Change {
+        self.step(|now| {
+            now.status = Status::Failed;
+            now.finished_at = Some(at);
+            now.last_error = error;
+        })
+    }
+
+    /// Ended by its follower, whoever has it; `None` if it had ended.
+    pub(crate) fn settle(&self, end: Settled, at: Time) -> Option<Change> {
+        if self.status.is_final() {
+            return None;
+        }
+        let mut change = match end {
+            Settled::Done(output) => self.complete(output, at),
+            Settled::Failed(error) => self.give_up(Some(error), at),
+            Settled::Cancelled => Change::of(self, self.cancelled(at)),
+        };
+        change.by_others = true;
+        Some(change)
+    }
+
     /// Back to its queue as if it had not been claimed: to its place in it or, put off, to a later one.
     pub(crate) fn release(&self, later: Option<&Later>, at: Time) -> Change {
         self.step(|now| {
             now.status = Status::Pending;
             now.attempts = now.attempts.saturating_sub(1);
             now.started_at = None;
+            now.secret = None;
             if let Some(later) = later {
                 now.run_at = at.plus(later.wait);
                 now.last_error = Some(later.why.clone());
@@ -182,7 +235,7 @@ impl State {
     /// Due at once, if it was put off before it began its next attempt and nothing has happened to
     /// it since: it has been tried this often.
     pub(crate) fn hasten(&self, attempts: u32, at: Time) -> Option<Change> {
-        let waits = self.status == Status::Pending && self.secret.is_none() && self.run_at > at;
+        let waits = self.status == Status::Pending && !self.is_claimed() && self.run_at > at;
         (waits && self.attempts == attempts).then(|| {
             let mut now = self.clone();
             now.run_at = at;
@@ -201,10 +254,7 @@ impl State {
         if self.timeout.is_some_and(over) {
             return Err("it has run longer than its timeout");
         }
-        let mut change = self.step(|now| {
-            now.status = Status::Running;
-            now.secret.clone_from(&self.secret);
-        });
+        let mut change = self.step(|now| now.status = Status::Running);
         change.leased_until = Some(at.plus(lease));
         Ok(change)
     }
@@ -237,14 +287,22 @@ impl State {
     pub(crate) fn cancel(&self, at: Time) -> Result<Option<Change>, Status> {
         match self.status {
             Status::Pending | Status::Running => {
-                let mut now = self.clone();
-                now.status = Status::Cancelled;
-                now.finished_at = Some(at);
+                let mut now = self.cancelled(at);
                 now.secret = None;
-                Ok(Some(Change::of(self, now)))
+                let mut change = Change::of(self, now);
+                change.by_others = true;
+                Ok(Some(change))
             }
             Status::Cancelled => Ok(None),
             other => Err(other),
+        }
+    }
+
+    fn cancelled(&self, at: Time) -> State {
+        State {
+            status: Status::Cancelled,
+            finished_at: Some(at),
+            ..self.clone()
         }
     }
 
@@ -260,6 +318,7 @@ impl State {
         now.run_at = at;
         now.max_attempts = now.attempts.saturating_add(now.budget);
         now.finished_at = None;
+        now.secret = None;
         now.unlock();
         let mut change = Change::of(self, now);
         if self.attempts > 0 {
@@ -272,12 +331,11 @@ impl State {
         Ok(change)
     }
 
-    /// A step that its holder takes: it ends the claim, and if the lease had run out meanwhile,
-    /// the expiry is forgotten.
+    /// A step that its holder takes, or that is taken in the holder's place: if the lease had run out
+    /// meanwhile, the expiry is forgotten.
     fn step(&self, edit: impl FnOnce(&mut State)) -> Change {
-        let late = self.status == Status::Pending;
+        let late = self.status == Status::Pending && self.is_claimed();
         let mut now = self.clone();
-        now.secret = None;
         if late {
             now.last_error = None;
         }
@@ -287,8 +345,8 @@ impl State {
         change
     }
 
+    /// Nobody has it, and its attempt has an entry in the log.
     fn unlock(&mut self) {
-        self.secret = None;
         self.locked_at = None;
         self.locked_by = None;
     }
@@ -323,184 +381,4 @@ pub(crate) struct Failed<'f> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lease;
-
-    const NOW: i64 = 1_000_000;
-
-    fn running() -> State {
-        State {
-            id: "1".into(),
-            lane: LaneKey::new("default", "q", "t", 0),
-            status: Status::Running,
-            run_at: Time::from_millis(NOW - 5),
-            attempts: 1,
-            max_attempts: 3,
-            budget: 3,
-            timeout: None,
-            secret: Some("secret".into()),
-            locked_at: Some(Time::from_millis(NOW - 1)),
-            locked_by: Some("w".into()),
-            started_at: Some(Time::from_millis(NOW - 1)),
-            finished_at: None,
-            last_error: None,
-            followed: None,
-        }
-    }
-
-    fn failed(error: &str) -> Failed<'_> {
-        Failed {
-            error,
-            retry_in: None,
-            permanent: false,
-            backoff: Backoff {
-                base: Duration::from_secs(2),
-                cap: Duration::from_hours(1),
-            },
-            jitter: 0.5,
-        }
-    }
-
-    fn now() -> Time {
-        Time::from_millis(NOW)
-    }
-
-    #[test]
-    fn only_the_current_token_holds() {
-        let state = running();
-        let proof = Proof::Token(lease::token("secret", "1"));
-        let other = Proof::Token(lease::token("other", "1"));
-        assert!(state.check_held(&proof).is_ok());
-        assert!(state.check_held(&other).is_err());
-        let expired = state.expire(now()).now;
-        assert_eq!(expired.status, Status::Pending);
-        assert!(expired.check_held(&proof).is_ok(), "nobody took it over");
-        for ended in [
-            state.complete(None, now()).now,
-            state.release(None, now()).now,
-            state.fail(&failed("x"), now()).now,
-            state.cancel(now()).unwrap().unwrap().now,
-        ] {
-            assert!(ended.check_held(&proof).is_err(), "{ended:?}");
-        }
-    }
-
-    #[test]
-    fn a_failure_waits_longer_each_time_and_ends_after_the_last_attempt() {
-        let mut state = running();
-        let mut waits = Vec::new();
-        loop {
-            let change = state.fail(&failed("boom"), now());
-            if change.now.status == Status::Failed {
-                assert!(change.logged.is_none(), "the job's row is the log's entry");
-                break;
-            }
-            assert_eq!(change.logged.unwrap().outcome, Outcome::Failed);
-            waits.push(change.now.run_at.since(now()).as_secs());
-            state = State {
-                attempts: change.now.attempts + 1,
-                status: Status::Running,
-                ..change.now
-            };
-        }
-        assert_eq!(waits, [2, 4]);
-    }
-
-    #[test]
-    fn a_retry_by_hand_begins_a_new_budget_and_a_new_backoff() {
-        let state = State {
-            attempts: 3,
-            ..running()
-        };
-        let given_up = state.fail(&failed("boom"), now()).now;
-        let again = given_up.retry(now()).unwrap();
-        assert_eq!((again.now.attempts, again.now.max_attempts), (3, 6));
-        assert_eq!(again.logged.unwrap().attempt, 3);
-        let fourth = State {
-            attempts: 4,
-            status: Status::Running,
-            ..again.now
-        };
-        let change = fourth.fail(&failed("boom"), now());
-        assert_eq!(change.now.run_at.since(now()), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn the_worker_may_say_when_or_that_it_is_of_no_use() {
-        let later = Failed {
-            retry_in: Some(Duration::from_secs(99)),
-            ..failed("busy")
-        };
-        let change = running().fail(&later, now());
-        assert_eq!(change.now.run_at.since(now()), Duration::from_secs(99));
-        let never = Failed {
-            permanent: true,
-            ..failed("gone")
-        };
-        assert_eq!(running().fail(&never, now()).now.status, Status::Failed);
-    }
-
-    #[test]
-    fn a_late_completion_forgets_the_expiry() {
-        let expired = running().expire(now()).now;
-        let change = expired.complete(None, now());
-        assert_eq!(change.went_on, Some(1));
-        assert_eq!(change.now.last_error, None);
-        assert_eq!(change.now.locked_by.as_deref(), Some("w"), "for the log");
-    }
-
-    #[test]
-    fn expiry_consumes_the_attempt_and_a_return_does_not() {
-        assert_eq!(running().expire(now()).now.attempts, 1);
-        assert_eq!(running().release(None, now()).now.attempts, 0);
-        let last = State {
-            attempts: 3,
-            ..running()
-        };
-        let change = last.expire(now());
-        assert_eq!(change.now.status, Status::Failed);
-        assert!(change.now.last_error.unwrap().contains("attempt 3 of 3"));
-    }
-
-    #[test]
-    fn only_what_was_put_off_and_not_tried_since_is_hastened() {
-        let later = Later {
-            wait: Duration::from_secs(60),
-            why: "busy".to_owned(),
-        };
-        let put_off = running().release(Some(&later), now()).now;
-        let change = put_off.hasten(0, now()).unwrap();
-        assert_eq!((change.now.run_at, change.now.attempts), (now(), 0));
-        assert!(change.now.hasten(0, now()).is_none(), "it is due already");
-        assert!(running().hasten(1, now()).is_none());
-        assert!(running().expire(now()).now.hasten(1, now()).is_none());
-        let tried = running().fail(&failed("boom"), now()).now;
-        assert!(
-            tried.hasten(0, now()).is_none(),
-            "it waits for another reason now"
-        );
-    }
-
-    #[test]
-    fn a_heartbeat_revives_and_a_timeout_ends_that() {
-        let expired = running().expire(now()).now;
-        let change = expired.extend(Duration::from_secs(60), now()).unwrap();
-        assert_eq!(change.now.status, Status::Running);
-        assert_eq!(change.now.secret.as_deref(), Some("secret"));
-        let slow = State {
-            timeout: Some(Duration::from_millis(1)),
-            ..running()
-        };
-        assert!(slow.extend(Duration::from_secs(60), now()).is_err());
-    }
-
-    #[test]
-    fn what_has_ended_stays_ended() {
-        let done = running().complete(None, now()).now;
-        assert_eq!(done.cancel(now()).unwrap_err(), Status::Done);
-        assert_eq!(done.retry(now()).unwrap_err(), Status::Done);
-        let cancelled = running().cancel(now()).unwrap().unwrap().now;
-        assert!(cancelled.cancel(now()).unwrap().is_none());
-    }
-}
+mod tests;

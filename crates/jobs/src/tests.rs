@@ -24,7 +24,9 @@ use tidewire_testkit::{Engine, TestStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ClaimRequest, ClaimedJob, Filter, Job, JobSettings, Jobs, MIGRATIONS, NewJob, Status};
+use crate::{
+    ClaimRequest, ClaimedJob, Filter, Job, JobSettings, Jobs, MIGRATIONS, NewJob, Settled, Status,
+};
 
 pub(crate) struct Queue {
     pub jobs: Jobs,
@@ -129,6 +131,19 @@ impl Queue {
         self.jobs
             .fail(&self.tenant, &job.job.id, token, "boom", None, false)
             .await
+    }
+
+    /// Ends a job as its follower does.
+    pub(crate) async fn settle(&self, id: &str, end: Settled) -> Option<Job> {
+        let (jobs, tenant, id) = (self.jobs.clone(), Arc::clone(&self.tenant), id.to_owned());
+        self.db
+            .transact("test.settle", move |tx| {
+                let (jobs, tenant) = (jobs.clone(), Arc::clone(&tenant));
+                let (id, end) = (id.clone(), end.clone());
+                Box::pin(async move { jobs.settle_in(tx, &tenant, &id, end).await })
+            })
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn status(&self, id: &str) -> Status {

@@ -183,7 +183,8 @@ struct CompleteBody {
 /// End a job well.
 ///
 /// A 409 means that the lease is lost; nothing changed. A lease that ran out is still good as long
-/// as nobody took the job over.
+/// as nobody took the job over. Once the attempt has ended, saying so again is answered with the job
+/// as it is.
 #[utoipa::path(
     post, path = "/v1/jobs/{id}/complete", tag = "workers", operation_id = "completeJob",
     params(("id" = String, Path, description = "the job's id")),
@@ -225,7 +226,8 @@ struct FailBody {
 /// End an attempt badly.
 ///
 /// The job is tried again after `retry_in_seconds` (after 2 s · 2^(n−1) ± 20 %, at most an hour,
-/// without it), unless its attempts are used up or it is `permanent`.
+/// without it), unless its attempts are used up or it is `permanent`. Once the attempt has ended,
+/// saying so again is answered with the job as it is.
 #[utoipa::path(
     post, path = "/v1/jobs/{id}/fail", tag = "workers", operation_id = "failJob",
     params(("id" = String, Path, description = "the job's id")),

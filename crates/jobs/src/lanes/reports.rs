@@ -11,7 +11,7 @@ use crate::{
     follow::Note,
     lease::Proof,
     model::Job,
-    state::{Change, Failed, Later, LeaseEnded, Lost, State},
+    state::{Change, Claim, Failed, Later, LeaseEnded, Lost, State},
     store::Held,
 };
 
@@ -51,6 +51,14 @@ impl Says {
         match self {
             Says::Complete { note, .. } | Says::Fail { note, .. } => note.as_ref(),
             Says::Release(_) | Says::Extend(_) => None,
+        }
+    }
+
+    /// Said of a claim that is over: it ended as it did, and nobody can go on.
+    fn repeated(&self, state: &State) -> Result<Option<Change>, Lost> {
+        match self {
+            Says::Complete { .. } | Says::Fail { .. } | Says::Release(_) => Ok(None),
+            Says::Extend(_) => Err(state.over()),
         }
     }
 }
@@ -117,8 +125,10 @@ impl Reports {
             answers.push(match found {
                 None => Err(Refused::Unknown),
                 Some(state) => changes.step(&state, |state| {
-                    state.check_held(&report.proof)?;
                     let mut change = match &report.says {
+                        says if state.check(&report.proof)? == Claim::Over => {
+                            return says.repeated(state);
+                        }
                         Says::Complete { output, .. } => state.complete(output.clone(), now),
                         Says::Fail {
                             error,
@@ -136,11 +146,11 @@ impl Reports {
                             state.fail(&failed, now)
                         }
                         Says::Release(later) => state.release(later.as_ref(), now),
-                        Says::Extend(lease) => return state.extend(*lease, now),
+                        Says::Extend(lease) => return state.extend(*lease, now).map(Some),
                     };
                     change.lease_ended.0 = lease_ended.0 && may_be_known(report);
                     change.note = report.says.note().cloned();
-                    Ok(change)
+                    Ok(Some(change))
                 }),
             });
         }
@@ -228,7 +238,7 @@ impl Reports {
 }
 
 /// Steps of one batch, at most one for each job: a later step of a job starts where the earlier
-/// one ended.
+/// one ended. What changes nothing is none.
 #[derive(Default)]
 struct Changes {
     all: Vec<Change>,
@@ -239,18 +249,21 @@ impl Changes {
     fn step(
         &mut self,
         state: &State,
-        rule: impl FnOnce(&State) -> Result<Change, Lost>,
+        rule: impl FnOnce(&State) -> Result<Option<Change>, Lost>,
     ) -> Result<(), Refused> {
         let key = (Arc::clone(&state.lane.tenant), Arc::clone(&state.id));
         match self.places.get(&key) {
             Some(place) => {
                 let first = &self.all[*place];
-                let second = rule(&first.now).map_err(Refused::Lost)?;
-                self.all[*place] = second.after(first.clone());
+                if let Some(second) = rule(&first.now).map_err(Refused::Lost)? {
+                    self.all[*place] = second.after(first.clone());
+                }
             }
             None => {
-                self.all.push(rule(state).map_err(Refused::Lost)?);
-                self.places.insert(key, self.all.len() - 1);
+                if let Some(change) = rule(state).map_err(Refused::Lost)? {
+                    self.all.push(change);
+                    self.places.insert(key, self.all.len() - 1);
+                }
             }
         }
         Ok(())

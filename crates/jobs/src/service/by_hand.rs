@@ -10,7 +10,7 @@ use super::{AT_ONCE, Hastened, Jobs, PutOff};
 use crate::{
     Error, hints,
     lanes::{self, Room},
-    model::{Job, JobFilter, Status},
+    model::{Job, JobFilter, MAX_DOCUMENT, Settled, Status, error_text, size_within},
     state::{Change, State},
     store::END,
 };
@@ -54,6 +54,34 @@ impl Jobs {
         self.hand()
             .look_and_step(tx, (tenant, id), "retried", again)
             .await
+    }
+
+    /// Ends a job in the transaction of its follower, who is not told of it: whatever its state and
+    /// whoever has it, as if a worker had ended it. `None` if it is unknown or had ended. What the
+    /// worker that had it says of its end later is answered with the job as it is, and changes
+    /// nothing; its heartbeats are refused. Like [`Jobs::cancel_in`] it waits for nobody.
+    pub async fn settle_in(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        id: &str,
+        end: Settled,
+    ) -> Result<Option<Job>, Error> {
+        let end = checked(end)?;
+        let (hand, key) = (self.hand(), (tenant, id));
+        let store = &hand.room.store;
+        let Some(state) = store.state_at_once(tx, key).await? else {
+            return Ok(None);
+        };
+        let now = hand.room.clock.now();
+        let Some(change) = state.settle(end, now) else {
+            return Ok(None);
+        };
+        if change.was == Status::Running && change.now.status == Status::Cancelled {
+            hand.stop_worker(tx, &state.id);
+        }
+        lanes::settle(&hand.room, tx, change, now).await?;
+        Ok(store.jobs(tx, &[key]).await?.pop().flatten())
     }
 
     fn hand(&self) -> Hand {
@@ -203,6 +231,21 @@ impl Jobs {
             })
             .await
     }
+}
+
+/// An end as it is kept. Of what is inside an output its follower knows; it may have wrapped
+/// somebody's in words of its own, as in [`NewJob::check`](crate::NewJob::check).
+fn checked(end: Settled) -> Result<Settled, Error> {
+    Ok(match end {
+        Settled::Done(output) => {
+            if let Some(output) = &output {
+                size_within("/output", output, 2 * MAX_DOCUMENT)?;
+            }
+            Settled::Done(output.filter(|output| output.get() != "null"))
+        }
+        Settled::Failed(error) => Settled::Failed(error_text(&error)),
+        Settled::Cancelled => Settled::Cancelled,
+    })
 }
 
 fn again(state: &State, now: Time) -> Result<Option<Change>, Status> {

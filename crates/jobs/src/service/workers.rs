@@ -114,7 +114,8 @@ impl Jobs {
             .await
     }
 
-    /// Ends a job well.
+    /// Ends a job well. Once its claim is over, by this report or otherwise, it answers with the job as
+    /// it is, and changes nothing; so do [`Jobs::fail`] and [`Jobs::release`].
     pub async fn complete(
         &self,
         tenant: &Arc<str>,

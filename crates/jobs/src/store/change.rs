@@ -124,7 +124,6 @@ fn finish(dialect: &Dialect) -> Sql {
         &["tenant", "id"],
         &[
             ("status", "'done'"),
-            ("lease_secret", "NULL"),
             ("finished_at", rows.col("at")),
             ("updated_at", rows.col("at")),
         ],
@@ -140,7 +139,6 @@ fn finish_of_tenant(dialect: &Dialect) -> Sql {
         &["tenant", "id"],
         &[
             ("status", "'done'"),
-            ("lease_secret", "NULL"),
             ("finished_at", "?1"),
             ("updated_at", "?1"),
         ],

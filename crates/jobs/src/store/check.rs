@@ -5,7 +5,7 @@ use tidewire_db::{Query, Result};
 use super::Store;
 
 /// Each question finds the rows that break the rule beside it.
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 12] = [
     (
         "a pending job has its entry",
         "SELECT j.id FROM jobs j WHERE j.status = 'pending' AND NOT EXISTS (SELECT 1 FROM job_queue q
@@ -39,9 +39,17 @@ const RULES: [(&str, &str); 10] = [
             WHERE coalesce(j.status, '') <> g.status",
     ),
     (
-        "a job that has ended has no claim and has an end",
-        "SELECT id FROM jobs WHERE status IN ('done', 'failed', 'cancelled')
-            AND (lease_secret IS NOT NULL OR finished_at IS NULL)",
+        "a job that has ended has an end",
+        "SELECT id FROM jobs WHERE status IN ('done', 'failed', 'cancelled') AND finished_at IS NULL",
+    ),
+    (
+        "a lease is its job's claim",
+        "SELECT l.id FROM job_leases l JOIN jobs j ON j.tenant = l.tenant AND j.id = l.id
+            WHERE coalesce(j.lease_secret, '') <> l.secret OR j.locked_at IS NULL",
+    ),
+    (
+        "a job that nobody has had has no claim",
+        "SELECT id FROM jobs WHERE attempts = 0 AND lease_secret IS NOT NULL",
     ),
     (
         "a job that has not ended has no end",

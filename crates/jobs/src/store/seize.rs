@@ -57,9 +57,7 @@ impl Store {
         }
         let leased: Vec<_> = changes
             .iter()
-            .filter(|change| {
-                change.was == Status::Running && change.now.status == Status::Cancelled
-            })
+            .filter(|change| change.was == Status::Running && change.by_others)
             .map(|change| {
                 let lane = &change.now.lane;
                 (&*lane.tenant, &*lane.queue, &*change.now.id)

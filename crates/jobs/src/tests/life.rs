@@ -44,19 +44,62 @@ async fn a_job_is_enqueued_claimed_and_done(engine: Engine) {
         .await
         .unwrap();
     assert_eq!(done.status, Status::Done);
-    assert_eq!(super::squeezed(done.output.unwrap().get()), "{\"n\":1.50}");
     assert_eq!(
-        (done.locked_by, done.finished_at),
+        super::squeezed(done.output.as_ref().unwrap().get()),
+        "{\"n\":1.50}"
+    );
+    assert_eq!(
+        (done.locked_by.clone(), done.finished_at),
         (None, Some(queue.clock.now()))
     );
     let detail = queue.jobs.get("default", &job.id).await.unwrap();
     assert_eq!(outcomes(&detail), [(1, Outcome::Done)]);
     assert_eq!(detail.attempts_log[0].worker.as_deref(), Some("w"));
     assert_eq!(queue.counts().await, (1, 0));
-    // The token is void: a report that comes twice changes nothing.
-    lost(queue.complete(&claimed).await);
-    lost(queue.fail(&claimed).await);
+    // A report that comes again is answered, and changes nothing.
+    queue.clock.advance(MINUTE);
+    for again in [queue.complete(&claimed).await, queue.fail(&claimed).await] {
+        let again = again.unwrap();
+        assert_eq!(
+            (again.status, again.updated_at, again.last_error),
+            (Status::Done, done.updated_at, None)
+        );
+        assert_eq!(super::squeezed(again.output.unwrap().get()), "{\"n\":1.50}");
+    }
+    let token = claimed.lease_token.clone();
+    let beat = queue.jobs.heartbeat(&queue.tenant, &job.id, token, None);
+    lost(beat.await);
     assert_eq!(queue.counts().await, (1, 0));
+    queue.check().await;
+}
+
+#[every_engine]
+async fn a_failure_that_is_told_twice_is_one(engine: Engine) {
+    let queue = Queue::open(engine).await;
+    let job = queue.add(NewJob::new("t").max_attempts(2)).await;
+    let first = queue.claim_one().await;
+    let failed = queue.fail(&first).await.unwrap();
+    let again = queue.fail(&first).await.unwrap();
+    assert_eq!(
+        (again.status, again.attempts, again.run_at),
+        (Status::Pending, 1, failed.run_at)
+    );
+    // The next attempt is somebody else's, also if the worker is the same.
+    queue.clock.advance(MINUTE);
+    let second = queue.claim_one().await;
+    lost(queue.fail(&first).await);
+    queue.fail(&second).await.unwrap();
+    assert_eq!(queue.fail(&second).await.unwrap().status, Status::Failed);
+    lost(queue.fail(&first).await);
+    assert_eq!(queue.counts().await, (0, 1));
+    // And so is what a retry by hand begins.
+    queue.jobs.retry(&queue.tenant, &job.id).await.unwrap();
+    lost(queue.fail(&second).await);
+    let detail = queue.jobs.get("default", &job.id).await.unwrap();
+    assert_eq!(
+        outcomes(&detail),
+        [(1, Outcome::Failed), (2, Outcome::Failed)]
+    );
     queue.check().await;
 }
 

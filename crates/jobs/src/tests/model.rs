@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tidewire_testkit::{Engine, every_engine};
 
 use super::{Queue, types};
-use crate::{Error, NewJob, Status};
+use crate::{Error, NewJob, Settled, Status};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -27,6 +27,7 @@ enum Op {
         says: Says,
     },
     Cancel(prop::sample::Index),
+    Settle(prop::sample::Index, u8),
     Retry(prop::sample::Index),
     RetryAll,
     Advance(u64),
@@ -58,6 +59,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => (prop::option::weighted(0.3, 0..3u8), 1..5u32).prop_map(|(kinds, limit)| Op::Claim { kinds, limit }),
         8 => (any::<prop::sample::Index>(), says).prop_map(|(claim, says)| Op::Report { claim, says }),
         1 => any::<prop::sample::Index>().prop_map(Op::Cancel),
+        1 => (any::<prop::sample::Index>(), 0..3u8).prop_map(|(job, how)| Op::Settle(job, how)),
         2 => any::<prop::sample::Index>().prop_map(Op::Retry),
         1 => Just(Op::RetryAll),
         3 => (1..90u64).prop_map(Op::Advance),
@@ -75,6 +77,8 @@ struct Known {
     max_attempts: u32,
     budget: u32,
     token: Option<String>,
+    /// The token is of a claim that was ended.
+    is_over: bool,
     lease: tidewire_core::Time,
 }
 
@@ -120,6 +124,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                 max_attempts: attempts,
                 budget: attempts,
                 token: None,
+                is_over: false,
                 lease: tidewire_core::Time::EPOCH,
             };
             model.jobs.insert(id, known);
@@ -137,6 +142,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                 known.attempts += 1;
                 assert_eq!(claimed.job.attempts, known.attempts);
                 known.token = Some(claimed.lease_token.clone());
+                known.is_over = false;
                 known.lease = claimed.lease_expires_at;
                 model.claims.push((claimed.job.id, claimed.lease_token));
             }
@@ -148,7 +154,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
             let (id, token) = model.claims[claim.index(model.claims.len())].clone();
             report(queue, model, &id, token, says).await;
         }
-        Op::Cancel(index) | Op::Retry(index) if model.order.is_empty() => {
+        Op::Cancel(index) | Op::Retry(index) | Op::Settle(index, _) if model.order.is_empty() => {
             let _ = index;
         }
         Op::Cancel(index) => {
@@ -164,6 +170,24 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                     known.status = Status::Cancelled;
                     known.token = None;
                 }
+            }
+        }
+        Op::Settle(index, how) => {
+            let id = model.order[index.index(model.order.len())].clone();
+            let end = match how {
+                0 => Settled::Done(None),
+                1 => Settled::Failed("settled".to_owned()),
+                _ => Settled::Cancelled,
+            };
+            let settled = queue.settle(&id, end).await;
+            let known = model.jobs.get_mut(&id).unwrap();
+            assert_eq!(settled.is_some(), !known.status.is_final());
+            if let Some(job) = settled {
+                known.status = [Status::Done, Status::Failed, Status::Cancelled][usize::from(how)];
+                known.is_over = true;
+                assert_eq!(job.status, known.status);
+                model.done += u64::from(how == 0);
+                model.failed += u64::from(how == 1);
             }
         }
         Op::Retry(index) => {
@@ -229,12 +253,23 @@ async fn report(queue: &Queue, model: &mut Model, id: &str, token: String, says:
         Says::Heartbeat => jobs.heartbeat(tenant, id, token.clone(), None).await,
     };
     let known = model.jobs.get_mut(id).unwrap();
-    let holds = known.token.as_ref() == Some(&token);
-    assert_eq!(result.is_ok(), holds, "{says:?} {known:?} {result:?}");
+    let is_proved = known.token.as_ref() == Some(&token);
+    let repeats = is_proved && known.is_over && !matches!(says, Says::Heartbeat);
+    let holds = is_proved && !known.is_over;
+    assert_eq!(
+        result.is_ok(),
+        holds || repeats,
+        "{says:?} {known:?} {result:?}"
+    );
+    if repeats {
+        let job = result.unwrap();
+        assert_eq!((job.status, job.attempts), (known.status, known.attempts));
+        return;
+    }
     if !holds {
         return;
     }
-    known.token = None;
+    known.is_over = true;
     match says {
         Says::Complete => {
             known.status = Status::Done;
@@ -248,10 +283,11 @@ async fn report(queue: &Queue, model: &mut Model, id: &str, token: String, says:
         Says::Release => {
             known.status = Status::Pending;
             known.attempts -= 1;
+            known.token = None;
         }
         Says::Heartbeat => {
             known.status = Status::Running;
-            known.token = Some(token);
+            known.is_over = false;
             known.lease = queue.clock.now().plus(super::MINUTE);
         }
     }
