@@ -10,6 +10,7 @@
 mod cloudevents;
 mod depth;
 mod error;
+mod gather;
 mod http;
 pub mod live;
 mod migrations;
@@ -21,10 +22,11 @@ mod tail;
 
 pub use depth::{DEPTH_HEADER, MAX_DEPTH, depth};
 pub use error::Error;
+pub use gather::{Run, Stretch};
 pub use http::routes;
 pub use migrations::MIGRATIONS;
 pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
-pub use service::{Append, Events, Settings, StreamEnd, Stretch};
+pub use service::{Append, Events, Settings, StreamEnd};
 pub use tail::Logs;
 
 /// HELP texts of this room's metrics.

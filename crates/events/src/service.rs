@@ -13,7 +13,8 @@ use tidewire_db::{Batch, Db, Hints, Keep, Lane, Query as _, Result as DbResult, 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Appended, Error, Event, Filter, NewEvent,
+    Appended, Error, Event, Filter, NewEvent, Run, Stretch,
+    gather::Gather,
     live::{self, Growth, Line as _, Tail, Watch},
     number::{self, Ends},
     store::Store,
@@ -37,14 +38,6 @@ impl Default for Settings {
     }
 }
 
-/// How much is read at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    pub events: u32,
-    /// Of payloads. The first event is read whatever its size.
-    pub bytes: usize,
-}
-
 /// Where a stream ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamEnd {
@@ -56,9 +49,6 @@ pub struct StreamEnd {
 
 /// Behind every position.
 const LAST: u64 = (1 << 48) - 1;
-
-/// Events that are read before it is known how large they are.
-const FIRST_READ: u32 = 32;
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -81,7 +71,7 @@ struct Inner {
 }
 
 /// One request's events: stored whole or not at all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Append {
     pub(crate) tenant: Arc<str>,
     lock: Box<str>,
@@ -339,18 +329,15 @@ impl Events {
     pub async fn after(&self, tenant: &str, pos: u64, most: Stretch) -> Result<Vec<Event>, Error> {
         let (store, mut read) = (&self.inner.store, self.inner.db.read());
         let filter = Filter::default();
-        Ok(bounded(
-            most,
-            pos,
-            |event| event.pos,
-            async |from, limit| {
-                let span = (from, LAST);
-                store
-                    .following(&mut read, tenant, &filter, span, limit)
-                    .await
-            },
-        )
-        .await?)
+        let mut gather = Gather::new(most);
+        while let Some((last, limit)) = gather.next() {
+            let span = (last.map_or(pos, |event| event.pos), LAST);
+            let some = store
+                .following(&mut read, tenant, &filter, span, limit)
+                .await?;
+            gather.take(some);
+        }
+        Ok(gather.done().events)
     }
 
     /// Events of a stream behind one `seq` up to and including another, about one subject if it is
@@ -361,26 +348,23 @@ impl Events {
         subject: Option<&str>,
         (after, until): (u64, u64),
         most: Stretch,
-    ) -> Result<Vec<Event>, Error> {
+    ) -> DbResult<Run> {
         let (store, mut read) = (&self.inner.store, self.inner.db.read());
-        Ok(bounded(
-            most,
-            after,
-            |event| event.seq,
-            async |from, limit| {
-                let span = (from, until);
-                store
-                    .of_stream(&mut read, (tenant, stream), subject, span, limit)
-                    .await
-            },
-        )
-        .await?)
+        let mut gather = Gather::new(most);
+        while let Some((last, limit)) = gather.next() {
+            let span = (last.map_or(after, |event| event.seq), until);
+            let some = store
+                .of_stream(&mut read, (tenant, stream), subject, span, limit)
+                .await?;
+            gather.take(some);
+        }
+        Ok(gather.done())
     }
 
     /// Where these streams (each with its tenant) end, in their order.
-    pub async fn stream_ends(&self, streams: &[(&str, &str)]) -> Result<Vec<StreamEnd>, Error> {
+    pub async fn stream_ends(&self, streams: &[(&str, &str)]) -> DbResult<Vec<StreamEnd>> {
         let mut read = self.inner.db.read();
-        Ok(self.inner.store.stream_ends(&mut read, streams).await?)
+        self.inner.store.stream_ends(&mut read, streams).await
     }
 
     /// Which of these appends' events have keys that were seen before, each in its place.
@@ -448,39 +432,6 @@ impl Events {
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.inner.shutdown
     }
-}
-
-/// Reads on from a place until there is as much as is wanted, or nothing more.
-async fn bounded(
-    most: Stretch,
-    mut from: u64,
-    place: fn(&Event) -> u64,
-    mut read: impl AsyncFnMut(u64, u32) -> DbResult<Vec<Event>>,
-) -> DbResult<Vec<Event>> {
-    let (mut found, mut bytes): (Vec<Event>, usize) = (Vec::new(), 0);
-    let mut limit = most.events.min(FIRST_READ);
-    while limit > 0 {
-        let some = read(from, limit).await?;
-        let is_all = (some.len() as u64) < u64::from(limit);
-        for event in some {
-            bytes += event.payload.get().len();
-            if bytes > most.bytes && !found.is_empty() {
-                return Ok(found);
-            }
-            from = place(&event);
-            found.push(event);
-        }
-        if is_all {
-            break;
-        }
-        // As many as fit if they are like those before.
-        let fit = (most.bytes - bytes.min(most.bytes)) / (bytes / found.len()).max(1);
-        let left = most
-            .events
-            .saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        limit = left.min(u32::try_from(fit).unwrap_or(u32::MAX));
-    }
-    Ok(found)
 }
 
 /// Reads where a follower wants to start: a position, an event's id, or `0` for the start.

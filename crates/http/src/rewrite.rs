@@ -43,6 +43,16 @@ pub const REWRITES: &[Rewrite] = &[
         to: "/v1/executions",
         below: true,
     },
+    Rewrite {
+        from: "/turns",
+        to: "/v1/turns",
+        below: true,
+    },
+    Rewrite {
+        from: "/threads",
+        to: "/v1/threads",
+        below: true,
+    },
 ];
 
 /// Rewrites the path in place, its query untouched.

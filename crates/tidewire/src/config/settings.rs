@@ -371,6 +371,18 @@ pub const SETTINGS: &[Setting] = &[
         "How long an execution is kept in all, with its job and its attempts",
     ),
     setting(
+        "thread-idle-timeout",
+        "DURATION",
+        "30m",
+        "A thread without an open turn is idle when nothing has come for so long; for threads made from then on",
+    ),
+    setting(
+        "agent-affinity",
+        "DURATION",
+        "2s",
+        "For how long a turn is kept for the agent that ran its thread's last one; 0s for nobody",
+    ),
+    setting(
         "drain",
         "DURATION",
         "30s",

@@ -11,6 +11,7 @@ use std::{
 use tidewire_access::AccessConfig;
 use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
+use tidewire_threads::ThreadSettings;
 
 use super::{Bad, JobBus, Store, Triggers, Values};
 
@@ -27,6 +28,7 @@ pub struct Config {
     pub jobs: Jobs,
     pub worker: Worker,
     pub triggers: Triggers,
+    pub threads: ThreadSettings,
     pub job_bus: JobBus,
     pub drain: Duration,
     pub log: Log,
@@ -69,15 +71,17 @@ pub enum Role {
     Worker,
     Scheduler,
     Relay,
+    Realtime,
     Sweeper,
 }
 
 impl Role {
-    pub const ALL: [Role; 5] = [
+    pub const ALL: [Role; 6] = [
         Role::Api,
         Role::Worker,
         Role::Scheduler,
         Role::Relay,
+        Role::Realtime,
         Role::Sweeper,
     ];
 
@@ -88,6 +92,7 @@ impl Role {
             Role::Worker => "worker",
             Role::Scheduler => "scheduler",
             Role::Relay => "relay",
+            Role::Realtime => "realtime",
             Role::Sweeper => "sweeper",
         }
     }
@@ -189,6 +194,11 @@ impl Config {
             poll_interval,
             triggers: Triggers::new(values, addr, poll_interval, &job_bus)?,
             job_bus,
+            threads: ThreadSettings {
+                idle_timeout: span("thread-idle-timeout", S, 36_500 * DAY)?,
+                affinity: span("agent-affinity", Duration::ZERO, 3600 * S)?,
+                poll_interval,
+            },
             jobs: Jobs {
                 lease: span("lease", S, 3600 * S)?,
                 timeout: span("job-timeout", S, DAY)?,

@@ -15,6 +15,7 @@ use tidewire_events::Events;
 use tidewire_http::{App, Health};
 use tidewire_jobs::{Followers, JobSettings, Jobs, bus::JobBus};
 use tidewire_outbound::{Client, ClientOptions};
+use tidewire_threads::{Rooms, Threads, Turns};
 use tidewire_triggers::{Executions, Triggers};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_events::MIGRATIONS,
         tidewire_jobs::MIGRATIONS,
         tidewire_triggers::MIGRATIONS,
+        tidewire_threads::MIGRATIONS,
     ]
     .concat()
 }
@@ -81,6 +83,7 @@ struct House {
     events: Events,
     jobs: Jobs,
     triggers: Triggers,
+    threads: Threads,
     /// For addresses that somebody configured.
     outbound: Client,
     /// How workers hear of deliveries, and others of what is fired.
@@ -151,12 +154,14 @@ impl House {
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
-            ..tidewire_events::Settings::default()
+            reserved: &[tidewire_threads::NAMESPACE],
         };
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.
         let (_, settings) = watch::channel(job_settings(config));
+        let turns = Turns::default();
         let followers = Followers::default()
+            .with(tidewire_threads::FOLLOWER, turns.clone())
             .with(
                 tidewire_triggers::FOLLOWER,
                 Executions::new(&db, clock.clone()),
@@ -176,6 +181,14 @@ impl House {
             config.triggers.policy.clone(),
             (jobs.clone(), events.clone()),
         );
+        let rooms = Rooms {
+            db: db.clone(),
+            clock: clock.clone(),
+            events: events.clone(),
+            jobs: jobs.clone(),
+        };
+        let threads = Threads::new(rooms, config.threads, streams.clone());
+        turns.write_to(&threads);
         let outbound = Client::new(ClientOptions {
             policy: config.triggers.policy.clone(),
             ..ClientOptions::default()
@@ -200,6 +213,7 @@ impl House {
             events,
             jobs,
             triggers,
+            threads,
             outbound,
             bus,
             health,
@@ -216,10 +230,14 @@ impl House {
             cors_origins: config.cors_origins.clone(),
         };
         let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
-        if config.roles.has(Role::Api) {
+        let (api, live) = (Role::Api, Role::Realtime);
+        if config.roles.has(api) {
+            app = self.routes(app, config);
+        }
+        if config.roles.has(api) || config.roles.has(live) {
             let authenticate = Authenticate::new(self.access.clone());
-            app = self
-                .routes(app, config)
+            app = app
+                .routes(tidewire_threads::live_routes(self.threads.clone()))
                 .authenticate(move |router| router.layer(authenticate));
         }
         app
@@ -239,6 +257,10 @@ impl House {
                 self.triggers.clone(),
                 self.access.clone(),
                 config.triggers.public_url.clone(),
+            ))
+            .routes(tidewire_threads::routes(
+                self.threads.clone(),
+                self.access.clone(),
             ))
             .public(tidewire_triggers::public_routes(
                 self.triggers.clone(),
@@ -334,6 +356,7 @@ fn describe_metrics() {
     tidewire_events::describe_metrics();
     tidewire_jobs::describe_metrics();
     tidewire_triggers::describe_metrics();
+    tidewire_threads::describe_metrics();
     tidewire_outbound::describe_metrics();
     bus::describe_metrics();
     sharing::describe_metrics();

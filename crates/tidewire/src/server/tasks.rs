@@ -86,7 +86,7 @@ impl House {
                 }
             }));
         }
-        if config.roles.has(Role::Api) {
+        if config.roles.has(Role::Api) || config.roles.has(Role::Realtime) {
             let access = self.access.clone();
             tasks.push(Task::new("key-keeper", move |stop| {
                 let access = access.clone();

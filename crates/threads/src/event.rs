@@ -1,0 +1,320 @@
+//! Events of threads: as agents send them, as the log keeps them, and as they are read.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use tidewire_core::{FieldError, Problem, Time, json, name};
+use tidewire_events::{Event, NewEvent};
+
+use crate::{model::ThreadKey, state};
+
+/// The format of events, as each says.
+pub const SPEC_VERSION: &str = "agent-events/1.0";
+
+/// Bytes of the JSON texts of one event's payload.
+pub const MAX_PAYLOAD: usize = 256 << 10;
+/// Bytes of the JSON texts of `trace` and of `tags`.
+const MAX_ANNOTATION: usize = 4 << 10;
+/// Characters of a source or a content type.
+const MAX_TEXT: usize = 255;
+
+const KINDS: [&str; 15] = [
+    "turn.started",
+    "turn.completed",
+    "turn.failed",
+    "turn.cancelled",
+    "message.delta",
+    "message.completed",
+    "tool.call.started",
+    "tool.call.args.delta",
+    "tool.call.completed",
+    "tool.call.error",
+    "state.snapshot",
+    "state.delta",
+    "thread.ready",
+    "custom",
+    "custom.component",
+];
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// An event as an agent sends it: only `type` is required.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = NewThreadEvent)]
+#[serde(deny_unknown_fields)]
+pub struct NewThreadEvent {
+    #[serde(rename = "type")]
+    #[schema(example = "message.delta")]
+    pub kind: String,
+    /// Of events with the same id in a thread only the first is stored. Made here if it is missing.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
+    pub event_id: Option<String>,
+    /// The turn that it belongs to, if any; made on first use.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
+    pub turn_id: Option<String>,
+    /// When it happened; when it is stored, if it is missing.
+    pub ts: Option<Time>,
+    #[serde(default)]
+    pub level: Level,
+    /// Any JSON, at most 256 KiB; `{}` if it is missing.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>, example = json!({"message_id": "m1", "delta": "Hello"}))]
+    pub payload: Option<Box<RawValue>>,
+    /// What the payload is, if its type does not say.
+    #[schema(min_length = 1, max_length = 255)]
+    pub content_type: Option<String>,
+    /// Who says so.
+    #[schema(min_length = 1, max_length = 255)]
+    pub source: Option<String>,
+    /// Any JSON, at most 4 KiB.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub trace: Option<Box<RawValue>>,
+    /// Any JSON, at most 4 KiB.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub tags: Option<Box<RawValue>>,
+    /// `agent-events/1.0`, if it is there.
+    pub spec_version: Option<String>,
+    /// The thread of the path, if it is there.
+    pub thread_id: Option<String>,
+}
+
+/// `null` is a payload too, so a field that is there is never taken for a missing one.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl NewThreadEvent {
+    /// One that the server writes.
+    pub(crate) fn of_turn(kind: &str, turn: &str, payload: &impl Serialize) -> Self {
+        NewThreadEvent {
+            kind: kind.to_owned(),
+            event_id: None,
+            turn_id: Some(turn.to_owned()),
+            ts: None,
+            level: Level::Info,
+            payload: to_raw_value(payload).ok(),
+            content_type: None,
+            source: None,
+            trace: None,
+            tags: None,
+            spec_version: None,
+            thread_id: None,
+        }
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.turn_id.is_some() && state::ending(&self.kind).is_some()
+    }
+
+    /// What it weighs in memory and in a statement, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        256 + self.payload.as_ref().map_or(0, |raw| raw.get().len())
+    }
+
+    pub(crate) fn check(&self, thread: &str) -> Result<(), Problem> {
+        let mut errors = Vec::new();
+        let mut note = |pointer: &str, result: Result<(), String>| {
+            if let Err(detail) = result {
+                errors.push(FieldError {
+                    pointer: pointer.to_owned(),
+                    detail,
+                });
+            }
+        };
+        if !KINDS.contains(&self.kind.as_str()) {
+            let known = KINDS.join(", ");
+            let kind = tidewire_core::problem::clip(&self.kind);
+            note("/type", Err(format!("`{kind}` is not one of {known}")));
+        }
+        if self.turn_id.is_none() && state::ending(&self.kind).is_some() {
+            note(
+                "/turn_id",
+                Err("is missing: which turn has ended?".to_owned()),
+            );
+        }
+        for (pointer, id) in [("/event_id", &self.event_id), ("/turn_id", &self.turn_id)] {
+            if let Some(id) = id {
+                note(pointer, name::check(id, name::ID_MAX));
+            }
+        }
+        for (pointer, text) in [
+            ("/content_type", &self.content_type),
+            ("/source", &self.source),
+        ] {
+            if let Some(text) = text {
+                note(pointer, name::check_text(text, MAX_TEXT));
+            }
+        }
+        for (pointer, raw, most) in [
+            ("/payload", &self.payload, MAX_PAYLOAD),
+            ("/trace", &self.trace, MAX_ANNOTATION),
+            ("/tags", &self.tags, MAX_ANNOTATION),
+        ] {
+            if let Some(raw) = raw {
+                check_json(pointer, raw, most, &mut note);
+            }
+        }
+        let is = |expected: &str, said: &Option<String>| match said {
+            Some(said) if said != expected => {
+                let said = tidewire_core::problem::clip(said);
+                Err(format!("is `{said}`, and `{expected}` was expected"))
+            }
+            _ => Ok(()),
+        };
+        note("/spec_version", is(SPEC_VERSION, &self.spec_version));
+        note("/thread_id", is(thread, &self.thread_id));
+        Problem::all(errors)
+    }
+
+    /// As the log keeps it.
+    pub(crate) fn to_log(&self, key: &ThreadKey) -> NewEvent {
+        let body = Body {
+            id: self.event_id.as_deref().map(Into::into),
+            level: self.level,
+            payload: self.payload.clone().unwrap_or_else(empty),
+            content_type: self.content_type.as_deref().map(Into::into),
+            trace: self.trace.clone(),
+            tags: self.tags.clone(),
+        };
+        // Every part is JSON or text.
+        let body = to_raw_value(&body).unwrap_or_default();
+        let mut event = NewEvent::kept(key.stream(), &self.kind, body);
+        if let Some(turn) = &self.turn_id {
+            event = event.about(turn);
+        }
+        if let Some(id) = &self.event_id {
+            event = event.once(format!("{}/{id}", key.stream()));
+        }
+        if let Some(source) = &self.source {
+            event = event.said_by(source);
+        }
+        if let Some(at) = self.ts {
+            event = event.occurred(at);
+        }
+        event
+    }
+}
+
+pub(crate) fn check_json(
+    pointer: &str,
+    raw: &RawValue,
+    most: usize,
+    note: &mut impl FnMut(&str, Result<(), String>),
+) {
+    let text = raw.get();
+    if text.len() > most {
+        let length = text.len();
+        note(
+            pointer,
+            Err(format!("has {length} bytes, and at most {most} are taken")),
+        );
+    } else if let Err(fault) = json::check(text) {
+        note(&format!("{pointer}{}", fault.pointer), Err(fault.detail));
+    }
+}
+
+fn empty() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).unwrap_or_default()
+}
+
+/// What the log keeps as the payload: all of an event that is not in its own fields.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Box<str>>,
+    level: Level,
+    payload: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Box<RawValue>>,
+}
+
+/// An event of a thread.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ThreadEvent {
+    #[schema(example = "agent-events/1.0")]
+    pub spec_version: &'static str,
+    pub event_id: String,
+    #[schema(value_type = String)]
+    pub thread_id: Arc<str>,
+    pub turn_id: Option<String>,
+    pub seq: u64,
+    pub ts: Time,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub level: Level,
+    #[schema(value_type = serde_json::Value)]
+    pub payload: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub trace: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub tags: Option<Box<RawValue>>,
+}
+
+impl ThreadEvent {
+    /// As it was just stored, with the id, the place and the time that it got.
+    pub(crate) fn stored(
+        key: &ThreadKey,
+        new: &NewThreadEvent,
+        (id, seq, at): (&str, u64, Time),
+    ) -> Self {
+        ThreadEvent {
+            spec_version: SPEC_VERSION,
+            event_id: new.event_id.clone().unwrap_or_else(|| id.to_owned()),
+            thread_id: Arc::clone(&key.thread),
+            turn_id: new.turn_id.clone(),
+            seq,
+            ts: new.ts.unwrap_or(at),
+            kind: new.kind.clone(),
+            level: new.level,
+            payload: new.payload.clone().unwrap_or_else(empty),
+            content_type: new.content_type.clone(),
+            source: new.source.clone(),
+            trace: new.trace.clone(),
+            tags: new.tags.clone(),
+        }
+    }
+
+    /// As the log has it.
+    pub(crate) fn of_log(thread: &Arc<str>, event: Event) -> Result<Self, tidewire_db::Error> {
+        let body: Body = serde_json::from_str(event.payload.get()).map_err(|error| {
+            tidewire_db::Error::Broken(format!(
+                "the event `{}` of the thread `{thread}` is none: {error}",
+                event.id
+            ))
+        })?;
+        Ok(ThreadEvent {
+            spec_version: SPEC_VERSION,
+            event_id: body.id.map_or(event.id, Into::into),
+            thread_id: Arc::clone(thread),
+            turn_id: event.subject,
+            seq: event.seq,
+            ts: event.occurred_at,
+            kind: event.kind,
+            level: body.level,
+            payload: body.payload,
+            content_type: body.content_type.map(Into::into),
+            source: event.source,
+            trace: body.trace,
+            tags: body.tags,
+        })
+    }
+}

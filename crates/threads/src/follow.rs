@@ -1,0 +1,207 @@
+//! How turns follow their jobs: what becomes of a job is said on its thread in the same transaction.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tidewire_db::{BoxFuture, Error, Result, Tx};
+use tidewire_jobs::{Follower, Status, Step};
+
+use crate::{
+    Threads, TurnStatus, append::ThreadAppend, ending::End, event::NewThreadEvent,
+    model::ThreadKey, service::Core, state, store::Started,
+};
+
+/// The name by which turns follow their jobs.
+pub const FOLLOWER: &str = "turns";
+
+/// What a turn's job is known by.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Context {
+    pub thread: Box<str>,
+    pub turn: Box<str>,
+}
+
+impl Context {
+    pub(crate) fn to_json(&self) -> String {
+        // Two names.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Follows the jobs of turns. Every process that works with jobs has one. Jobs are made with it, and
+/// threads with jobs, so it learns of the threads last.
+#[derive(Clone, Default)]
+pub struct Turns {
+    core: Arc<OnceLock<Weak<Core>>>,
+}
+
+#[derive(Serialize)]
+struct Again<'a> {
+    attempt: u32,
+    agent: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Ended<'e> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'e RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'e str>,
+}
+
+impl Turns {
+    /// From here on it writes to these threads.
+    pub fn write_to(&self, threads: &Threads) {
+        // Whoever sets it twice sets it to the same.
+        let _ = self.core.set(threads.weak());
+    }
+
+    async fn write(&self, tx: &mut Tx, steps: &[Step<'_>]) -> Result<()> {
+        let core = self.core.get().and_then(Weak::upgrade).ok_or_else(|| {
+            Error::Unavailable("the threads of this process are not there".to_owned())
+        })?;
+        let mut claimed = Vec::new();
+        let mut ended = Vec::new();
+        for step in steps {
+            let context: Context = serde_json::from_str(step.context).map_err(|error| {
+                Error::Broken(format!(
+                    "the job `{}` does not say which turn it is for: {error}",
+                    step.job_id
+                ))
+            })?;
+            match (step.was, step.now) {
+                (Status::Pending, Status::Running) => claimed.push((step, context)),
+                (_, Status::Done | Status::Failed | Status::Cancelled) => {
+                    ended.push((step, context));
+                }
+                // It is tried again; its turn goes on.
+                _ => {}
+            }
+        }
+        core.claimed(tx, &claimed).await?;
+        core.jobs_ended(tx, &ended).await
+    }
+}
+
+impl Follower for Turns {
+    fn follow<'a>(&'a self, tx: &'a mut Tx, steps: &'a [Step<'a>]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.write(tx, steps))
+    }
+
+    fn wants_claims(&self) -> bool {
+        true
+    }
+}
+
+impl Core {
+    /// Agents have claimed turns.
+    async fn claimed(
+        self: &Arc<Self>,
+        tx: &mut Tx,
+        claimed: &[(&Step<'_>, Context)],
+    ) -> Result<()> {
+        let Some((first, _)) = claimed.first() else {
+            return Ok(());
+        };
+        let started: Vec<_> = claimed
+            .iter()
+            .map(|(step, context)| Started {
+                tenant: step.tenant,
+                thread: &context.thread,
+                turn: &context.turn,
+                worker: step.worker,
+            })
+            .collect();
+        self.store.start_turns(tx, &started, first.at).await?;
+        // Who reads along learns that what came so far was another's.
+        let again: Vec<_> = claimed
+            .iter()
+            .filter(|(step, _)| step.attempt > 1)
+            .map(|(step, context)| {
+                let says = Again {
+                    attempt: step.attempt,
+                    agent: step.worker,
+                };
+                let event = NewThreadEvent::of_turn("turn.started", &context.turn, &says);
+                ThreadAppend::new(ThreadKey::new(step.tenant, &*context.thread), vec![event])
+            })
+            .collect();
+        let again: Vec<_> = again.iter().collect();
+        self.write(tx, &again).await.map_err(store)?;
+        Ok(())
+    }
+
+    /// Jobs of turns have ended; those turns that have not ended before end so too.
+    async fn jobs_ended(
+        self: &Arc<Self>,
+        tx: &mut Tx,
+        ended: &[(&Step<'_>, Context)],
+    ) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = ended
+            .iter()
+            .map(|(step, context)| ThreadKey::new(step.tenant, &*context.thread))
+            .collect();
+        let mut locked: Vec<_> = keys.iter().collect();
+        locked.sort_unstable();
+        locked.dedup();
+        self.store.lock_threads(tx, &locked).await?;
+        let named: Vec<_> = keys
+            .iter()
+            .zip(ended)
+            .map(|(key, (_, context))| (key, &*context.turn))
+            .collect();
+        let turns = self.store.lock_turns(tx, &named).await?;
+        let mut ops = Vec::new();
+        let mut ends = Vec::new();
+        for (key, turn) in turns {
+            let mine = keys.iter().zip(ended);
+            let mut mine = mine.filter(|(k, (_, context))| {
+                **k == key && *context.turn == turn.turn_id && !turn.status.is_terminal()
+            });
+            let Some((_, (step, _))) = mine.next() else {
+                continue;
+            };
+            let (status, says) = end_of(step);
+            let kind = state::ended_by(status);
+            let event = NewThreadEvent::of_turn(kind, &turn.turn_id, &says);
+            ops.push(ThreadAppend::new(key.clone(), vec![event]));
+            ends.push(End {
+                key,
+                turn,
+                status,
+                error: says.error.map(str::to_owned),
+                seq: 0,
+            });
+        }
+        let ops: Vec<_> = ops.iter().collect();
+        let stored = self.write(tx, &ops).await.map_err(store)?;
+        for (end, stored) in ends.iter_mut().zip(stored.iter().flatten()) {
+            end.seq = stored.seq;
+        }
+        self.finish(tx, &ends).await.map_err(store)
+    }
+}
+
+fn end_of<'s>(step: &'s Step<'_>) -> (TurnStatus, Ended<'s>) {
+    let (status, output, error) = match step.now {
+        Status::Done => (TurnStatus::Completed, step.output, None),
+        Status::Failed => (TurnStatus::Failed, None, step.error),
+        Status::Cancelled | Status::Pending | Status::Running => {
+            (TurnStatus::Cancelled, None, None)
+        }
+    };
+    (status, Ended { output, error })
+}
+
+fn store(error: crate::Error) -> Error {
+    match error {
+        crate::Error::Store(error)
+        | crate::Error::Events(tidewire_events::Error::Store(error))
+        | crate::Error::Jobs(tidewire_jobs::Error::Store(error)) => error,
+        error => Error::Broken(format!("a turn cannot follow its job: {error}")),
+    }
+}

@@ -1,0 +1,33 @@
+//! The routes of threads and turns.
+
+mod events;
+mod threads;
+mod turns;
+
+use tidewire_access::Service as Access;
+use tidewire_core::{Principal, Problem, Scope};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Threads;
+
+/// The routes by which turns come in, agents speak, and what became of it is read.
+#[must_use]
+pub fn routes(threads: Threads, access: Access) -> OpenApiRouter {
+    turns::accepting(threads.clone(), access)
+        .merge(turns::routes(threads.clone()))
+        .merge(threads::routes(threads.clone()))
+        .merge(events::appending(threads))
+}
+
+/// The routes by which threads are followed: the history and what comes.
+#[must_use]
+pub fn live_routes(threads: Threads) -> OpenApiRouter {
+    events::following(threads)
+}
+
+/// Agents have keys of workers; whoever may write may speak for one.
+fn require_speaker(principal: &Principal) -> Result<(), Problem> {
+    principal
+        .require(Scope::Worker)
+        .or_else(|_| principal.require(Scope::Write))
+}

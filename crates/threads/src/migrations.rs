@@ -1,0 +1,47 @@
+//! The tables of threads. See [`crate::store`] for what each is for.
+
+use tidewire_db::Migration;
+
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    id: "0005_threads",
+    up: &[
+        "CREATE TABLE threads (
+            tenant {id} NOT NULL,
+            thread_id {id} NOT NULL,
+            id {id} NOT NULL,
+            idle_timeout_seconds {int} NOT NULL,
+            created_at {time} NOT NULL,
+            PRIMARY KEY (tenant, thread_id)
+        ) {clustered}",
+        "CREATE UNIQUE INDEX threads_by_age ON threads (tenant, id)",
+        // The input comes last: a long one continues on other pages.
+        "CREATE TABLE turns (
+            tenant {id} NOT NULL,
+            thread_id {id} NOT NULL,
+            turn_id {id} NOT NULL,
+            id {id} NOT NULL,
+            status {id} NOT NULL,
+            agent {id},
+            job_id {id},
+            worker {id},
+            seq {int} NOT NULL,
+            ended_seq {int},
+            created_at {time} NOT NULL,
+            started_at {time},
+            finished_at {time},
+            error {text},
+            input {json},
+            PRIMARY KEY (tenant, thread_id, turn_id)
+        ) {churning}",
+        "CREATE UNIQUE INDEX turns_by_age ON turns (tenant, thread_id, id)",
+        "CREATE TABLE turns_open (
+            tenant {id} NOT NULL,
+            thread_id {id} NOT NULL,
+            id {id} NOT NULL,
+            turn_id {id} NOT NULL,
+            job_id {id},
+            waits {int} NOT NULL,
+            PRIMARY KEY (tenant, thread_id, id)
+        ) {churning}",
+    ],
+}];
