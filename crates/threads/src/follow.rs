@@ -104,6 +104,16 @@ impl Core {
         let Some((first, _)) = claimed.first() else {
             return Ok(());
         };
+        let keys: Vec<_> = claimed
+            .iter()
+            .map(|(step, context)| ThreadKey::new(step.tenant, &*context.thread))
+            .collect();
+        let named: Vec<_> = keys
+            .iter()
+            .zip(claimed)
+            .map(|(key, (_, context))| (key, &*context.turn))
+            .collect();
+        let statuses = self.store.statuses(tx, &named).await?;
         let started: Vec<_> = claimed
             .iter()
             .map(|(step, context)| Started {
@@ -115,16 +125,20 @@ impl Core {
             .collect();
         self.store.start_turns(tx, &started, first.at).await?;
         // Who reads along learns that what came so far was another's.
-        let again: Vec<_> = claimed
+        let again: Vec<_> = keys
             .iter()
-            .filter(|(step, _)| step.attempt > 1)
-            .map(|(step, context)| {
+            .zip(claimed)
+            .filter(|(key, (_, context))| {
+                let id = ((*key).clone(), context.turn.to_string());
+                statuses.get(&id) == Some(&TurnStatus::Running)
+            })
+            .map(|(key, (step, context))| {
                 let says = Again {
                     attempt: step.attempt,
                     agent: step.worker,
                 };
                 let event = NewThreadEvent::of_turn("turn.started", &context.turn, &says);
-                ThreadAppend::new(ThreadKey::new(step.tenant, &*context.thread), vec![event])
+                ThreadAppend::new(key.clone(), vec![event])
             })
             .collect();
         let again: Vec<_> = again.iter().collect();

@@ -1,1 +1,9 @@
-//! placeholder
+//! Threads and turns over a real socket, on every engine.
+
+mod events;
+mod house;
+mod live;
+mod sharing;
+mod turns;
+
+use house::House;
