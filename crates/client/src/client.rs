@@ -8,7 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Triggers,
+    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Threads, Triggers,
+    Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -87,6 +88,18 @@ impl Client {
     #[must_use]
     pub fn executions(&self) -> Executions<'_> {
         Executions(self)
+    }
+
+    /// Threads, and what is said in them.
+    #[must_use]
+    pub fn threads(&self) -> Threads<'_> {
+        Threads(self)
+    }
+
+    /// Starts and cancels the turns of threads.
+    #[must_use]
+    pub fn turns(&self) -> Turns<'_> {
+        Turns(self)
     }
 
     #[must_use]

@@ -6,9 +6,11 @@
 //! says; what the client checks by itself is only what it needs to send a request at all.
 //!
 //! - [`Client`]: one method for each route, in groups: [`Client::events`], [`Client::jobs`],
-//!   [`Client::triggers`], [`Client::executions`], [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe
-//!   (see [`Retry`]).
-//! - [`Tail`]: the live log, which reconnects by itself and neither skips nor repeats an event.
+//!   [`Client::triggers`], [`Client::executions`], [`Client::threads`], [`Client::turns`],
+//!   [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe (see
+//!   [`Retry`]).
+//! - [`Tail`] and [`ThreadStream`]: the live log and a live thread, which reconnect by themselves
+//!   and neither skip nor repeat an event.
 //! - [`worker`]: runs jobs in this process.
 //!
 //! ```no_run
@@ -29,14 +31,18 @@ mod error;
 mod events;
 mod executions;
 mod jobs;
+mod live;
 pub mod model;
 mod pages;
 mod retry;
 mod sse;
 mod tail;
 mod tenants;
+mod thread_stream;
+mod threads;
 mod transport;
 mod triggers;
+mod turns;
 pub mod worker;
 
 pub use analytics::Analytics;
@@ -46,14 +52,19 @@ pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    Appended, Attempt, ClaimedJob, EndpointState, Event, Execution, ExecutionAttempt,
-    ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job, JobStatus, NewEvent, NewJob,
-    NewTrigger, Numbered, Page, PageNumber, Pagination, RetentionStatus, Schedule, ScheduleStatus,
-    SetOff, Source, Trigger, TriggerEdit, TriggerStatus, TriggerSummary, TriggerType,
+    AcceptedTurn, Appended, Attempt, ClaimedJob, EndpointState, Event, EventLevel, Execution,
+    ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job, JobStatus,
+    NewEvent, NewJob, NewThreadEvent, NewTrigger, NewTurn, Numbered, OnBusy, Page, PageNumber,
+    Pagination, RetentionStatus, Schedule, ScheduleStatus, SetOff, Source, StoredThreadEvent,
+    Thread, ThreadEvent, ThreadStatus, Trigger, TriggerEdit, TriggerStatus, TriggerSummary,
+    TriggerType, TurnRecord, TurnStatus,
 };
 pub use pages::Pages;
 pub use retry::Retry;
 pub use tail::{Tail, TailEvent, TailQuery};
 pub use tenants::Tenants;
+pub use thread_stream::ThreadStream;
+pub use threads::{ThreadEventQuery, Threads};
 pub use triggers::{TriggerQuery, Triggers, Unstored};
+pub use turns::Turns;
 pub use worker::{Failure, JobContext, Output, Processor, Worker};

@@ -6,43 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tidewire_core::Time;
 
-use super::empty_object;
-
-/// An enumeration with one name for each value, and one for what this client is too old to know.
-macro_rules! named {
-    (
-        $(#[$attribute:meta])*
-        pub enum $type:ident {
-            $( $(#[$doc:meta])* $variant:ident = $name:literal, )+
-        }
-    ) => {
-        $(#[$attribute])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[non_exhaustive]
-        pub enum $type {
-            $( $(#[$doc])* #[serde(rename = $name)] $variant, )+
-            /// One that this client is too old to know.
-            #[serde(other, rename = "unknown")]
-            Unknown,
-        }
-
-        impl $type {
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $( $type::$variant => $name, )+
-                    $type::Unknown => "unknown",
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use super::{empty_object, named::named};
 
 named! {
     /// What makes a trigger fire.

@@ -3,4 +3,5 @@
 mod retry;
 mod support;
 mod tail;
+mod threads;
 mod worker;

@@ -82,6 +82,11 @@ pub fn cut_off(kind: &'static str, text: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(parts)).into_response()
 }
 
+/// A stream of server-sent events that breaks behind `text`.
+pub fn stream(text: &str) -> Response {
+    cut_off("text/event-stream", text.to_owned())
+}
+
 pub fn event(seq: u64) -> serde_json::Value {
     serde_json::json!({
         "id": format!("01J00000000000000000000{seq:03}"), "stream": "default", "seq": seq, "type": "t",

@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, http::HeaderMap, response::Response, routing};
 use tidewire_client::{Tail, TailQuery};
 
-use crate::support::{Server, cut_off, event, json, problem};
+use crate::support::{Server, event, json, problem, stream};
 
 #[derive(Clone, Default)]
 struct Script {
@@ -50,10 +50,6 @@ impl Script {
             .route("/v1/events/tail", routing::get(tail));
         Server::start(routes).await
     }
-}
-
-fn stream(text: &str) -> Response {
-    cut_off("text/event-stream", text.to_owned())
 }
 
 fn frame(seq: u64) -> String {
