@@ -1,4 +1,4 @@
-//! The client of Tidewire's HTTP API and the SDK for workers.
+//! The client of Tidewire's HTTP API and the SDK for workers and agents.
 //!
 //! This room knows the wire and nothing of the server: the types in [`model`] are its own, and read
 //! tolerantly (a field that it does not know is skipped, a field that is missing has a default), so
@@ -11,7 +11,7 @@
 //!   [`Retry`]).
 //! - [`Tail`] and [`ThreadStream`]: the live log and a live thread, which reconnect by themselves
 //!   and neither skip nor repeat an event.
-//! - [`worker`]: runs jobs in this process.
+//! - [`worker`]: runs jobs in this process. [`agent`]: runs turns of threads.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+pub mod agent;
 mod analytics;
 mod client;
 mod error;
@@ -45,6 +46,7 @@ mod triggers;
 mod turns;
 pub mod worker;
 
+pub use agent::{Agent, EmitError, Sink, Turn};
 pub use analytics::Analytics;
 pub use client::{Builder, Client};
 pub use error::{Error, FieldError, Problem, Result, TransportError, TransportKind};

@@ -24,10 +24,16 @@ pub(super) struct Lease<'c> {
     token: String,
     length: Duration,
     asked_seconds: u64,
+    heartbeat: Duration,
 }
 
 impl<'c> Lease<'c> {
-    pub fn new(client: &'c Client, claimed: &ClaimedJob, asked: Duration) -> Self {
+    pub fn new(
+        client: &'c Client,
+        claimed: &ClaimedJob,
+        asked: Duration,
+        heartbeat: Duration,
+    ) -> Self {
         Lease {
             client,
             id: claimed.job.id.clone(),
@@ -35,24 +41,27 @@ impl<'c> Lease<'c> {
             // The server may grant less than was asked for.
             length: claimed.lease().map_or(asked, |granted| granted.min(asked)),
             asked_seconds: asked.as_secs(),
+            heartbeat,
         }
     }
 
-    /// Sends heartbeats at a third of the lease; returns when the lease is lost. A server that
-    /// cannot be reached is no loss: an expired lease that nobody took over is still good.
+    /// Sends heartbeats at a third of the lease, or more often if so asked; returns when the lease
+    /// is lost. A server that cannot be reached is no loss: an expired lease that nobody took over
+    /// is still good.
     pub async fn keep(&self) {
-        let every = (self.length / 3).max(SHORTEST_BEAT);
+        let third = (self.length / 3).max(SHORTEST_BEAT);
+        let every = third.min(self.heartbeat).max(SHORTEST_BEAT);
         let mut wait = every;
         loop {
             sleep(wait).await;
             let jobs = self.client.jobs();
             let beat = jobs.heartbeat(&self.id, &self.token, Some(self.asked_seconds));
-            wait = match timeout(every, beat).await {
+            wait = match timeout(third, beat).await {
                 Ok(Ok(_)) => every,
                 Ok(Err(error)) if is_lost(&error) => return,
                 Ok(Err(error)) => {
                     tracing::warn!(job_id = %self.id, %error, "a heartbeat failed");
-                    every / 4
+                    third / 4
                 }
                 Err(_) => {
                     tracing::warn!(job_id = %self.id, "a heartbeat had no answer");

@@ -77,6 +77,7 @@ pub struct Builder {
     queues: Vec<String>,
     concurrency: usize,
     lease: Duration,
+    heartbeat: Duration,
     wait: Duration,
     drain: Duration,
     grace: Duration,
@@ -106,6 +107,14 @@ impl Builder {
     /// least 1). It is also how long after a crash another worker takes over.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Duration::from_secs(lease.as_secs().max(1));
+        self
+    }
+
+    /// How often the server is told that a running job is still this worker's, and says whether it
+    /// is: at most a third of the lease, which is the default. The shorter, the sooner a cancelled
+    /// job stops.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
         self
     }
 
@@ -177,6 +186,7 @@ impl Worker {
             queues: Vec::new(),
             concurrency: CONCURRENCY,
             lease: LEASE,
+            heartbeat: Duration::MAX,
             wait: WAIT,
             drain: DRAIN,
             grace: GRACE,
@@ -206,6 +216,7 @@ impl Worker {
             offered: settings.client.clone(),
             processors: settings.processors,
             lease: settings.lease,
+            heartbeat: settings.heartbeat,
             grace: settings.grace,
             deadline: deadline.clone(),
         });

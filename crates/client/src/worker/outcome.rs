@@ -21,6 +21,10 @@ impl Output {
             .map(|raw| Output(Some(raw)))
             .map_err(|error| Failure::permanent(format_args!("the output is not JSON: {error}")))
     }
+
+    pub(crate) fn as_raw(&self) -> Option<&RawValue> {
+        self.0.as_deref()
+    }
 }
 
 impl From<()> for Output {
@@ -58,6 +62,8 @@ pub(super) enum Next {
     Backoff,
     In(Duration),
     Never,
+    /// At once and by whoever comes first, without costing an attempt.
+    GiveBack,
 }
 
 impl Failure {
@@ -85,6 +91,14 @@ impl Failure {
         Failure {
             error: error.to_string(),
             next: Next::Never,
+        }
+    }
+
+    /// No failure of the work: this process will not do it.
+    pub(crate) fn give_back(why: &str) -> Self {
+        Failure {
+            error: why.to_owned(),
+            next: Next::GiveBack,
         }
     }
 

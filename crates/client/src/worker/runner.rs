@@ -28,6 +28,7 @@ pub(super) struct Runner {
     pub offered: Client,
     pub processors: BTreeMap<String, Arc<dyn AnyProcessor>>,
     pub lease: Duration,
+    pub heartbeat: Duration,
     pub grace: Duration,
     /// Fires when the drain is over.
     pub deadline: CancellationToken,
@@ -59,7 +60,7 @@ impl Runner {
     }
 
     async fn run_in_span(&self, claimed: ClaimedJob) -> Ended {
-        let lease = Lease::new(&self.client, &claimed, self.lease);
+        let lease = Lease::new(&self.client, &claimed, self.lease, self.heartbeat);
         let Some(processor) = self.processors.get(&claimed.job.job_type).map(Arc::clone) else {
             tracing::warn!("the server gave a job of a type that was not asked for");
             return self.told(lease.release(&self.deadline).await, Ended::Released);
@@ -85,6 +86,10 @@ impl Runner {
         cancelled.cancel();
         let ended = match verdict {
             Verdict::Finished(Ok(Ok(output))) => self.complete(&lease, output).await,
+            Verdict::Finished(Ok(Err(failure))) if failure.next == Next::GiveBack => {
+                tracing::info!(why = %failure, "the job is given back");
+                self.told(lease.release(&self.deadline).await, Ended::Released)
+            }
             Verdict::Finished(Ok(Err(failure))) => self.fail(&lease, &failure).await,
             Verdict::Finished(Err(error)) => {
                 self.fail(&lease, &Failure::retry(broken(error))).await
@@ -119,7 +124,7 @@ impl Runner {
     }
 
     async fn complete(&self, lease: &Lease<'_>, output: Output) -> Ended {
-        match lease.complete(output.0.as_deref(), &self.deadline).await {
+        match lease.complete(output.as_raw(), &self.deadline).await {
             // Left alone the job would run again, and end the same way.
             Told::Refused(error) => {
                 let failure = Failure::permanent(format!("the output was refused: {error}"));
@@ -133,7 +138,7 @@ impl Runner {
         tracing::info!(error = %failure, permanent = failure.is_permanent(), "the job failed");
         let retry_in = match failure.next {
             Next::In(wait) => Some(wait),
-            Next::Backoff | Next::Never => None,
+            Next::Backoff | Next::Never | Next::GiveBack => None,
         };
         let told = lease
             .fail(
