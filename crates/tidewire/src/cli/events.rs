@@ -1,13 +1,15 @@
 //! `tidewire events`: append, import, list, tail.
 
+use std::time::Duration;
+
 use clap::Subcommand;
-use serde_json::json;
 use tidewire_client::{Client, Event, EventQuery, NewEvent, TailQuery};
 use tidewire_core::{Time, duration};
 
 use super::{
     Fault, import,
     output::{self, Printer, Rows, clean, preview, tell},
+    paging::Paging,
     parse_time, payload,
 };
 
@@ -95,34 +97,6 @@ struct List {
     page: Paging,
 }
 
-/// How much of a list is shown.
-#[derive(clap::Args)]
-pub(super) struct Paging {
-    /// How many, at most 500 (of a page, with --all)
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
-    pub limit: Option<u32>,
-    /// Go on behind an earlier answer's `next_cursor`
-    #[arg(long)]
-    pub cursor: Option<String>,
-    /// The whole list; as JSON, one document a line
-    #[arg(long)]
-    pub all: bool,
-}
-
-impl Paging {
-    /// Fewer and larger pages, where nobody said how large.
-    pub fn page_size(&self) -> Option<u32> {
-        self.limit.or(self.all.then_some(500))
-    }
-
-    /// Says where a list goes on.
-    pub fn tell_more(next_cursor: Option<&str>) {
-        if let Some(cursor) = next_cursor {
-            tell(&format!("there is more: add --all, or --cursor {cursor}"));
-        }
-    }
-}
-
 #[derive(clap::Args)]
 struct Tail {
     /// Start behind this event's id; 0 is the start of the log; from now if it is missing
@@ -180,10 +154,9 @@ async fn list(args: List, client: &Client, printer: Printer) -> Result<(), Fault
         source: args.source,
         from: args.from,
         to: args.to,
-        limit: args.page.page_size(),
-        cursor: args.page.cursor,
+        ..EventQuery::default()
     };
-    let mut rows = Rows::new([
+    let rows = Rows::new([
         "CREATED AT",
         "ID",
         "STREAM",
@@ -192,61 +165,27 @@ async fn list(args: List, client: &Client, printer: Printer) -> Result<(), Fault
         "SUBJECT",
         "PAYLOAD",
     ]);
-    if args.page.all {
-        let mut pages = client.events().pages(query);
-        while let Some(events) = pages.next_page().await? {
-            if printer.is_json() {
-                events.iter().try_for_each(|event| printer.json(event))?;
-            } else {
-                print(&mut rows, &events, printer)?;
-            }
-        }
-        return Ok(());
-    }
-    let page = client.events().list(&query).await?;
-    if printer.is_json() {
-        return printer.json(&json_page(
-            "events",
-            &page.items,
-            page.next_cursor.as_deref(),
-        )?);
-    }
-    print(&mut rows, &page.items, printer)?;
-    Paging::tell_more(page.next_cursor.as_deref());
-    Ok(())
-}
-
-/// A page as the API writes it. Through raw text: a `Value` would lose digits.
-pub(super) fn json_page<T: serde::Serialize>(
-    name: &str,
-    items: &[T],
-    next_cursor: Option<&str>,
-) -> Result<Box<serde_json::value::RawValue>, Fault> {
-    let write = || {
-        let items = serde_json::to_string(items)?;
-        let text = format!(
-            "{{{}:{items},\"next_cursor\":{}}}",
-            json!(name),
-            json!(next_cursor)
-        );
-        serde_json::value::RawValue::from_string(text)
+    let fetch = async |limit, cursor| {
+        let query = EventQuery {
+            limit,
+            cursor,
+            ..query.clone()
+        };
+        client.events().list(&query).await
     };
-    write().map_err(|error| Fault::failed(format_args!("cannot write the output as JSON: {error}")))
+    args.page.print(printer, "events", rows, row, fetch).await
 }
 
-fn print(rows: &mut Rows, events: &[Event], printer: Printer) -> Result<(), Fault> {
-    for event in events {
-        rows.add([
-            event.created_at.to_string(),
-            event.id.clone(),
-            event.stream.clone(),
-            event.seq.to_string(),
-            event.event_type.clone(),
-            event.subject.clone().unwrap_or_else(|| "-".to_owned()),
-            preview(event.payload.get()),
-        ]);
-    }
-    rows.print(printer)
+fn row(rows: &mut Rows, event: &Event) {
+    rows.add([
+        event.created_at.to_string(),
+        event.id.clone(),
+        event.stream.clone(),
+        event.seq.to_string(),
+        event.event_type.clone(),
+        event.subject.clone().unwrap_or_else(|| "-".to_owned()),
+        preview(event.payload.get()),
+    ]);
 }
 
 async fn tail(args: Tail, client: &Client, printer: Printer) -> Result<(), Fault> {
@@ -255,11 +194,7 @@ async fn tail(args: Tail, client: &Client, printer: Printer) -> Result<(), Fault
         stream: args.stream,
         after: args.after,
     };
-    let mut tail = client.events().tail(query).on_disconnect(|error, wait| {
-        // As short as waits are, whole seconds would read as none.
-        let wait = duration::format(std::time::Duration::from_millis(wait.as_millis() as u64));
-        tell(&format!("{error}; connecting again in {wait}"));
-    });
+    let mut tail = client.events().tail(query).on_disconnect(tell_lost);
     let follow = async {
         tail.connect().await?;
         if !printer.is_json() && output::is_terminal() {
@@ -283,13 +218,16 @@ async fn tail(args: Tail, client: &Client, printer: Printer) -> Result<(), Fault
     }
 }
 
+/// Says that a stream is not connected, and for how long.
+pub(super) fn tell_lost(error: &tidewire_client::Error, wait: Duration) {
+    // As short as waits are, whole seconds would read as none.
+    let wait = duration::format(Duration::from_millis(wait.as_millis() as u64));
+    tell(&format!("{error}; connecting again in {wait}"));
+}
+
 /// One event for a person: on a terminal only the start of its payload.
 fn line(event: &Event) -> String {
-    let payload = if output::is_terminal() {
-        preview(event.payload.get())
-    } else {
-        output::compact(event.payload.get())
-    };
+    let payload = output::shown(event.payload.get());
     let Event {
         created_at,
         stream,

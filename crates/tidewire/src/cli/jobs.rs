@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::{
     Fault,
-    events::{Paging, json_page},
     output::{Printer, Rows, at, clean, compact, shorten, tell},
+    paging::Paging,
     parse_time, payload,
 };
 
@@ -261,10 +261,9 @@ async fn list(args: List, client: &Client, printer: Printer) -> Result<(), Fault
         status: args.status.map(Into::into),
         job_type: args.job_type,
         queue: args.queue,
-        limit: args.page.page_size(),
-        cursor: args.page.cursor,
+        ..JobQuery::default()
     };
-    let mut rows = Rows::new([
+    let rows = Rows::new([
         "ID",
         "TYPE",
         "QUEUE",
@@ -273,47 +272,31 @@ async fn list(args: List, client: &Client, printer: Printer) -> Result<(), Fault
         "RUN AT",
         "LAST ERROR",
     ]);
-    if args.page.all {
-        let mut pages = client.jobs().pages(query);
-        while let Some(jobs) = pages.next_page().await? {
-            if printer.is_json() {
-                jobs.iter().try_for_each(|job| printer.json(job))?;
-            } else {
-                print(&mut rows, &jobs, printer)?;
-            }
-        }
-        return Ok(());
-    }
-    let page = client.jobs().list(&query).await?;
-    if printer.is_json() {
-        return printer.json(&json_page(
-            "jobs",
-            &page.items,
-            page.next_cursor.as_deref(),
-        )?);
-    }
-    print(&mut rows, &page.items, printer)?;
-    Paging::tell_more(page.next_cursor.as_deref());
-    Ok(())
+    let fetch = async |limit, cursor| {
+        let query = JobQuery {
+            limit,
+            cursor,
+            ..query.clone()
+        };
+        client.jobs().list(&query).await
+    };
+    args.page.print(printer, "jobs", rows, row, fetch).await
 }
 
-fn print(rows: &mut Rows, jobs: &[Job], printer: Printer) -> Result<(), Fault> {
-    for job in jobs {
-        let error = job
-            .last_error
-            .as_deref()
-            .map(|error| shorten(error, ERROR_PREVIEW));
-        rows.add([
-            job.id.clone(),
-            job.job_type.clone(),
-            job.queue.clone(),
-            job.status.to_string(),
-            format!("{}/{}", job.attempts, job.max_attempts),
-            at(job.run_at).unwrap_or_default(),
-            error.unwrap_or_default(),
-        ]);
-    }
-    rows.print(printer)
+fn row(rows: &mut Rows, job: &Job) {
+    let error = job
+        .last_error
+        .as_deref()
+        .map(|error| shorten(error, ERROR_PREVIEW));
+    rows.add([
+        job.id.clone(),
+        job.job_type.clone(),
+        job.queue.clone(),
+        job.status.to_string(),
+        format!("{}/{}", job.attempts, job.max_attempts),
+        at(job.run_at).unwrap_or_default(),
+        error.unwrap_or_default(),
+    ]);
 }
 
 fn show(job: &Job, printer: Printer) -> Result<(), Fault> {

@@ -17,11 +17,14 @@ mod jobs;
 mod openapi;
 mod output;
 mod pages;
+mod paging;
 mod payload;
 mod serve;
 mod settings;
 mod tenants;
+mod threads;
 mod triggers;
+mod turns;
 mod webhooks;
 
 use std::{fmt, future::Future, io, process::ExitCode};
@@ -50,6 +53,7 @@ Examples:
   tidewire events tail --after 0
   tidewire jobs enqueue echo --payload '[1,2,3]' --wait
   tidewire triggers create --name report --cron '0 9 * * *' --endpoint https://hooks.example/in
+  tidewire turns start 'what is 6 * 7?' --follow
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 64 bad configuration."
 )]
@@ -78,6 +82,10 @@ enum Command {
     Executions(executions::Args),
     /// Call webhooks
     Webhooks(webhooks::Args),
+    /// See what was said in threads, and follow what is being said
+    Threads(threads::Args),
+    /// Start turns of threads, see their answers come, cancel them
+    Turns(turns::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -99,6 +107,8 @@ impl Command {
             | Command::Triggers(_)
             | Command::Executions(_)
             | Command::Webhooks(_)
+            | Command::Threads(_)
+            | Command::Turns(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
@@ -122,6 +132,8 @@ impl Command {
             Command::Triggers(args) => ask(triggers::run(args, remote.client()?, printer)),
             Command::Executions(args) => ask(executions::run(args, remote.client()?, printer)),
             Command::Webhooks(args) => ask(webhooks::run(args, remote.client()?, printer)),
+            Command::Threads(args) => ask(threads::run(args, remote.client()?, printer)),
+            Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),
@@ -165,11 +177,14 @@ struct Remote {
 impl Remote {
     fn client(&self) -> Result<Client, Fault> {
         // A variable that is set to nothing is one that is not set.
-        let server = if self.server.is_empty() {
+        self.client_of(if self.server.is_empty() {
             SERVER
         } else {
             &self.server
-        };
+        })
+    }
+
+    fn client_of(&self, server: &str) -> Result<Client, Fault> {
         let mut builder = Client::builder(server)
             .retry(Retry::quick())
             .user_agent(concat!("tidewire/", env!("CARGO_PKG_VERSION")));

@@ -170,6 +170,19 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same for text of several lines, which stay lines.
+pub(super) fn clean_lines(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let parts = text.split_inclusive(['\n', '\t']);
+    let shown = parts.map(|part| match part.char_indices().next_back() {
+        Some((end, last @ ('\n' | '\t'))) => format!("{}{last}", clean(&part[..end])),
+        _ => clean(part).into_owned(),
+    });
+    Cow::Owned(shown.collect())
+}
+
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -206,6 +219,15 @@ pub(super) fn preview(json: &str) -> String {
         .nth(PREVIEW * 8)
         .map_or(json.len(), |(end, _)| end);
     shorten(&compact(&json[..end]), PREVIEW)
+}
+
+/// A JSON text on a line of its own: whole, but for a person only its start.
+pub(super) fn shown(json: &str) -> String {
+    if is_terminal() {
+        preview(json)
+    } else {
+        compact(json)
+    }
 }
 
 pub(super) fn shorten(text: &str, most: usize) -> String {
@@ -253,6 +275,14 @@ mod tests {
         assert_eq!(
             clean("a\u{1b}[2Jb\nc\u{9b}31m\u{202e}"),
             "a\\u{1b}[2Jb\\nc\\u{9b}31m\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn lines_stay_lines_and_hide_nothing() {
+        assert_eq!(
+            clean_lines("a\n\n\tb\r\u{1b}[1mc\n"),
+            "a\n\n\tb\\r\\u{1b}[1mc\n"
         );
     }
 

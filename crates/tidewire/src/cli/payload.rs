@@ -23,10 +23,7 @@ pub(super) fn read_as(what: &str, given: &str) -> Result<Box<RawValue>, Fault> {
             })?;
             (whole(what, file, path)?, format!("`{path}`"))
         }
-        None if given == "-" => (
-            whole(what, std::io::stdin().lock(), "-")?,
-            "standard input".to_owned(),
-        ),
+        None if given == "-" => (piped(what)?, "standard input".to_owned()),
         None => (
             given.to_owned(),
             format!("`{}`", output::shorten(given, 64)),
@@ -37,6 +34,11 @@ pub(super) fn read_as(what: &str, given: &str) -> Result<Box<RawValue>, Fault> {
             "the {what} in {from} is not JSON: {error}; give JSON in single quotes, @FILE, or - for standard input"
         ))
     })
+}
+
+/// What is read from standard input, whole.
+pub(super) fn piped(what: &str) -> Result<String, Fault> {
+    whole(what, std::io::stdin().lock(), "-")
 }
 
 fn whole(what: &str, reader: impl Read, name: &str) -> Result<String, Fault> {
