@@ -19,6 +19,7 @@ mod output;
 mod pages;
 mod paging;
 mod payload;
+mod reference_agent;
 mod serve;
 mod settings;
 mod tenants;
@@ -86,6 +87,8 @@ enum Command {
     Threads(threads::Args),
     /// Start turns of threads, see their answers come, cancel them
     Turns(turns::Args),
+    /// Run an agent that answers turns by itself, to try things with
+    ReferenceAgent(reference_agent::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -109,6 +112,7 @@ impl Command {
             | Command::Webhooks(_)
             | Command::Threads(_)
             | Command::Turns(_)
+            | Command::ReferenceAgent(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
@@ -134,6 +138,7 @@ impl Command {
             Command::Webhooks(args) => ask(webhooks::run(args, remote.client()?, printer)),
             Command::Threads(args) => ask(threads::run(args, remote.client()?, printer)),
             Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
+            Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

@@ -445,6 +445,16 @@ pub const OTHER_VARIABLES: &[Variable] = &[
         default: "table",
         help: "How client commands print: table or json, as --output",
     },
+    Variable {
+        name: "TIDEWIRE_GATEWAY",
+        default: "",
+        help: "The server that the reference agent takes turns from, as --gateway. Also read from EVENT_GATEWAY_URL",
+    },
+    Variable {
+        name: "TIDEWIRE_AGENT",
+        default: "",
+        help: "The agent that the reference agent is, as --agent",
+    },
 ];
 
 #[cfg(test)]

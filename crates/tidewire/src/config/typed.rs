@@ -224,10 +224,17 @@ impl Config {
                 queues: values.read("worker-queues", |text| each(text, worker_name))?,
             },
             drain: span("drain", Duration::ZERO, 3600 * S)?,
-            log: Log {
-                filter: need(values.read("log-level", log_filter)?, "log-level")?,
-                format: need(values.read("log-format", log_format)?, "log-format")?,
-            },
+            log: Log::new(values)?,
+        })
+    }
+}
+
+impl Log {
+    /// What concerns log lines alone, for processes that are no servers.
+    pub fn new(values: &Values) -> Result<Self, Bad> {
+        Ok(Log {
+            filter: need(values.read("log-level", log_filter)?, "log-level")?,
+            format: need(values.read("log-format", log_format)?, "log-format")?,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! `TIDEWIRE_TEST_FULL=1` runs more rounds of what is random.
 
 mod access;
+mod agents;
 mod cli;
 mod crash;
 mod faults;
