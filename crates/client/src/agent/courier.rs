@@ -47,50 +47,54 @@ pub(super) struct Courier {
 impl Courier {
     /// Carries until nobody can emit any more, or the turn is over.
     pub async fn run(mut self) {
-        let cancelled = self.cancelled.clone();
-        let fate = tokio::select! {
-            fate = self.carry() => fate,
-            () = cancelled.cancelled() => Some(EmitError::Ended),
+        let Some(fate) = self.carry().await else {
+            return;
         };
-        let Some(fate) = fate else { return };
         // Before the queue closes, which is when others ask why.
         let _ = self.fate.set(fate);
         drop(self.waiting);
-        cancelled.cancel();
+        self.cancelled.cancel();
     }
 
     /// `None`: all is stored, and there will be no more.
     async fn carry(&mut self) -> Option<EmitError> {
+        let cancelled = self.cancelled.clone();
         let mut items = Vec::with_capacity(MOST_WAITING);
+        // A turn's own end takes the lease away as well, and is then no reason to stop.
         let mut is_over = false;
-        while self.waiting.recv_many(&mut items, MOST_WAITING).await > 0 {
+        loop {
+            let taken = tokio::select! {
+                taken = self.waiting.recv_many(&mut items, MOST_WAITING) => taken,
+                () = cancelled.cancelled(), if !is_over => return Some(EmitError::Ended),
+            };
+            if taken == 0 {
+                return None;
+            }
             let mut flushed = Vec::new();
-            let mut batch = Batch::default();
+            let mut batches = Vec::new();
             for item in items.drain(..) {
                 match item {
                     Item::Flush(stored) => flushed.push(stored),
                     Item::Event { text, ends_turn } => {
-                        if !batch.has_room_for(&text)
-                            && let Err(fate) = self.send(batch.take(), is_over).await
-                        {
-                            return Some(fate);
-                        }
                         is_over |= ends_turn;
-                        batch.push(&text);
+                        Batch::push(&mut batches, &text);
                     }
                 }
             }
-            if !batch.is_empty()
-                && let Err(fate) = self.send(batch.take(), is_over).await
-            {
-                return Some(fate);
+            for batch in batches {
+                let sent = tokio::select! {
+                    sent = self.send(batch.whole(), is_over) => sent,
+                    () = cancelled.cancelled(), if !is_over => Err(EmitError::Ended),
+                };
+                if let Err(fate) = sent {
+                    return Some(fate);
+                }
             }
             for stored in flushed {
                 // Whoever asked may have gone.
                 let _ = stored.send(());
             }
         }
-        None
     }
 
     /// Sends one batch until the server has it. `is_over`: the turn ends with this one or ended
@@ -129,25 +133,39 @@ fn may_come_right(error: &Error) -> bool {
 }
 
 /// A JSON array that grows.
-#[derive(Default)]
 struct Batch(String);
 
 impl Batch {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Into the last of these, or if it is full into another.
+    fn push(batches: &mut Vec<Batch>, text: &str) {
+        match batches.last_mut() {
+            Some(Batch(last)) if last.len() + text.len() < MOST_BYTES => {
+                last.push(',');
+                last.push_str(text);
+            }
+            _ => batches.push(Batch(format!("[{text}"))),
+        }
     }
 
-    fn has_room_for(&self, text: &str) -> bool {
-        self.is_empty() || self.0.len() + text.len() < MOST_BYTES
-    }
-
-    fn push(&mut self, text: &str) {
-        self.0.push(if self.is_empty() { '[' } else { ',' });
-        self.0.push_str(text);
-    }
-
-    fn take(&mut self) -> Bytes {
+    fn whole(mut self) -> Bytes {
         self.0.push(']');
-        Bytes::from(std::mem::take(&mut self.0))
+        Bytes::from(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_no_longer_than_it_may_be_unless_one_event_is() {
+        let mut batches = Vec::new();
+        let long = format!("\"{}\"", "x".repeat(MOST_BYTES));
+        for text in ["1", "2", &long, "3"] {
+            Batch::push(&mut batches, text);
+        }
+        let whole: Vec<_> = batches.into_iter().map(Batch::whole).collect();
+        let long = format!("[{long}]");
+        assert_eq!(whole, [b"[1,2]", long.as_bytes(), b"[3]"]);
     }
 }

@@ -234,7 +234,7 @@ where
         };
         let (said, ended) = match result {
             // The last event ends the job too.
-            Ok(output) => (sink.finish(&output).await, Ok(Output::none())),
+            Ok(output) => (sink.finish(&output).await, Ok(Output::told())),
             // What was said before belongs to the thread all the same.
             Err(failure) => (sink.flush().await, Err(failure)),
         };

@@ -7,41 +7,59 @@ use serde_json::value::{RawValue, to_raw_value};
 
 /// What a job that is done leaves behind: JSON, or nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Output(pub(super) Option<Box<RawValue>>);
+pub struct Output {
+    json: Option<Box<RawValue>>,
+    is_told: bool,
+}
 
 impl Output {
     #[must_use]
     pub fn none() -> Self {
-        Output(None)
+        Output::default()
+    }
+
+    /// Of a job whose end the server knows already.
+    pub(crate) fn told() -> Self {
+        Output {
+            json: None,
+            is_told: true,
+        }
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// The output, from anything that serialises. What cannot be written now never can be.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
         to_raw_value(value)
-            .map(|raw| Output(Some(raw)))
+            .map(Output::from)
             .map_err(|error| Failure::permanent(format_args!("the output is not JSON: {error}")))
     }
 
     pub(crate) fn as_raw(&self) -> Option<&RawValue> {
-        self.0.as_deref()
+        self.json.as_deref()
     }
 }
 
 impl From<()> for Output {
     fn from((): ()) -> Self {
-        Output(None)
+        Output::none()
     }
 }
 
 impl From<serde_json::Value> for Output {
     fn from(value: serde_json::Value) -> Self {
-        Output(Some(to_raw_value(&value).expect("a JSON value is JSON")))
+        Output::from(to_raw_value(&value).expect("a JSON value is JSON"))
     }
 }
 
 impl From<Box<RawValue>> for Output {
     fn from(value: Box<RawValue>) -> Self {
-        Output(Some(value))
+        Output {
+            json: Some(value),
+            is_told: false,
+        }
     }
 }
 
@@ -163,7 +181,7 @@ mod tests {
     #[test]
     fn an_output_keeps_its_text() {
         let output = Output::json(&serde_json::json!({"a": [1, null]})).unwrap();
-        assert_eq!(output.0.unwrap().get(), r#"{"a":[1,null]}"#);
-        assert!(Output::from(()).0.is_none());
+        assert_eq!(output.as_raw().unwrap().get(), r#"{"a":[1,null]}"#);
+        assert!(Output::from(()).as_raw().is_none());
     }
 }

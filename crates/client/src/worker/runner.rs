@@ -103,11 +103,18 @@ impl Runner {
                 self.fail(&lease, &failure).await
             }
             Verdict::Lost => {
-                tracing::info!("the job was cancelled or taken over");
+                tracing::debug!("the lease is lost");
                 // Either way the task is gone afterwards.
-                let _ = timeout(self.grace, work.join_next()).await;
+                let last = timeout(self.grace, work.join_next()).await;
                 work.abort_all();
-                Ended::Lost
+                match last {
+                    // It was lost because the job has ended, and well.
+                    Ok(Some(Ok(Ok(output)))) if output.is_told() => Ended::Done,
+                    _ => {
+                        tracing::info!("the job was cancelled or taken over");
+                        Ended::Lost
+                    }
+                }
             }
             Verdict::Drained => {
                 work.abort_all();

@@ -47,6 +47,7 @@ struct Kept {
     ends: Vec<(String, Value)>,
     /// The next answers to events: kept, and said otherwise.
     faults: VecDeque<Fault>,
+    beats: u32,
     status: Option<&'static str>,
 }
 
@@ -141,8 +142,9 @@ async fn act(
 ) -> Response {
     assert_eq!(body["lease_token"], "token");
     let is_cancelled = gateway.with(|kept| {
-        if action != "heartbeat" {
-            kept.ends.push((action.clone(), body));
+        match action.as_str() {
+            "heartbeat" => kept.beats += 1,
+            _ => kept.ends.push((action.clone(), body)),
         }
         kept.status == Some("cancelled")
     });
@@ -508,4 +510,29 @@ async fn a_failure_is_told_after_what_was_said_and_a_refused_event_for_good() {
     );
     let error = body["error"].as_str().unwrap();
     assert!(error.contains("status 413"), "{error}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_meets_the_turns_own_end_is_no_loss() {
+    let gateway = Gateway {
+        may_answer: Arc::new(Semaphore::new(0)),
+        ..Gateway::new()
+    };
+    let often = |agent: agent::Builder| agent.heartbeat(Duration::from_millis(100));
+    let running = Running::start_with(&gateway, often, |_, _| async { Ok(json!("done")) }).await;
+    gateway.turn(json!(null));
+    let asked = |kept: &Kept| (kept.requests.len() == 1).then_some(());
+    gateway.until("the end is on its way", asked).await;
+    // The server has it, and says so to a heartbeat before it answers.
+    let beats = gateway.with(|kept| {
+        kept.status = Some("cancelled");
+        kept.beats
+    });
+    let beaten = |kept: &Kept| (kept.beats > beats).then_some(());
+    gateway.until("a heartbeat is refused", beaten).await;
+    gateway.with(|kept| kept.status = Some("running"));
+    gateway.may_answer.add_permits(1);
+    let report = running.stop().await;
+    assert_eq!((report.done, report.lost), (1, 0));
+    assert_eq!(gateway.types(), ["turn.completed"]);
 }
