@@ -28,7 +28,7 @@ pub(super) fn evaluate(text: &str) -> Option<Result<Value, &'static str>> {
         return None;
     }
     if value.is_nan() || value.is_infinite() {
-        return Some(Err("its value is no number: is there a division by zero?"));
+        return Some(Err("it divides by zero or grows too large"));
     }
     // 0.1 + 0.2 is 0.3 to whoever asks.
     let value = (value * 1e10).round() / 1e10;

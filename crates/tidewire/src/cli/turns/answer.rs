@@ -28,6 +28,7 @@ pub(super) struct Answer {
     /// The message whose text came last, if its last line has no end yet.
     open: Option<String>,
     calls: BTreeMap<String, Call>,
+    has_begun: bool,
 }
 
 #[derive(Default)]
@@ -45,7 +46,6 @@ struct Payload {
     delta: String,
     text: String,
     name: String,
-    attempt: u64,
     agent: Option<String>,
     result: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
@@ -65,15 +65,16 @@ impl Answer {
         let payload = Payload::of(event);
         let mut said = Vec::new();
         match event.event_type.as_str() {
-            "turn.started" if payload.attempt > 1 => {
+            // A turn that was given back has the number of its attempt again, so it does not tell.
+            "turn.started" if self.has_begun => {
                 self.end_line(&mut said);
                 *self = Answer::default();
                 let by = payload.agent.map(|agent| format!(" by {agent}"));
+                let by = by.unwrap_or_default();
                 said.push(Said::Aside(format!(
-                    "attempt {}{}: the answer starts again",
-                    payload.attempt,
-                    by.unwrap_or_default()
+                    "taken over{by}: the answer starts again"
                 )));
+                return said;
             }
             "message.delta" => self.text(payload.message_id, &payload.delta, &mut said),
             "message.completed" => {
@@ -115,6 +116,7 @@ impl Answer {
             "turn.failed" | "turn.cancelled" => self.end_line(&mut said),
             _ => {}
         }
+        self.has_begun |= !said.is_empty();
         said
     }
 
@@ -274,8 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_taken_over_is_dropped() {
+    fn what_was_heard_before_a_turn_was_taken_over_is_dropped() {
         let (text, asides) = heard(&[
+            ("turn.started", json!({"attempt": 1, "agent": null})),
+            ("turn.started", json!({"attempt": 1, "agent": "w-0"})),
             ("message.delta", json!({"message_id": "a", "delta": "hal"})),
             ("turn.started", json!({"attempt": 2, "agent": "w-1"})),
             ("message.delta", json!({"message_id": "a", "delta": "half"})),
@@ -285,7 +289,7 @@ mod tests {
             ),
         ]);
         assert_eq!(text, "hal\nhalf\n");
-        assert_eq!(asides, ["attempt 2 by w-1: the answer starts again"]);
+        assert_eq!(asides, ["taken over by w-1: the answer starts again"]);
     }
 
     #[test]
