@@ -149,6 +149,9 @@ struct CancelledTurn {
     thread_id: String,
     turn_id: String,
     status: TurnStatus,
+    /// Of its `turn.cancelled`.
+    #[schema(required)]
+    seq: Option<u64>,
 }
 
 /// Cancel a turn.
@@ -184,6 +187,7 @@ async fn cancel(
         thread_id: turn.thread_id,
         turn_id: turn.turn_id,
         status: turn.status,
+        seq: turn.ended_seq,
     };
     Ok((StatusCode::ACCEPTED, Json(cancelled)).into_response())
 }
