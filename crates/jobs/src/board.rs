@@ -1,16 +1,17 @@
 //! The board: which lanes have jobs, and when the next one of each is due.
 //!
 //! A lane is (tenant, queue, type, priority); in the store its entries are one index range in due
-//! order. The board is only a hint that spares the store idle questions: commits add to it, here and
+//! order. What is reserved for a worker is in lanes of that worker's own, besides, for as long as others
+//! must wait for it. The board is only a hint that spares the store idle questions: commits add to it, here and
 //! in other processes, claims correct it, and the keeper rebuilds it from the store at every poll
 //! interval. Losing all of it costs at most that interval.
 
 mod lane;
+mod state;
 mod waiter;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
-    ops::Bound,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct LaneKey {
     pub queue: Arc<str>,
     pub kind: Arc<str>,
     pub priority: i32,
+    /// The worker whose lane it is, if it is not everybody's.
+    pub reserved_for: Option<Arc<str>>,
 }
 
 impl LaneKey {
@@ -49,6 +52,15 @@ impl LaneKey {
             queue: queue.into(),
             kind: kind.into(),
             priority,
+            reserved_for: None,
+        }
+    }
+
+    /// The same lane of one worker.
+    pub(crate) fn reserved_for(&self, worker: &Arc<str>) -> Self {
+        LaneKey {
+            reserved_for: Some(Arc::clone(worker)),
+            ..self.clone()
         }
     }
 }
@@ -101,9 +113,14 @@ pub(crate) struct Board {
     wait_begins: Notify,
 }
 
+/// By their tenants.
+type Lanes = BTreeMap<Arc<str>, HashMap<Place, Lane>>;
+
 #[derive(Debug, Default)]
 struct State {
-    tenants: BTreeMap<Arc<str>, HashMap<Place, Lane>>,
+    lanes: Lanes,
+    /// Of workers that have any reserved for them.
+    reserved: HashMap<Arc<str>, Lanes>,
     /// (tenant, queue) pairs that are at their limit: nothing of them is due until a job ends.
     full: HashSet<(Arc<str>, Arc<str>)>,
     /// Pairs of which a job has ended, and after which claim. A claim may count before that end is
@@ -142,46 +159,23 @@ impl Board {
 
     /// What to read for a claim of `limit` jobs.
     pub(crate) fn pick(&self, filter: &Filter, now: Time, limit: u32) -> Pick {
-        let mut state = self.lock();
-        state.picks += 1;
-        let pick = state.picks;
-        let found = state.due_by_tenant(filter, now, limit.max(1) as usize);
-        if found.is_empty() {
-            return Pick::default();
-        }
-        let tenants = u32::try_from(found.len()).unwrap_or(u32::MAX);
-        if filter.tenant.is_none()
-            && let Some((first, _)) = found.first()
-        {
-            state.served = Some(Arc::clone(first));
-        }
-        let mut lanes = Vec::new();
-        for rank in 0.. {
-            let before = lanes.len();
-            for (tenant, places) in &found {
-                if let Some((place, from)) = places.get(rank) {
-                    let lane = LaneKey {
-                        tenant: Arc::clone(tenant),
-                        queue: Arc::clone(&place.queue),
-                        kind: Arc::clone(&place.kind),
-                        priority: place.priority,
-                    };
-                    lanes.push(Candidate {
-                        lane,
-                        from: from.clone(),
-                        pick,
-                    });
-                }
-            }
-            if lanes.len() == before || lanes.len() >= LANES_A_CLAIM {
-                break;
-            }
-        }
-        lanes.truncate(LANES_A_CLAIM);
-        Pick {
-            lanes,
-            share: limit.div_ceil(tenants).max(1),
-        }
+        self.lock().pick(None, filter, now, limit)
+    }
+
+    /// The same of what is reserved for a worker.
+    pub(crate) fn pick_reserved(
+        &self,
+        worker: &Arc<str>,
+        filter: &Filter,
+        now: Time,
+        limit: u32,
+    ) -> Pick {
+        self.lock().pick(Some(worker), filter, now, limit)
+    }
+
+    /// Whether anything may be reserved for anybody.
+    pub(crate) fn has_reserved(&self) -> bool {
+        !self.lock().reserved.is_empty()
     }
 
     /// After a claim: what it has learned of a lane.
@@ -190,11 +184,7 @@ impl Board {
         let state = &mut *state;
         let key = &candidate.lane;
         let place = Place::of(key);
-        let known = state
-            .tenants
-            .get_mut(&key.tenant)
-            .and_then(|places| places.get_mut(&place));
-        let Some(lane) = known else {
+        let Some(lane) = state.lane_mut(key, &place) else {
             // A rebuild dropped it meanwhile.
             if let Next::At(mark) | Next::Held(mark) = next {
                 state.note(key, mark);
@@ -252,27 +242,30 @@ impl Board {
         state.full.clear();
         let oldest = state.picks.saturating_sub(CLAIMS_UNDER_WAY);
         state.freed.retain(|_, after| *after >= oldest);
-        let mut seen: HashMap<&str, HashSet<Place>> = HashMap::new();
+        let mut seen: HashMap<(Option<&str>, &str), HashSet<Place>> = HashMap::new();
         for (lane, _) in found {
-            seen.entry(&lane.tenant)
+            seen.entry((lane.reserved_for.as_deref(), &lane.tenant))
                 .or_default()
                 .insert(Place::of(lane));
         }
-        state.tenants.retain(|tenant, places| {
-            let seen = seen.get(&**tenant);
-            places.retain(|place, lane| {
-                lane.generation > since || seen.is_some_and(|seen| seen.contains(place))
+        let keep = |worker: Option<&str>, lanes: &mut Lanes| {
+            lanes.retain(|tenant, places| {
+                let seen = seen.get(&(worker, &**tenant));
+                places.retain(|place, lane| {
+                    lane.generation > since || seen.is_some_and(|seen| seen.contains(place))
+                });
+                !places.is_empty()
             });
-            !places.is_empty()
-        });
+            !lanes.is_empty()
+        };
+        keep(None, &mut state.lanes);
+        state
+            .reserved
+            .retain(|worker, lanes| keep(Some(&**worker), lanes));
         let mut news = false;
         for (key, first) in found {
             let place = Place::of(key);
-            let known = state
-                .tenants
-                .get_mut(&key.tenant)
-                .and_then(|places| places.get_mut(&place));
-            match known {
+            match state.lane_mut(key, &place) {
                 // Nothing was heard of it: what it has begins where the store says.
                 Some(lane) if lane.generation <= since && lane.from <= *first => {
                     lane.from = first.clone();
@@ -288,7 +281,7 @@ impl Board {
 
     #[cfg(test)]
     pub(crate) fn next_due(&self, filter: &Filter) -> Option<Time> {
-        self.lock().next_due(filter)
+        self.lock().next_due(filter, None)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -298,7 +291,9 @@ impl Board {
     /// Forgets everything, as if every wake-up had been lost.
     #[cfg(test)]
     pub(crate) fn clear(&self) {
-        self.lock().tenants.clear();
+        let mut state = self.lock();
+        state.lanes.clear();
+        state.reserved.clear();
     }
 
     #[cfg(test)]
@@ -313,139 +308,6 @@ impl Place {
             queue: Arc::clone(&lane.queue),
             kind: Arc::clone(&lane.kind),
             priority: lane.priority,
-        }
-    }
-}
-
-type DueLanes = Vec<(Arc<str>, Vec<(Place, Mark)>)>;
-
-impl State {
-    /// A lane has jobs from this place on. Whether it is due earlier now than it was.
-    fn note(&mut self, key: &LaneKey, from: Mark) -> bool {
-        self.generation += 1;
-        let (generation, pick) = (self.generation, self.picks);
-        let places = match self.tenants.get_mut(&key.tenant) {
-            Some(places) => places,
-            None => self.tenants.entry(Arc::clone(&key.tenant)).or_default(),
-        };
-        match places.entry(Place::of(key)) {
-            Entry::Occupied(mut lane) => {
-                let lane = lane.get_mut();
-                lane.generation = generation;
-                lane.hear(from, pick)
-            }
-            Entry::Vacant(place) => {
-                let lane = place.insert(Lane::new(from.clone(), generation));
-                lane.hear(from, pick);
-                true
-            }
-        }
-    }
-
-    fn remove(&mut self, key: &LaneKey, place: &Place) {
-        if let Some(places) = self.tenants.get_mut(&key.tenant) {
-            places.remove(place);
-            if places.is_empty() {
-                self.tenants.remove(&key.tenant);
-            }
-        }
-    }
-
-    /// Up to `most` tenants with lanes that are due, each with these in the order of urgency;
-    /// beginning behind the tenant that came first last time.
-    fn due_by_tenant(&self, filter: &Filter, now: Time, most: usize) -> DueLanes {
-        let most = most.min(LANES_A_CLAIM);
-        let mut found = Vec::new();
-        let mut look = |tenant: &Arc<str>, places: &HashMap<Place, Lane>| {
-            let mut due: Vec<_> = places
-                .iter()
-                .filter(|(place, lane)| {
-                    lane.due() <= now && filter.takes(tenant, place) && !self.is_full(tenant, place)
-                })
-                .map(|(place, lane)| (place.priority, lane.from.due, place, &lane.from))
-                .collect();
-            if due.is_empty() {
-                return found.len() < most;
-            }
-            due.sort_by_key(|lane| (lane.0, lane.1));
-            let due = due
-                .into_iter()
-                .map(|(_, _, place, from)| (place.clone(), from.clone()));
-            found.push((Arc::clone(tenant), due.collect()));
-            found.len() < most
-        };
-        if let Some(tenant) = &filter.tenant {
-            if let Some(places) = self.tenants.get(tenant) {
-                look(tenant, places);
-            }
-            return found;
-        }
-        let after = match &self.served {
-            Some(served) => (Bound::Excluded(Arc::clone(served)), Bound::Unbounded),
-            None => (Bound::Unbounded, Bound::Unbounded),
-        };
-        let turn = self.tenants.range(after);
-        let before = self
-            .served
-            .iter()
-            .flat_map(|served| self.tenants.range(..=Arc::clone(served)));
-        for (tenant, places) in turn.chain(before) {
-            if !look(tenant, places) {
-                break;
-            }
-        }
-        found
-    }
-
-    fn next_due(&self, filter: &Filter) -> Option<Time> {
-        let of = |tenant: &Arc<str>, places: &HashMap<Place, Lane>| {
-            places
-                .iter()
-                .filter(|(place, _)| filter.takes(tenant, place) && !self.is_full(tenant, place))
-                .map(|(_, lane)| lane.due())
-                .min()
-        };
-        match &filter.tenant {
-            Some(tenant) => of(tenant, self.tenants.get(tenant)?),
-            None => self
-                .tenants
-                .iter()
-                .filter_map(|(tenant, places)| of(tenant, places))
-                .min(),
-        }
-    }
-
-    fn is_full(&self, tenant: &Arc<str>, place: &Place) -> bool {
-        !self.full.is_empty()
-            && self
-                .full
-                .contains(&(Arc::clone(tenant), Arc::clone(&place.queue)))
-    }
-
-    /// Tells up to `count` of those who wait for this lane to look, the longest waiting first.
-    fn wake(&mut self, lane: &LaneKey, count: usize) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let place = Place::of(lane);
-        self.wake_where(count, |filter| filter.takes(&lane.tenant, &place));
-    }
-
-    fn wake_queue(&mut self, tenant: &Arc<str>, queue: &Arc<str>, count: usize) {
-        self.wake_where(count, |filter| {
-            filter.tenant.as_ref().is_none_or(|only| only == tenant)
-                && filter.queues.as_ref().is_none_or(|all| all.contains(queue))
-        });
-    }
-
-    fn wake_where(&mut self, count: usize, takes: impl Fn(&Filter) -> bool) {
-        let waiting = self.waiters.values_mut();
-        for waiter in waiting
-            .filter(|waiter| !waiter.woken && takes(&waiter.filter))
-            .take(count)
-        {
-            waiter.woken = true;
-            waiter.notify.notify_one();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What processes that share a store tell each other about jobs. Hints only: each may be lost.
 //!
-//! - `jobs.due`: a lane has jobs, the first of them due then.
+//! - `jobs.due`: a lane has jobs, everybody's or reserved ones, the first of them due then.
 //! - `jobs.drained`: jobs of a queue that has a limit have ended.
 //! - `jobs.cancelled`: a running job was cancelled.
 
@@ -68,8 +68,13 @@ fn key_of(lane: &LaneKey) -> String {
         queue,
         kind,
         priority,
+        reserved_for,
     } = lane;
-    format!("{tenant} {queue} {kind} {priority}")
+    let key = format!("{tenant} {queue} {kind} {priority}");
+    match reserved_for {
+        Some(worker) => format!("{key} {worker}"),
+        None => key,
+    }
 }
 
 fn lane_of(key: &str) -> Option<LaneKey> {
@@ -80,6 +85,10 @@ fn lane_of(key: &str) -> Option<LaneKey> {
         parts.next()?,
         parts.next()?.parse().ok()?,
     );
+    let lane = match parts.next() {
+        Some(worker) => lane.reserved_for(&worker.into()),
+        None => lane,
+    };
     parts.next().is_none().then_some(lane)
 }
 
@@ -99,7 +108,11 @@ mod tests {
     fn a_lane_comes_over_as_it_is() {
         let lane = LaneKey::new("t-1", "q.x", "mail:send", -7);
         let heard = read(&hint(DUE, &key_of(&lane), 1_000_001));
-        assert_eq!(heard, Some(Heard::Due(lane, Time::from_micros(1_000_001))));
+        let due = Time::from_micros(1_000_001);
+        assert_eq!(heard, Some(Heard::Due(lane.clone(), due)));
+        let own = lane.reserved_for(&"w:1".into());
+        let heard = read(&hint(DUE, &key_of(&own), 1_000_001));
+        assert_eq!(heard, Some(Heard::Due(own, due)));
     }
 
     #[test]
@@ -108,7 +121,7 @@ mod tests {
             (DUE, ""),
             (DUE, "a b c"),
             (DUE, "a b c x"),
-            (DUE, "a b c 1 more"),
+            (DUE, "a b c 1 w more"),
             (DRAINED, "a"),
             ("events.appended", "a"),
         ] {

@@ -107,6 +107,7 @@ impl From<EnqueueBody> for NewJob {
                 .map(|seconds| Duration::from_secs(seconds.into())),
             event_id: body.event_id,
             followed: None,
+            reserved: None,
             kind: new.kind,
         }
     }

@@ -38,12 +38,16 @@ impl Jobs {
         let poll = || self.settings().poll_interval;
         let often = || poll().min(EXPIRY_EVERY);
         let expiry = every(&stop, often, LOOK_SHARE, || self.hand_on());
+        let holds = every(&stop, often, LOOK_SHARE, || async {
+            self.end_holds().await.map(drop)
+        });
         let fold = every(&stop, || FOLD_EVERY, LOOK_SHARE, || self.fold());
         let gauges = every(&stop, || FOLD_EVERY, GAUGE_SHARE, || self.gauge());
         tokio::join!(
             Box::pin(self.listen(&stop)),
             Box::pin(self.keep_rebuilding(&stop)),
             Box::pin(expiry),
+            Box::pin(holds),
             Box::pin(fold),
             Box::pin(gauges)
         );

@@ -26,6 +26,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             event_id {id},
             followed_by {id},
             followed_as {text},
+            reserved_for {id},
+            reserved_until {time},
             locked_at {time},
             locked_by {id},
             lease_secret {id},
@@ -55,6 +57,17 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             run_at {time} NOT NULL,
             id {id} NOT NULL,
             PRIMARY KEY (tenant, queue, type, priority, run_at, id)
+        ) {churning}",
+        "CREATE TABLE job_reservations (
+            tenant {id} NOT NULL,
+            worker {id} NOT NULL,
+            queue {id} NOT NULL,
+            type {id} NOT NULL,
+            priority {int} NOT NULL,
+            run_at {time} NOT NULL,
+            id {id} NOT NULL,
+            held_until {time} NOT NULL,
+            PRIMARY KEY (tenant, worker, queue, type, priority, run_at, id)
         ) {churning}",
         // No index on expires_at: every heartbeat would move an entry of it, and the table holds
         // only what runs. The queue leads, so that a limit is one range to count.

@@ -28,7 +28,7 @@ use crate::{
     board::LaneKey,
     follow::{Followed, Note},
     lease::Proof,
-    model::{Attempt, Outcome, Settled, Status},
+    model::{Attempt, Outcome, Reserved, Settled, Status, due},
 };
 
 /// A job as the rules see it: everything but its payload.
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub finished_at: Option<Time>,
     pub last_error: Option<String>,
     pub followed: Option<Followed>,
+    /// While it waits for its first attempt. Any step ends it.
+    pub reserved: Option<Reserved>,
 }
 
 /// One step of a job's life, to be written as a whole.
@@ -60,6 +62,7 @@ pub(crate) struct Change {
     /// What it was: says where its entries are.
     pub was: Status,
     pub was_due: Time,
+    pub was_reserved: Option<Reserved>,
     /// What it is now.
     pub now: State,
     /// An attempt that ended and did not end the job. (The row of the job is the log's entry of an
@@ -99,10 +102,12 @@ pub(crate) enum Claim {
 }
 
 impl Change {
-    fn of(was: &State, now: State) -> Self {
+    fn of(was: &State, mut now: State) -> Self {
+        now.reserved = None;
         Change {
             was: was.status,
-            was_due: was.run_at,
+            was_due: due(was.run_at, was.reserved.as_ref()),
+            was_reserved: was.reserved.clone(),
             now,
             logged: None,
             went_on: None,
@@ -121,6 +126,7 @@ impl Change {
     pub(crate) fn after(mut self, first: Change) -> Self {
         self.was = first.was;
         self.was_due = first.was_due;
+        self.was_reserved = first.was_reserved;
         self.went_on = self.went_on.or(first.went_on);
         self.lease_ended.0 |= first.lease_ended.0;
         self.by_others |= first.by_others;

@@ -3,6 +3,8 @@
 //! - `jobs`: the truth about every job.
 //! - `job_queue`: one slim entry for each pending job, in the order in which a lane is served. It
 //!   is the claim's path: nothing that is not due, running or finished is ever walked.
+//! - `job_reservations`: one entry for each pending job that a worker may have before the others, in
+//!   the same order; see [`reserve`].
 //! - `job_leases`: one row for each running job. Heartbeats write only here.
 //! - `job_limits`: what a claim locks while it counts a queue that has a limit; see [`limits`].
 //! - `job_given_up`: the jobs that failed or were cancelled; see [`given_up`].
@@ -34,6 +36,7 @@ mod pick_up;
 #[cfg(test)]
 pub(crate) mod probe;
 mod read;
+mod reserve;
 mod seize;
 mod sweep;
 
@@ -45,7 +48,7 @@ use tidewire_db::{Column, Dialect, Error, JsonRows, Result, Row};
 use crate::{
     board::LaneKey,
     follow::Followed,
-    model::{Job, Status},
+    model::{Job, Reserved, Status},
     state::State,
 };
 
@@ -53,6 +56,7 @@ pub(crate) use claim::Taken;
 pub(crate) use hold::Held;
 pub(crate) use limits::Pair;
 pub(crate) use read::{Depth, END};
+pub(crate) use reserve::Entry;
 pub(crate) use sweep::Old;
 
 pub(crate) struct Store {
@@ -66,6 +70,7 @@ pub(crate) struct Store {
     pick_up: pick_up::Statements,
     given_up: given_up::Statements,
     read: read::Statements,
+    reserve: reserve::Statements,
     seize: seize::Statements,
     counts: counts::Statements,
     sweep: sweep::Statements,
@@ -84,6 +89,7 @@ impl Store {
             pick_up: pick_up::Statements::new(dialect),
             given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
+            reserve: reserve::Statements::new(dialect),
             seize: seize::Statements::new(dialect),
             counts: counts::Statements::new(dialect),
             sweep: sweep::Statements::new(dialect),
@@ -116,8 +122,8 @@ const JOB: &str =
     "j.tenant, j.id, j.type, j.queue, j.status, j.payload, j.priority, j.run_at, j.attempts,
     j.max_attempts, j.timeout_seconds, j.idempotency_key, j.locked_at, j.locked_by, j.last_error,
     j.event_id, j.created_at, j.updated_at, j.started_at, j.finished_at, j.followed_by,
-    j.followed_as";
-const JOB_COLUMNS: usize = 22;
+    j.followed_as, j.reserved_for, j.reserved_until";
+const JOB_COLUMNS: usize = 24;
 
 /// Joins the output to a job; see [`driven_by`].
 const RESULT: &str = "LEFT JOIN job_results o
@@ -126,7 +132,8 @@ const RESULT: &str = "LEFT JOIN job_results o
 /// The columns of a [`State`].
 const STATE: &str = "j.tenant, j.id, j.queue, j.type, j.priority, j.status, j.run_at, j.attempts,
     j.max_attempts, j.budget, j.timeout_seconds, j.lease_secret, j.locked_at, j.locked_by,
-    j.started_at, j.finished_at, j.last_error, j.followed_by, j.followed_as";
+    j.started_at, j.finished_at, j.last_error, j.followed_by, j.followed_as, j.reserved_for,
+    j.reserved_until";
 
 /// The columns of an entry of `job_queue`.
 fn queue_rows(dialect: &Dialect) -> JsonRows {
@@ -189,6 +196,7 @@ fn job(row: &Row, at: usize) -> Result<Job> {
     let status = status(row, at + 4)?;
     // The row remembers its last holder; a job that does not run has none.
     let held = status == Status::Running;
+    let run_at = row.time(at + 7)?;
     Ok(Job {
         tenant: row.text(at)?.into(),
         id: row.text(at + 1)?,
@@ -197,7 +205,7 @@ fn job(row: &Row, at: usize) -> Result<Job> {
         status,
         payload: row.json(at + 5)?,
         priority: priority(row, at + 6)?,
-        run_at: row.time(at + 7)?,
+        run_at,
         attempts: small(row, at + 8)?,
         max_attempts: small(row, at + 9)?,
         timeout_seconds: opt_small(row, at + 10)?,
@@ -211,6 +219,7 @@ fn job(row: &Row, at: usize) -> Result<Job> {
         started_at: row.opt_time(at + 18)?,
         finished_at: row.opt_time(at + 19)?,
         followed: followed(row, at + 20)?,
+        reserved: reserved(row, at + 22, run_at)?,
         output: None,
     })
 }
@@ -218,16 +227,12 @@ fn job(row: &Row, at: usize) -> Result<Job> {
 /// Reads the columns [`STATE`] from `at` on.
 fn state(row: &Row, at: usize) -> Result<State> {
     let text = |column: usize| -> Result<Arc<str>> { Ok(row.text(at + column)?.into()) };
+    let run_at = row.time(at + 6)?;
     Ok(State {
         id: text(1)?,
-        lane: LaneKey {
-            tenant: text(0)?,
-            queue: text(2)?,
-            kind: text(3)?,
-            priority: priority(row, at + 4)?,
-        },
+        lane: LaneKey::new(text(0)?, text(2)?, text(3)?, priority(row, at + 4)?),
         status: status(row, at + 5)?,
-        run_at: row.time(at + 6)?,
+        run_at,
         attempts: small(row, at + 7)?,
         max_attempts: small(row, at + 8)?,
         budget: small(row, at + 9)?,
@@ -239,6 +244,7 @@ fn state(row: &Row, at: usize) -> Result<State> {
         finished_at: row.opt_time(at + 15)?,
         last_error: row.opt_text(at + 16)?,
         followed: followed(row, at + 17)?,
+        reserved: reserved(row, at + 19, run_at)?,
     })
 }
 
@@ -249,5 +255,16 @@ fn followed(row: &Row, at: usize) -> Result<Option<Followed>> {
     Ok(Some(Followed {
         by: by.into(),
         context: row.opt_text(at + 1)?.unwrap_or_default().into(),
+    }))
+}
+
+fn reserved(row: &Row, at: usize, run_at: Time) -> Result<Option<Reserved>> {
+    let (Some(worker), Some(until)) = (row.opt_text(at)?, row.opt_time(at + 1)?) else {
+        return Ok(None);
+    };
+    Ok(Some(Reserved {
+        worker: worker.into(),
+        from: run_at,
+        until,
     }))
 }

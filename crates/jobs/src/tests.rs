@@ -8,6 +8,7 @@ mod life;
 mod model;
 mod pick_ups;
 mod put_off;
+mod reservations;
 mod retention;
 mod sharing;
 mod worker;

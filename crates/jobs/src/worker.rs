@@ -206,7 +206,7 @@ impl Core {
         let limit = self.demand(&self.ended, |ahead| ahead / 2).await;
         let settings = self.jobs.settings();
         // Waits only while it has room: a wake-up is for somebody who can use it.
-        let waiter = self.jobs.waiter(Arc::clone(&self.filter));
+        let waiter = self.jobs.waiter(&self.filter, &self.name);
         waiter
             .due(self.jobs.clock(), None, settings.poll_interval)
             .await;

@@ -139,7 +139,10 @@ fn a_rebuild_looks_from_the_start_and_no_claim_on_its_way_undoes_it() {
 async fn a_claim_that_leaves_jobs_wakes_another_of_those_who_wait() {
     let board = Arc::new(Board::default());
     let filter = Arc::new(Filter::default());
-    let waiters = [board.waiter(Arc::clone(&filter)), board.waiter(filter)];
+    let waiters = [
+        board.waiter(Arc::clone(&filter), "a".into()),
+        board.waiter(filter, "b".into()),
+    ];
     let woken = || board.lock().waiters.values().filter(|w| w.woken).count();
     board.hint(&lane("a", "q", 0), at(1), 1, at(100));
     assert_eq!(woken(), 1);
@@ -154,7 +157,10 @@ async fn a_claim_that_leaves_jobs_wakes_another_of_those_who_wait() {
 async fn one_job_wakes_one_of_those_who_wait_and_its_leaving_wakes_the_next() {
     let board = Arc::new(Board::default());
     let filter = Arc::new(Filter::default());
-    let (first, second) = (board.waiter(Arc::clone(&filter)), board.waiter(filter));
+    let (first, second) = (
+        board.waiter(Arc::clone(&filter), "a".into()),
+        board.waiter(filter, "b".into()),
+    );
     board.hint(&lane("a", "q", 0), at(1), 1, at(100));
     assert_eq!(board.lock().waiters.values().filter(|w| w.woken).count(), 1);
     drop(first);
@@ -171,9 +177,57 @@ async fn who_waits_for_another_type_sleeps_on() {
         types: Some(["other".into()].into()),
         ..Filter::default()
     };
-    let waiter = board.waiter(Arc::new(filter));
+    let waiter = board.waiter(Arc::new(filter), "w".into());
     board.hint(&lane("a", "q", 0), at(1), 5, at(100));
     let clock = Clock::fake(at(100));
     let end = Some(Instant::now() + Duration::from_millis(20));
     assert!(!waiter.due(&clock, end, Duration::from_secs(60)).await);
+}
+
+#[test]
+fn a_worker_s_own_lane_is_nobody_else_s_and_comes_and_goes_like_any_other() {
+    let board = Arc::new(Board::default());
+    let all = Arc::new(Filter::default());
+    let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
+    let own = lane("a", "q", 0).reserved_for(&ann);
+    let waiters = [&bob, &ann].map(|worker| board.waiter(Arc::clone(&all), Arc::clone(worker)));
+    assert!(!board.has_reserved());
+    board.hint(&own, at(1), usize::MAX, at(100));
+    assert!(board.has_reserved());
+    let woken: Vec<_> = board.lock().waiters.values().map(|w| w.woken).collect();
+    assert_eq!(woken, [false, true]);
+    drop(waiters);
+
+    let picked = |worker: &Arc<str>, filter: &Filter| {
+        let pick = board.pick_reserved(worker, filter, at(100), 10);
+        pick.lanes.into_iter().next()
+    };
+    assert!(board.pick(&all, at(100), 10).lanes.is_empty());
+    assert!(picked(&bob, &all).is_none());
+    let other = Filter {
+        queues: Some(["other".into()].into()),
+        ..Filter::default()
+    };
+    assert!(picked(&ann, &other).is_none());
+    let candidate = picked(&ann, &all).unwrap();
+    assert_eq!(candidate.lane, own);
+    // At the limit of its queue it waits like the others.
+    board.fill(&candidate);
+    assert!(picked(&ann, &all).is_none());
+    board.drained(&"a".into(), &"q".into(), 1);
+    let candidate = picked(&ann, &all).unwrap();
+    board.settle(&candidate, Next::Nothing, at(100));
+    assert!(!board.has_reserved());
+
+    // A rebuild keeps what it finds and what was heard of since.
+    let since = board.generation();
+    board.hint(&own, at(1), 1, at(100));
+    board.rebuilt(since, &[], at(100));
+    assert!(picked(&ann, &all).is_some());
+    let since = board.generation();
+    let found = [(own.clone(), Mark::start_of(at(1)))];
+    assert!(!board.rebuilt(since, &found, at(100)), "it was known");
+    assert!(picked(&ann, &all).is_some());
+    board.rebuilt(since, &[], at(100));
+    assert!(!board.has_reserved());
 }

@@ -11,6 +11,7 @@ use super::{Board, Filter};
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) filter: Arc<Filter>,
+    pub(super) worker: Arc<str>,
     pub(super) notify: Arc<Notify>,
     /// It was told to look and has not looked yet.
     pub(super) woken: bool,
@@ -23,17 +24,19 @@ pub(crate) struct Waiter {
     board: Arc<Board>,
     id: u64,
     filter: Arc<Filter>,
+    worker: Arc<str>,
     notify: Arc<Notify>,
 }
 
 impl Board {
-    pub(crate) fn waiter(self: &Arc<Self>, filter: Arc<Filter>) -> Waiter {
+    pub(crate) fn waiter(self: &Arc<Self>, filter: Arc<Filter>, worker: Arc<str>) -> Waiter {
         let notify = Arc::new(Notify::new());
         let mut state = self.lock();
         let id = state.next_waiter;
         state.next_waiter += 1;
         let waiting = Waiting {
             filter: Arc::clone(&filter),
+            worker: Arc::clone(&worker),
             notify: Arc::clone(&notify),
             woken: false,
         };
@@ -42,6 +45,7 @@ impl Board {
             board: Arc::clone(self),
             id,
             filter,
+            worker,
             notify,
         }
     }
@@ -87,7 +91,7 @@ impl Waiter {
         if let Some(waiting) = state.waiters.get_mut(&self.id) {
             waiting.woken = false;
         }
-        state.next_due(&self.filter)
+        state.next_due(&self.filter, Some(&self.worker))
     }
 }
 

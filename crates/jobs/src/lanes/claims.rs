@@ -12,7 +12,7 @@ use super::{
     limits::{Limits, Made, Room as Left},
 };
 use crate::{
-    board::{Board, Candidate, Filter, Mark, Next},
+    board::{Board, Candidate, Filter, Mark, Next, Pick},
     model::Job,
 };
 
@@ -55,6 +55,13 @@ impl Batch for Claims {
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, claims: &'a [Claim]) -> Result<Vec<Claimed>> {
         let now = self.counter.room.clock.now();
+        let mut limits = Limits::new(&self.counter.room.settings.borrow(), &self.made);
+        let mut hands: Vec<Vec<Job>> = claims.iter().map(|_| Vec::new()).collect();
+        if self.counter.room.board.has_reserved() {
+            for (claim, hand) in claims.iter().zip(&mut hands) {
+                *hand = self.select_reserved(tx, claim, now, &mut limits).await?;
+            }
+        }
         let mut groups: Vec<(&Arc<Filter>, Vec<usize>)> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
             match groups
@@ -65,12 +72,14 @@ impl Batch for Claims {
                 None => groups.push((&claim.filter, vec![place])),
             }
         }
-        let mut limits = Limits::new(&self.counter.room.settings.borrow(), &self.made);
-        let mut hands: Vec<Vec<Job>> = claims.iter().map(|_| Vec::new()).collect();
         for (filter, places) in groups {
-            let wanted: Vec<_> = places.iter().map(|place| &claims[*place]).collect();
-            let limit = wanted.iter().map(|claim| claim.limit).sum();
-            let jobs = self.select(tx, filter, limit, now, &mut limits).await?;
+            let room = |place: &usize| claims[*place].limit - most_of(&hands[*place]);
+            let limit = places.iter().map(room).sum();
+            if limit == 0 {
+                continue;
+            }
+            let pick = self.counter.room.board.pick(filter, now, limit);
+            let jobs = self.select(tx, pick, limit, now, &mut limits).await?;
             deal(jobs, &places, claims, &mut hands);
         }
         let asked = claims.iter().map(|claim| (&*claim.worker, claim.lease));
@@ -79,17 +88,38 @@ impl Batch for Claims {
 }
 
 impl Claims {
-    /// Takes up to `limit` jobs that `filter` takes out of the queue.
+    /// Takes what is reserved for who claims.
+    async fn select_reserved(
+        &self,
+        tx: &mut Tx,
+        claim: &Claim,
+        now: Time,
+        limits: &mut Limits,
+    ) -> Result<Vec<Job>> {
+        let Claim {
+            worker,
+            filter,
+            limit,
+            ..
+        } = claim;
+        let board = &self.counter.room.board;
+        let pick = board.pick_reserved(worker, filter, now, *limit);
+        if pick.lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.select(tx, pick, *limit, now, limits).await
+    }
+
+    /// Takes up to `limit` jobs of what was picked out of the queue.
     async fn select(
         &self,
         tx: &mut Tx,
-        filter: &Filter,
+        pick: Pick,
         limit: u32,
         now: Time,
         limits: &mut Limits,
     ) -> Result<Vec<Job>> {
         let Room { store, board, .. } = &self.counter.room;
-        let pick = board.pick(filter, now, limit);
         let lanes = pick.lanes.iter().map(|candidate| &candidate.lane);
         limits.open(store, tx, lanes).await?;
         let mut settled = Settled::new(now);
@@ -145,7 +175,7 @@ impl Claims {
         for reading in std::mem::take(&mut settled.ended) {
             // From where it began: what others held may lie between what was taken.
             let Candidate { lane, from, .. } = &reading.candidate;
-            let next = store.next(tx, lane, from).await?;
+            let next = store.next(tx, lane, from, now).await?;
             settled.next(reading, next);
         }
         let board = Arc::clone(board);
@@ -178,7 +208,9 @@ impl Reading {
     fn read(&mut self, found: &[Job]) {
         self.is_read = true;
         if let Some(last) = found.last() {
-            self.from = Mark::behind(last.run_at, &last.id);
+            let is_own = self.candidate.lane.reserved_for.is_some();
+            let due = if is_own { last.run_at } else { last.due() };
+            self.from = Mark::behind(due, &last.id);
         }
     }
 }

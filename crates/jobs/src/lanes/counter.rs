@@ -10,9 +10,10 @@ use super::{
     give_back::{Claimed, Grant, Home},
 };
 use crate::{
+    board::LaneKey,
     lease, metrics,
     model::{Job, Status},
-    store::Taken,
+    store::{Entry, Taken},
 };
 
 pub(super) struct Counter {
@@ -53,7 +54,17 @@ impl Counter {
             })
             .collect();
         if !taken.is_empty() {
+            let reserved = hands.iter().flatten().filter_map(|job| {
+                let reserved = job.reserved.as_ref()?;
+                Some(Entry {
+                    lane: lane_of(job),
+                    id: &job.id,
+                    reserved,
+                })
+            });
+            let reserved = reserved.collect();
             self.room.store.lease(tx, &taken, now).await?;
+            self.room.store.unreserve(tx, reserved).await?;
             self.room.followers.tell_claims(tx, &taken, now).await?;
         }
         let due = hands.iter().flatten();
@@ -73,6 +84,16 @@ impl Counter {
     }
 }
 
+/// The lane where everybody finds a job.
+pub(super) fn lane_of(job: &Job) -> LaneKey {
+    LaneKey::new(
+        Arc::clone(&job.tenant),
+        job.queue.as_str(),
+        job.kind.as_str(),
+        job.priority,
+    )
+}
+
 /// A job as its worker gets it.
 fn begun(job: Job, worker: &str, now: Time) -> Job {
     Job {
@@ -82,6 +103,7 @@ fn begun(job: Job, worker: &str, now: Time) -> Job {
         locked_by: Some(worker.to_owned()),
         started_at: Some(now),
         updated_at: now,
+        reserved: None,
         ..job
     }
 }

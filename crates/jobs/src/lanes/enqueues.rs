@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tidewire_db::{Batch, Result, Tx};
 
-use super::{Room, Waiting};
+use super::{Room, Waiting, counter::lane_of};
 use crate::{
-    board::LaneKey,
     metrics,
     model::{Enqueued, NewJob},
 };
@@ -50,13 +49,11 @@ pub(crate) async fn enqueue(
     let mut created = 0;
     for answer in answers.iter().filter(|answer| answer.created) {
         let job = &answer.job;
-        let lane = LaneKey::new(
-            Arc::clone(&job.tenant),
-            job.queue.as_str(),
-            job.kind.as_str(),
-            job.priority,
-        );
-        waiting.add(&lane, job.run_at);
+        let lane = lane_of(job);
+        waiting.add(&lane, job.due());
+        if let Some(reserved) = &job.reserved {
+            waiting.add(&lane.reserved_for(&reserved.worker), reserved.from);
+        }
         created += 1;
     }
     let (room, now) = (room.clone(), room.clock.now());

@@ -6,15 +6,11 @@ use tidewire_db::{Batch, Lane, Result, Tx};
 
 use super::{
     Reports, Room,
-    counter::Counter,
+    counter::{Counter, lane_of},
     give_back::Claimed,
     limits::{Limits, Made, Room as Left},
 };
-use crate::{
-    board::{Filter, LaneKey},
-    bus::Wanted,
-    model::Job,
-};
+use crate::{board::Filter, bus::Wanted, model::Job};
 
 /// A worker that asks for these jobs.
 #[derive(Debug)]
@@ -59,11 +55,11 @@ impl PickUps {
                 filter.takes_job(&job.tenant, &job.queue, &job.kind)
             })
         });
-        let lanes: Vec<_> = found.iter().map(|found| lane(&found.job)).collect();
+        let lanes: Vec<_> = found.iter().map(|found| lane_of(&found.job)).collect();
         let mut limits = Limits::new(&self.counter.room.settings.borrow(), &self.made);
         limits.open(store, tx, lanes.iter()).await?;
         found.retain(|found| {
-            let lane = lane(&found.job);
+            let lane = lane_of(&found.job);
             let has_room = matches!(limits.room(&lane), Left::Left(1..));
             if has_room {
                 limits.take(&lane, 1);
@@ -76,15 +72,6 @@ impl PickUps {
             .filter_map(|job| Some((*places.get(job.id.as_str())?, job)))
             .collect())
     }
-}
-
-fn lane(job: &Job) -> LaneKey {
-    LaneKey::new(
-        Arc::clone(&job.tenant),
-        job.queue.as_str(),
-        job.kind.as_str(),
-        job.priority,
-    )
 }
 
 impl Batch for PickUps {

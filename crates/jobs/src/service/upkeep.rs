@@ -47,6 +47,30 @@ impl Jobs {
         Ok(self.store().any_expired(&mut self.read(), now).await?)
     }
 
+    /// Forgets for whom jobs were reserved that everybody may have by now; how many.
+    pub(crate) async fn end_holds(&self) -> Result<usize, Error> {
+        let now = self.inner.room.clock.now();
+        if !self.store().any_hold_ended(&mut self.read(), now).await? {
+            return Ok(0);
+        }
+        let mut ended = 0;
+        loop {
+            let store = Arc::clone(&self.inner.room.store);
+            let some = self
+                .inner
+                .db
+                .transact("jobs.end_holds", move |tx| {
+                    let store = Arc::clone(&store);
+                    Box::pin(async move { store.end_holds(tx, now, AT_ONCE).await })
+                })
+                .await?;
+            ended += some;
+            if some < AT_ONCE as usize {
+                return Ok(ended);
+            }
+        }
+    }
+
     /// Rebuilds the board from the store; whether it found anything that was not known.
     pub(crate) async fn rebuild(&self) -> Result<bool, Error> {
         let Room {
@@ -56,8 +80,10 @@ impl Jobs {
             ..
         } = &self.inner.room;
         let since = board.generation();
-        let lanes = store.lanes(&mut self.read()).await?;
-        Ok(board.rebuilt(since, &lanes, clock.now()))
+        let mut lanes = store.lanes(&mut self.read()).await?;
+        let now = clock.now();
+        lanes.extend(store.reserved_lanes(&mut self.read(), now).await?);
+        Ok(board.rebuilt(since, &lanes, now))
     }
 
     /// Hears what another process has told.

@@ -42,7 +42,7 @@ impl Jobs {
         filter.except.clone_from(self.inner.room.followers.own());
         let filter = Arc::new(filter);
         let worker: Arc<str> = request.worker.into();
-        let waiter = self.waiter(Arc::clone(&filter));
+        let waiter = self.waiter(&filter, &worker);
         let clock = &self.inner.room.clock;
         loop {
             let poll = self.settings().poll_interval;
@@ -97,8 +97,9 @@ impl Jobs {
         Ok(self.inner.pick_ups.submit(pick_up).await?)
     }
 
-    pub(crate) fn waiter(&self, filter: Arc<Filter>) -> Waiter {
-        self.inner.room.board.waiter(filter)
+    pub(crate) fn waiter(&self, filter: &Arc<Filter>, worker: &Arc<str>) -> Waiter {
+        let (filter, worker) = (Arc::clone(filter), Arc::clone(worker));
+        self.inner.room.board.waiter(filter, worker)
     }
 
     /// Says that a worker still has a job, and until when it wants it.

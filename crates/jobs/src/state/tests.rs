@@ -22,6 +22,7 @@ fn running() -> State {
         finished_at: None,
         last_error: None,
         followed: None,
+        reserved: None,
     }
 }
 

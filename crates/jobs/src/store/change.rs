@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Result, Sql, Tx};
 
-use super::{LEASE_KEY, QUEUE_KEY, QueueRow, Store, enqueue, lease_rows, queue_rows};
+use super::{
+    LEASE_KEY, QUEUE_KEY, QueueRow, Store, enqueue, lease_rows, queue_rows, reserve::Entry,
+};
 use crate::{
     model::Status,
     state::{Change, LeaseEnded, State},
@@ -225,7 +227,15 @@ impl Store {
             tx.push(&self.change.delete_queue, vec![Arg::json(&unqueued)?])
                 .await?;
         }
-        Ok(())
+        let reserved = changes.iter().filter_map(|change| {
+            let reserved = change.was_reserved.as_ref()?;
+            Some(Entry {
+                lane: change.now.lane.clone(),
+                id: &change.now.id,
+                reserved,
+            })
+        });
+        self.unreserve(tx, reserved.collect()).await
     }
 
     /// Puts the jobs where they are now.

@@ -5,17 +5,29 @@ use tidewire_db::{Query, Result};
 use super::Store;
 
 /// Each question finds the rows that break the rule beside it.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 14] = [
     (
         "a pending job has its entry",
         "SELECT j.id FROM jobs j WHERE j.status = 'pending' AND NOT EXISTS (SELECT 1 FROM job_queue q
             WHERE q.tenant = j.tenant AND q.queue = j.queue AND q.type = j.type
-            AND q.priority = j.priority AND q.run_at = j.run_at AND q.id = j.id)",
+            AND q.priority = j.priority AND q.run_at = coalesce(j.reserved_until, j.run_at) AND q.id = j.id)",
     ),
     (
         "an entry has its pending job",
         "SELECT q.id FROM job_queue q LEFT JOIN jobs j ON j.tenant = q.tenant AND j.id = q.id
             WHERE coalesce(j.status, '') <> 'pending'",
+    ),
+    (
+        "a reservation has its pending job",
+        "SELECT r.id FROM job_reservations r LEFT JOIN jobs j ON j.tenant = r.tenant AND j.id = r.id
+            WHERE coalesce(j.status, '') <> 'pending' OR coalesce(j.reserved_for, '') <> r.worker
+            OR j.run_at <> r.run_at OR j.reserved_until <> r.held_until OR j.queue <> r.queue
+            OR j.type <> r.type OR j.priority <> r.priority",
+    ),
+    (
+        "a job that is reserved waits for its first attempt",
+        "SELECT id FROM jobs WHERE (reserved_for IS NOT NULL OR reserved_until IS NOT NULL)
+            AND (status <> 'pending' OR attempts > 0)",
     ),
     (
         "a running job has its lease",

@@ -153,7 +153,8 @@ fn lane_args(lane: &LaneKey, from: &Mark) -> Vec<Arg> {
 }
 
 impl Store {
-    /// Takes the next jobs of a lane that are due, from a place on, out of the queue. They are this
+    /// Takes the next jobs of a lane that are due, from a place on, out of the queue (what is reserved
+    /// is so still: see [`Store::unreserve`]). They are this
     /// transaction's until its end; those that are another's at this moment are left.
     pub(crate) async fn take(
         &self,
@@ -165,7 +166,14 @@ impl Store {
     ) -> Result<Vec<Job>> {
         let mut args = lane_args(lane, from);
         args.extend([now.into(), most.into()]);
-        let rows = tx.rows(&self.claim.due, args).await?;
+        let sql = match &lane.reserved_for {
+            Some(worker) => {
+                args.push(worker.into());
+                &self.reserve.due
+            }
+            None => &self.claim.due,
+        };
+        let rows = tx.rows(sql, args).await?;
         let jobs: Vec<_> = rows.iter().map(|row| job(row, 0)).collect::<Result<_>>()?;
         if jobs.is_empty() {
             return Ok(jobs);
@@ -179,7 +187,7 @@ impl Store {
         } else {
             let entries: Vec<_> = jobs
                 .iter()
-                .map(|job| (self.time(job.run_at), &job.id))
+                .map(|job| (self.time(job.due()), &job.id))
                 .collect();
             let mut args = lane_args(lane, from);
             args.truncate(4);
@@ -189,14 +197,24 @@ impl Store {
         Ok(jobs)
     }
 
-    /// A lane's first entry from a place on, due or not, whosever it is at this moment.
+    /// A lane's first entry from a place on, due or not, whosever it is at this moment. What others may
+    /// have by now is in no worker's own lane.
     pub(crate) async fn next(
         &self,
         query: &mut impl Query,
         lane: &LaneKey,
         from: &Mark,
+        now: Time,
     ) -> Result<Option<Mark>> {
-        let row = query.row(&self.claim.next, lane_args(lane, from)).await?;
+        let mut args = lane_args(lane, from);
+        let sql = match &lane.reserved_for {
+            Some(worker) => {
+                args.extend([now.into(), worker.into()]);
+                &self.reserve.next
+            }
+            None => &self.claim.next,
+        };
+        let row = query.row(sql, args).await?;
         row.map(|row| Ok(Mark::at(row.time(0)?, row.text(1)?)))
             .transpose()
     }

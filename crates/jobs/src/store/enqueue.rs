@@ -43,12 +43,15 @@ impl Statements {
                 Column::Id("event_id"),
                 Column::Id("followed_by"),
                 Column::Text("followed_as"),
+                Column::Id("reserved_for"),
+                Column::Time("reserved_until"),
                 Column::Json("payload"),
             ],
         );
         let insert_jobs = format!(
             "INSERT INTO jobs (tenant, id, type, queue, priority, run_at, max_attempts, timeout_seconds,
-                idempotency_key, event_id, followed_by, followed_as, payload, budget, created_at, updated_at, status, attempts)
+                idempotency_key, event_id, followed_by, followed_as, reserved_for, reserved_until,
+                payload, budget, created_at, updated_at, status, attempts)
              SELECT {}, {}, ?, ?, 'pending', 0 FROM {}",
             jobs.columns,
             jobs.col("max_attempts"),
@@ -120,6 +123,7 @@ impl Store {
                     last_error: None,
                     event_id: job.event_id.clone(),
                     followed: job.followed.clone(),
+                    reserved: job.reserved(run_at),
                     created_at: now,
                     updated_at: now,
                     started_at: None,
@@ -157,6 +161,8 @@ impl Store {
                     &job.event_id,
                     job.followed.as_ref().map(|followed| &*followed.by),
                     job.followed.as_ref().map(|followed| &*followed.context),
+                    job.reserved.as_ref().map(|reserved| &*reserved.worker),
+                    self.opt_time(job.reserved.as_ref().map(|reserved| reserved.until)),
                     job.payload.get(),
                 )
             })
@@ -165,7 +171,7 @@ impl Store {
         tx.push(&self.enqueue.insert_jobs, args).await?;
         let entries: Vec<QueueRow<'_>> = new()
             .map(|job| {
-                let due = self.time(job.run_at);
+                let due = self.time(job.due());
                 (
                     &*job.tenant,
                     &*job.queue,
@@ -178,7 +184,7 @@ impl Store {
             .collect();
         tx.push(&self.enqueue.insert_queue, vec![Arg::json(&entries)?])
             .await?;
-        Ok(())
+        self.reserve(tx, new()).await
     }
 
     /// The jobs that stand under the keys of these.

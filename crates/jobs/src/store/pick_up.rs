@@ -103,7 +103,7 @@ impl Store {
                         job.queue.as_str(),
                         job.kind.as_str(),
                         job.priority,
-                        self.time(job.run_at),
+                        self.time(job.due()),
                         job.id.as_str(),
                     )
                 })

@@ -1,9 +1,11 @@
 //! Random operations against a model of the rules: every job is in exactly one state, only the
-//! current token is believed, and the counts equal what they count.
+//! current token is believed, what is reserved is kept for its worker and for so long, and the counts
+//! equal what they count.
 
 use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
+use tidewire_core::Time;
 use tidewire_testkit::{Engine, every_engine};
 
 use super::{Queue, types};
@@ -17,8 +19,11 @@ enum Op {
         delay: u64,
         attempts: u32,
         key: Option<u8>,
+        /// For which worker, and for how many seconds.
+        reserved: Option<(u8, u64)>,
     },
     Claim {
+        worker: u8,
         kinds: Option<u8>,
         limit: u32,
     },
@@ -32,6 +37,7 @@ enum Op {
     RetryAll,
     Advance(u64),
     Expire,
+    EndHolds,
     Fold,
     Rebuild,
 }
@@ -54,9 +60,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Says::Heartbeat),
     ];
     let op = prop_oneof![
-        6 => (0..3u8, -2..3i32, prop_oneof![Just(0), 0..90u64], 1..4u32, prop::option::weighted(0.3, 0..3u8))
-            .prop_map(|(kind, priority, delay, attempts, key)| Op::Enqueue { kind, priority, delay, attempts, key }),
-        6 => (prop::option::weighted(0.3, 0..3u8), 1..5u32).prop_map(|(kinds, limit)| Op::Claim { kinds, limit }),
+        6 => (0..3u8, -2..3i32, prop_oneof![Just(0), 0..90u64], 1..4u32, prop::option::weighted(0.3, 0..3u8),
+              prop::option::weighted(0.3, (0..2u8, 0..120u64)))
+            .prop_map(|(kind, priority, delay, attempts, key, reserved)| Op::Enqueue { kind, priority, delay, attempts, key, reserved }),
+        6 => (0..3u8, prop::option::weighted(0.3, 0..3u8), 1..5u32)
+            .prop_map(|(worker, kinds, limit)| Op::Claim { worker, kinds, limit }),
         8 => (any::<prop::sample::Index>(), says).prop_map(|(claim, says)| Op::Report { claim, says }),
         1 => any::<prop::sample::Index>().prop_map(Op::Cancel),
         1 => (any::<prop::sample::Index>(), 0..3u8).prop_map(|(job, how)| Op::Settle(job, how)),
@@ -64,6 +72,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::RetryAll),
         3 => (1..90u64).prop_map(Op::Advance),
         2 => Just(Op::Expire),
+        1 => Just(Op::EndHolds),
         1 => Just(Op::Fold),
         1 => Just(Op::Rebuild),
     ];
@@ -79,7 +88,22 @@ struct Known {
     token: Option<String>,
     /// The token is of a claim that was ended.
     is_over: bool,
-    lease: tidewire_core::Time,
+    lease: Time,
+    kind: u8,
+    run_at: Time,
+    /// For whom and until when it is kept, before its first attempt.
+    reserved: Option<(u8, Time)>,
+}
+
+impl Known {
+    /// Whether a worker may have it before the others.
+    fn is_kept_for(&self, worker: u8, now: Time) -> bool {
+        self.status == Status::Pending
+            && self.run_at <= now
+            && self
+                .reserved
+                .is_some_and(|(by, until)| by == worker && until > now)
+    }
 }
 
 #[derive(Default)]
@@ -100,11 +124,16 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
             delay,
             attempts,
             key,
+            reserved,
         } => {
             let mut job = NewJob::new(format!("k{kind}"))
                 .priority(priority)
                 .max_attempts(attempts);
-            job.run_at = Some(queue.clock.now().plus(Duration::from_secs(delay)));
+            let run_at = queue.clock.now().plus(Duration::from_secs(delay));
+            job.run_at = Some(run_at);
+            if let Some((worker, hold)) = reserved {
+                job = job.reserved_for(format!("w{worker}"), Duration::from_secs(hold));
+            }
             job.idempotency_key = key.map(|key| format!("key{key}"));
             let answer = queue.jobs.enqueue(&queue.tenant, job).await.unwrap();
             let first = key.and_then(|key| model.keys.get(&key).cloned());
@@ -125,19 +154,40 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                 budget: attempts,
                 token: None,
                 is_over: false,
-                lease: tidewire_core::Time::EPOCH,
+                lease: Time::EPOCH,
+                kind,
+                run_at,
+                reserved: reserved
+                    .map(|(worker, hold)| (worker, run_at.plus(Duration::from_secs(hold)))),
             };
             model.jobs.insert(id, known);
         }
-        Op::Claim { kinds, limit } => {
+        Op::Claim {
+            worker,
+            kinds,
+            limit,
+        } => {
             let filter = match kinds {
                 Some(kind) => types([&format!("k{kind}")]),
                 None => crate::Filter::default(),
             };
-            for claimed in queue.claim_as("w", filter, limit).await {
-                assert!(claimed.job.run_at <= queue.clock.now());
+            let now = queue.clock.now();
+            let kept = model.jobs.values().filter(|known| {
+                known.is_kept_for(worker, now) && kinds.is_none_or(|kind| kind == known.kind)
+            });
+            let mut own = kept.count().min(limit as usize);
+            let by = format!("w{worker}");
+            for claimed in queue.claim_as(&by, filter, limit).await {
+                assert!(claimed.job.run_at <= now);
                 let known = model.jobs.get_mut(&claimed.job.id).unwrap();
                 assert_eq!(known.status, Status::Pending, "taken twice");
+                if own > 0 {
+                    assert!(known.is_kept_for(worker, now), "its own come first");
+                    own -= 1;
+                }
+                let foreign = known.reserved.filter(|(by, _)| *by != worker);
+                assert!(foreign.is_none_or(|(_, until)| until <= now), "kept");
+                known.reserved = None;
                 known.status = Status::Running;
                 known.attempts += 1;
                 assert_eq!(claimed.job.attempts, known.attempts);
@@ -146,6 +196,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                 known.lease = claimed.lease_expires_at;
                 model.claims.push((claimed.job.id, claimed.lease_token));
             }
+            assert_eq!(own, 0, "what was kept for it was not handed out");
         }
         Op::Report { claim, says } => {
             if model.claims.is_empty() {
@@ -169,6 +220,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                     result.unwrap();
                     known.status = Status::Cancelled;
                     known.token = None;
+                    known.reserved = None;
                 }
             }
         }
@@ -185,6 +237,7 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
             if let Some(job) = settled {
                 known.status = [Status::Done, Status::Failed, Status::Cancelled][usize::from(how)];
                 known.is_over = true;
+                known.reserved = None;
                 assert_eq!(job.status, known.status);
                 model.done += u64::from(how == 0);
                 model.failed += u64::from(how == 1);
@@ -229,6 +282,9 @@ async fn step(queue: &Queue, model: &mut Model, op: Op) {
                     }
                 }
             }
+        }
+        Op::EndHolds => {
+            queue.jobs.end_holds().await.unwrap();
         }
         Op::Fold => queue.jobs.fold().await.unwrap(),
         Op::Rebuild => {

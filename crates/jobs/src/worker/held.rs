@@ -140,5 +140,6 @@ fn state(grant: &Grant) -> State {
         finished_at: job.finished_at,
         last_error: job.last_error.clone(),
         followed: job.followed.clone(),
+        reserved: None,
     }
 }

@@ -24,8 +24,11 @@ enum Op {
         kind: u8,
         delay: u64,
         keyed: bool,
+        /// Kept for one of the workers.
+        reserved: Option<u8>,
     },
     Claim {
+        worker: u8,
         kind: Option<u8>,
         limit: u32,
     },
@@ -39,6 +42,7 @@ enum Op {
     RetryAll,
     Advance(u64),
     Expire,
+    EndHolds,
     Fold,
     Rebuild,
 }
@@ -61,10 +65,10 @@ fn turns() -> impl Strategy<Value = Vec<[Op; 2]>> {
     ];
     let any = any::<prop::sample::Index>;
     let op = prop_oneof![
-        5 => (0..2u8, 0..40u64, prop::bool::weighted(0.2))
-            .prop_map(|(kind, delay, keyed)| Op::Enqueue { kind, delay, keyed }),
-        6 => (prop::option::weighted(0.3, 0..2u8), 1..5u32)
-            .prop_map(|(kind, limit)| Op::Claim { kind, limit }),
+        5 => (0..2u8, 0..40u64, prop::bool::weighted(0.2), prop::option::weighted(0.4, 0..2u8))
+            .prop_map(|(kind, delay, keyed, reserved)| Op::Enqueue { kind, delay, keyed, reserved }),
+        6 => (0..2u8, prop::option::weighted(0.3, 0..2u8), 1..5u32)
+            .prop_map(|(worker, kind, limit)| Op::Claim { worker, kind, limit }),
         8 => (any(), says).prop_map(|(claim, says)| Op::Report { claim, says }),
         2 => any().prop_map(Op::Cancel),
         2 => (any(), prop::bool::ANY).prop_map(|(job, done)| Op::Settle(job, done)),
@@ -72,6 +76,7 @@ fn turns() -> impl Strategy<Value = Vec<[Op; 2]>> {
         1 => Just(Op::RetryAll),
         2 => (1..90u64).prop_map(Op::Advance),
         2 => Just(Op::Expire),
+        2 => Just(Op::EndHolds),
         1 => Just(Op::Fold),
         2 => Just(Op::Rebuild),
     ];
@@ -127,21 +132,33 @@ fn allowed<T>(result: Result<T, Error>) -> Option<T> {
 async fn act(queue: &Queue, seen: &Seen, op: Op) {
     let (jobs, tenant) = (&queue.jobs, &queue.tenant);
     match op {
-        Op::Enqueue { kind, delay, keyed } => {
+        Op::Enqueue {
+            kind,
+            delay,
+            keyed,
+            reserved,
+        } => {
             let due = queue.clock.now().plus(Duration::from_secs(delay));
             let mut job = NewJob::new(format!("k{kind}")).run_at(due).max_attempts(2);
+            if let Some(worker) = reserved {
+                job = job.reserved_for(format!("w{worker}"), MINUTE);
+            }
             job.idempotency_key = keyed.then(|| "the key".to_owned());
             let added = jobs.enqueue(tenant, job).await.unwrap();
             if added.created {
                 seen.jobs.lock().unwrap().push(added.job.id);
             }
         }
-        Op::Claim { kind, limit } => {
+        Op::Claim {
+            worker,
+            kind,
+            limit,
+        } => {
             let filter = match kind {
                 Some(kind) => types([&format!("k{kind}")]),
                 None => Filter::default(),
             };
-            let claimed = queue.claim_as("w", filter, limit).await;
+            let claimed = queue.claim_as(&format!("w{worker}"), filter, limit).await;
             seen.claims.lock().unwrap().extend(claimed);
         }
         Op::Report { claim, says } => {
@@ -189,6 +206,9 @@ async fn act(queue: &Queue, seen: &Seen, op: Op) {
         Op::Advance(seconds) => queue.clock.advance(Duration::from_secs(seconds)),
         Op::Expire => {
             jobs.expire().await.unwrap();
+        }
+        Op::EndHolds => {
+            jobs.end_holds().await.unwrap();
         }
         Op::Fold => jobs.fold().await.unwrap(),
         Op::Rebuild => {
