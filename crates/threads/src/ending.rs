@@ -254,7 +254,12 @@ impl Core {
         if let Some(agent) = ready.agent {
             job = job.queue(agent);
         }
-        job
+        match &ready.worker {
+            Some(worker) if !self.settings.affinity.is_zero() => {
+                job.reserved_for(worker, self.settings.affinity)
+            }
+            _ => job,
+        }
     }
 
     /// Cancels those of these turns of a thread that are open. With `go_on` the next turn that waits gets its job.

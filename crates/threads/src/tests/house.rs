@@ -16,7 +16,6 @@ use crate::{AGENT_TURN, FOLLOWER, NAMESPACE, Rooms, ThreadSettings, Threads, Tur
 
 pub struct House {
     pub app: TestApp,
-    pub jobs: Jobs,
     pub clock: Clock,
     pub store: Arc<TestStore>,
 }
@@ -101,7 +100,6 @@ impl House {
         .await;
         House {
             app,
-            jobs,
             clock,
             store,
         }

@@ -277,3 +277,27 @@ async fn an_agent_may_begin_turns_of_its_own(engine: Engine) {
     house.says("t", once).await.expect(201);
     assert_eq!(house.status("t", "quick").await, "completed");
 }
+
+#[every_engine]
+async fn the_agent_of_a_threads_last_turn_has_the_next_one_for_a_while(engine: Engine) {
+    let house = House::on(engine).await;
+    house.ask("t", "a").await.expect(202);
+    house.claim("one").await;
+    house.says("t", ending("a", "completed")).await.expect(201);
+    for turn in ["b", "c"] {
+        house.ask("t", turn).await.expect(202);
+    }
+    assert!(
+        house.claims("two").await.is_empty(),
+        "it is kept for another"
+    );
+    assert_eq!(house.claim("one").await.turn, "b");
+    // Nobody waits for an agent that does not come back.
+    house.says("t", ending("b", "completed")).await.expect(201);
+    house.pass(Duration::from_secs(3)).await;
+    let c = eventually("it is anybody's", || async {
+        house.claims("two").await.pop()
+    })
+    .await;
+    assert_eq!(c.turn, "c");
+}
