@@ -98,11 +98,7 @@ impl House {
                 .authenticate(TestApp::as_tenant(tenant))
         })
         .await;
-        House {
-            app,
-            clock,
-            store,
-        }
+        House { app, clock, store }
     }
 
     // --- those who ask ---

@@ -179,7 +179,7 @@ pub const SETTINGS: &[Setting] = &[
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), sweeper (retention). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",

@@ -1,7 +1,4 @@
-//! Turns from the command line to an agent in another process and back, by way of a small gateway
-//! that speaks the contract of threads.
-
-mod gateway;
+//! Turns from the command line to an agent in another process and back.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -12,23 +9,64 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tidewire_testkit::Answer;
 
-use crate::support::{Ended, PATIENCE, run, run_with, tidewire};
-use gateway::Gateway;
+use crate::support::{Ended, House, PATIENCE, Server, run, run_with, tidewire};
+
+/// A server, for tests that wait for processes and not for answers.
+struct Gateway {
+    server: Server,
+    runtime: tokio::runtime::Runtime,
+}
 
 impl Gateway {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+        let server = House::new().start();
+        Gateway { server, runtime }
+    }
+
+    fn url(&self) -> String {
+        self.server.url()
+    }
+
     fn cli(&self, arguments: &[&str]) -> Command {
-        let mut command = tidewire();
-        command
-            .current_dir(std::env::temp_dir())
-            .args(arguments)
-            .env("TIDEWIRE_SERVER", self.url());
-        command
+        self.server.cli(arguments)
     }
 
     #[track_caller]
     fn ask(&self, arguments: &[&str]) -> Ended {
-        run(&mut self.cli(arguments)).expect(0)
+        self.server.ask(arguments)
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.runtime.block_on(self.server.get(path))
+    }
+
+    /// What was said in a thread; nothing in one that is not there.
+    fn events(&self, thread: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/v1/threads/{thread}/events"));
+        let events = if answer.status == 200 {
+            answer.json()["events"].as_array().cloned()
+        } else {
+            None
+        };
+        events.unwrap_or_default()
+    }
+
+    fn append(&self, thread: &str, turn: &str, kind: &str, payload: Value) {
+        let event = json!({"type": kind, "turn_id": turn, "payload": payload});
+        let path = format!("/v1/threads/{thread}/events");
+        let answer = self.runtime.block_on(self.server.post(&path, &event));
+        answer.expect(201);
+    }
+
+    /// How many live streams of threads are open.
+    fn followers(&self) -> u64 {
+        let metrics = self.get("/metrics").expect(200).text;
+        let name = "tidewire_thread_subscribers ";
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     fn types(&self, thread: &str) -> Vec<String> {
@@ -189,7 +227,13 @@ fn an_agent_that_is_told_to_stop_hands_its_turn_over() {
     let said = |gateway: &Gateway| gateway.types("t").contains(&"message.delta".to_owned());
     gateway.until("the first word", said);
     slow.ends_well(Signal::TERM);
-    assert_eq!(gateway.said_of_jobs(), ["release"]);
+    // It was given back, and no attempt of it was lost.
+    let jobs = gateway.get("/v1/jobs?type=agent.turn").expect(200).json();
+    let job = &jobs["jobs"][0];
+    assert_eq!(
+        (&job["status"], &job["attempts"]),
+        (&json!("pending"), &json!(0))
+    );
 
     let _other = Running::agent(&gateway, &["--agent", "poet", "--delay", "0ms"]);
     let done = |gateway: &Gateway| gateway.types("t").contains(&"turn.completed".to_owned());
