@@ -40,6 +40,9 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         tools::servers()?;
         tools::kafka()?;
         tools::kafka_client()?;
+        if full {
+            tools::browser()?;
+        }
         program = Some(tools::schemathesis()?);
         python = Some(tools::standardwebhooks()?);
         Ok(Outcome::Passed)

@@ -137,6 +137,11 @@ pub fn servers() -> Result<()> {
     }
 }
 
+/// A browser, for what a page sees.
+pub fn browser() -> Result<()> {
+    ensure("pages are opened", &[("chromium", "chromium")])
+}
+
 /// The archives of Kafka, which no Debian has, by Maven; and the Java that runs both.
 pub fn kafka() -> Result<()> {
     if Kafka::named().is_some() || find_kafka().is_ok() {

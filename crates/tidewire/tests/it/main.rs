@@ -5,6 +5,7 @@
 
 mod access;
 mod agents;
+mod browser;
 mod cli;
 mod crash;
 mod faults;
