@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
         assert_eq!(
             config.roles.to_string(),
-            "api,worker,scheduler,relay,sweeper"
+            "api,worker,scheduler,relay,realtime,sweeper"
         );
     }
 
