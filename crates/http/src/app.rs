@@ -33,6 +33,8 @@ pub struct Config {
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API; none by default.
     pub cors_origins: Vec<Origin>,
+    /// Routes whose paths are as secret as a key: the access log shows the route in their place.
+    pub secret_routes: &'static [&'static str],
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             clock: Clock::system(),
             loopback_hosts_only: false,
             cors_origins: Vec::new(),
+            secret_routes: &[],
         }
     }
 }
@@ -158,6 +161,7 @@ impl App {
             clock: config.clock,
             loopback_hosts_only: config.loopback_hosts_only,
             origins: config.cors_origins,
+            secret_routes: config.secret_routes,
         };
         Ok(AppService {
             router: router.layer(Outer(Arc::new(settings))),

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API.
     pub origins: Vec<Origin>,
+    /// Routes whose paths no log shows.
+    pub secret_routes: &'static [&'static str],
 }
 
 #[derive(Clone)]
@@ -80,9 +82,10 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let started = Instant::now();
         let id = RequestId::of(&request, &self.settings.clock);
-        let endpoint = self
-            .endpoint
-            .get_or_init(|| Endpoint::new(request.extensions().get::<MatchedPath>()));
+        let endpoint = self.endpoint.get_or_init(|| {
+            let path = request.extensions().get::<MatchedPath>();
+            Endpoint::new(path, self.settings.secret_routes)
+        });
         let logged = if endpoint.is_quiet() {
             tracing::enabled!(target: ACCESS, Level::DEBUG)
         } else {

@@ -80,9 +80,6 @@ fn keep_up(handle: PrometheusHandle) {
     }
 }
 
-/// Who knows a webhook's URL may call it: its path is as secret as a key.
-const SECRET: &str = "/v1/webhook/{trigger_id}";
-
 /// One (route, method) as the router knows it, or the fallback of all others.
 pub(crate) struct Endpoint {
     route: String,
@@ -94,11 +91,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(path: Option<&MatchedPath>) -> Self {
+    pub(crate) fn new(path: Option<&MatchedPath>, secret: &[&str]) -> Self {
         let route = path.map_or("unmatched", MatchedPath::as_str).to_owned();
         Endpoint {
             quiet: matches!(route.as_str(), "/health" | "/ready" | "/metrics"),
-            secret: route == SECRET,
+            secret: secret.contains(&route.as_str()),
             duration: histogram!(DURATION, "route" => route.clone()),
             counters: Default::default(),
             route,

@@ -28,7 +28,7 @@ use crate::{
     TriggerEdit, TriggerQuery, TriggerStatus, TriggerType, Triggers,
 };
 
-pub use webhook::public_routes;
+pub use webhook::{SECRET_ROUTES, public_routes};
 
 const JSON: &str = "application/json";
 

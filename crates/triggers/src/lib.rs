@@ -31,7 +31,7 @@ pub mod signature;
 mod store;
 mod summary;
 
-pub use self::http::{public_routes, routes};
+pub use self::http::{SECRET_ROUTES, public_routes, routes};
 pub use circuit::{
     Circuit, CircuitSettings, CircuitState, Gate, GateSettings, GateView, Permit, Rate, RateLimit,
     Turns, Wait,

@@ -170,12 +170,12 @@ async fn a_panic_is_a_500_that_only_the_log_explains() {
         "queries are not logged"
     );
     assert_eq!(logged("fine").last().unwrap()["fields"]["status"], 200);
-    assert_eq!(ask("/v1/webhook/confided", "hook").await.status, 200);
+    assert_eq!(ask("/v1/confided/hunter2", "hook").await.status, 200);
     let lines = logged("hook");
-    assert_eq!(lines[0]["fields"]["path"], "/v1/webhook/{trigger_id}");
+    assert_eq!(lines[0]["fields"]["path"], "/v1/confided/{secret}");
     assert!(
-        !format!("{lines:?}").contains("confided"),
-        "a webhook's URL is a secret"
+        !format!("{lines:?}").contains("hunter2"),
+        "the route is shown in place of a secret path"
     );
     assert_eq!(
         logged("probe"),

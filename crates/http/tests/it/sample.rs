@@ -98,7 +98,7 @@ fn routes() -> OpenApiRouter {
         )
         .route("/v1/whoami", axum::routing::get(whoami))
         .route("/v1/page", axum::routing::get(page))
-        .route("/v1/webhook/{trigger_id}", axum::routing::get(page))
+        .route("/v1/confided/{secret}", axum::routing::get(page))
 }
 
 async fn authenticate(mut request: Request, next: Next) -> Response {
@@ -124,7 +124,11 @@ pub fn app(config: Config) -> App {
 }
 
 pub fn service() -> AppService {
-    app(Config::default()).build().unwrap()
+    let config = Config {
+        secret_routes: &["/v1/confided/{secret}"],
+        ..Config::default()
+    };
+    app(config).build().unwrap()
 }
 
 pub struct Answer {

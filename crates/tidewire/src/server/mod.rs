@@ -228,6 +228,7 @@ impl House {
             clock: self.clock.clone(),
             loopback_hosts_only: config.access.open,
             cors_origins: config.cors_origins.clone(),
+            secret_routes: tidewire_triggers::SECRET_ROUTES,
         };
         let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
         let (api, live) = (Role::Api, Role::Realtime);

@@ -42,6 +42,9 @@ impl From<SetOff> for Accepted {
     }
 }
 
+/// Routes whose paths are secrets: who knows a webhook's URL may call it.
+pub const SECRET_ROUTES: &[&str] = &["/v1/webhook/{trigger_id}"];
+
 /// Call a webhook.
 ///
 /// The body is any JSON of at most 256 KiB (also of a type such as `application/cloudevents+json`);
