@@ -1,5 +1,5 @@
-//! Firings: whatever sets a trigger off, this is what is written. The execution, its job, the key
-//! from the one to the other and the word for the job bus are one transaction with what caused them.
+//! Firings: whatever sets a trigger off, this is what is written. The execution, its job and the word
+//! for the job bus are one transaction with what caused them.
 
 use std::{sync::Arc, time::Duration};
 

@@ -11,7 +11,7 @@
 //! - `executions`, `executions_archive`: what each firing did; each is in one of them, see
 //!   [`retention`]. The payload is the job's.
 //! - `execution_attempts`: the tries at each.
-//! - `idempotency_keys`: which execution a job is for.
+//! - `idempotency_keys`: which execution a job is for: a view of the two tables of executions.
 //! - `trigger_outbox`: firings that the relay has still to tell a job bus.
 //! - `trigger_relays`: which relay tells of which part of them at this moment; see [`outbox`].
 //! - `trigger_cursors`: how far each tenant's log has been matched: up to and including `pos`, and, if

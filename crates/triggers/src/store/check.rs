@@ -61,9 +61,8 @@ const RULES: [(&str, &str); 11] = [
             WHERE j.tenant = e.tenant AND j.id = e.job_id AND j.event_id = e.id)",
     ),
     (
-        "an execution is found by its job",
-        "SELECT e.id FROM executions e WHERE NOT EXISTS (SELECT 1 FROM idempotency_keys k
-            WHERE k.tenant = e.tenant AND k.job_id = e.job_id AND k.event_id = e.id)",
+        "a job is for one execution",
+        "SELECT job_id FROM idempotency_keys GROUP BY tenant, job_id HAVING count(*) > 1",
     ),
 ];
 

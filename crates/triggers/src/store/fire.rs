@@ -1,4 +1,4 @@
-//! What one firing leaves: its execution, the key from its job to it, and a word for the job bus.
+//! What one firing leaves: its execution, and a word for the job bus.
 
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Result, Sql, Tx};
@@ -8,7 +8,6 @@ use crate::model::{ScheduleStatus, Source, TriggerType};
 
 pub(super) struct Statements {
     insert_executions: Sql,
-    insert_keys: Sql,
 }
 
 impl Statements {
@@ -28,24 +27,12 @@ impl Statements {
                 Column::Time("scheduled_for"),
             ],
         );
-        let keys = dialect.json_rows(
-            "r",
-            &[
-                Column::Id("tenant"),
-                Column::Id("job_id"),
-                Column::Id("event_id"),
-            ],
-        );
         Statements {
             insert_executions: dialect.sql(&format!(
                 "INSERT INTO executions (tenant, id, trigger_id, trigger_type, config_id, source, is_test_run,
                     job_id, scheduled_for, execution_status, fired_at, updated_at)
                  SELECT {}, 'pending', ?, ? FROM {}",
                 executions.columns, executions.from
-            )),
-            insert_keys: dialect.sql(&format!(
-                "INSERT INTO idempotency_keys (tenant, job_id, event_id, created_at) SELECT {}, ? FROM {}",
-                keys.columns, keys.from
             )),
         }
     }
@@ -76,7 +63,7 @@ pub(crate) struct ExecutionRow<'e> {
 }
 
 impl Store {
-    /// Stores new executions, each with the key of its job and, if a bus is to be told, a word for it.
+    /// Stores new executions and, if a bus is to be told, a word for it of each.
     pub(crate) async fn insert_executions(
         &self,
         tx: &mut Tx,
@@ -105,12 +92,6 @@ impl Store {
             .collect();
         let args = vec![at.into(), at.into(), Arg::json(&rows)?];
         tx.push(&self.fire.insert_executions, args).await?;
-        let keys: Vec<_> = new
-            .iter()
-            .map(|row| (row.tenant, row.job_id, row.id))
-            .collect();
-        tx.push(&self.fire.insert_keys, vec![at.into(), Arg::json(&keys)?])
-            .await?;
         if relayed {
             self.insert_outbox(tx, new, at).await?;
         }

@@ -34,7 +34,6 @@ pub(super) struct Statements {
     leave_archive: Sql,
     lock_outlived: Sql,
     delete_of_executions: [Sql; 2],
-    delete_keys: Sql,
     lock_words: Sql,
     delete_words: Sql,
 }
@@ -98,10 +97,6 @@ impl Statements {
             .json_ids("r", "execution_id")
             .arg(2)
             .with(&[("tenant", 1)]);
-        let of_jobs = dialect
-            .json_ids("r", "job_id")
-            .arg(2)
-            .with(&[("tenant", 1)]);
         let words = dialect
             .json_rows("r", &[Column::Int("shard"), Column::Id("id")])
             .arg(2)
@@ -152,7 +147,6 @@ impl Statements {
                 ),
                 dialect.delete_rows("executions_archive", &ids, &["tenant", "id"]),
             ],
-            delete_keys: dialect.delete_rows("idempotency_keys", &of_jobs, &["tenant", "job_id"]),
             lock_words: dialect.sql(&lock_words),
             delete_words: dialect.delete_rows("trigger_outbox", &words, &["shard", "id", "tenant"]),
         }
@@ -174,7 +168,6 @@ impl Statements {
             ("lock_outlived", &self.lock_outlived),
             ("delete_attempts", &self.delete_of_executions[0]),
             ("delete_executions", &self.delete_of_executions[1]),
-            ("delete_keys", &self.delete_keys),
             ("lock_words", &self.lock_words),
             ("delete_words", &self.delete_words),
         ];
@@ -356,9 +349,6 @@ impl Store {
         if !occurrences.is_empty() {
             self.forget_schedules(tx, &occurrences).await?;
         }
-        let jobs: Vec<_> = gone.iter().map(|row| &row.job_id).collect();
-        let args = vec![tenant.into(), Arg::json(&jobs)?];
-        tx.push(&self.retention.delete_keys, args).await?;
         // The config of a test without a trigger is of this one execution.
         let stray: Vec<_> = gone
             .iter()
