@@ -167,6 +167,7 @@ impl Dispatch {
         let attempt = Attempt {
             prepared: &prepared,
             answered,
+            fired_at: context.fired_at.unwrap_or(job.job().created_at),
             started_at,
             took: started.elapsed(),
         };
@@ -268,6 +269,7 @@ impl Dispatch {
         let Attempt {
             prepared,
             answered,
+            fired_at,
             started_at,
             took,
         } = attempt;
@@ -293,7 +295,7 @@ impl Dispatch {
         let failure = Failure::new(error.unwrap_or_default());
         let (label, ended) = match verdict {
             Verdict::Success => {
-                metrics::accepted(now.since(job.created_at));
+                metrics::accepted(now.since(fired_at));
                 ("success", Ok(Output::none().note(note)))
             }
             Verdict::Retry(wait) => ("retry", Err(failure.retry_in(wait).note(note))),
@@ -324,6 +326,7 @@ impl Dispatch {
 struct Attempt<'a> {
     prepared: &'a Prepared,
     answered: Result<Answer, Outbound>,
+    fired_at: Time,
     started_at: Time,
     took: Duration,
 }

@@ -71,6 +71,32 @@ pub(crate) struct Context {
     pub trigger: Option<String>,
     #[serde(rename = "d")]
     pub depth: u32,
+    /// When it was fired, if its job was made before that.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<Time>,
+}
+
+/// The time that a firing is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now(Time),
+    /// Still to come: what is written is as if it were fired then, and nobody sees it before.
+    Ahead(Time),
+}
+
+impl When {
+    pub(crate) fn time(self) -> Time {
+        match self {
+            When::Now(time) | When::Ahead(time) => time,
+        }
+    }
+
+    fn ahead(self) -> Option<Time> {
+        match self {
+            When::Now(_) => None,
+            When::Ahead(time) => Some(time),
+        }
+    }
 }
 
 /// What it takes to fire. Cheap to clone.
@@ -89,7 +115,16 @@ pub(crate) struct Fire {
 impl Fire {
     /// Fires, each firing answered in its place.
     pub(crate) async fn fire(&self, tx: &mut Tx, firings: &[Firing]) -> Result<Vec<Fired>, Error> {
-        let now = self.clock.now();
+        self.fire_at(tx, firings, When::Now(self.clock.now())).await
+    }
+
+    pub(crate) async fn fire_at(
+        &self,
+        tx: &mut Tx,
+        firings: &[Firing],
+        when: When,
+    ) -> Result<Vec<Fired>, Error> {
+        let now = when.time();
         let executions: Vec<_> = firings.iter().map(|_| ids::new_id(&self.clock)).collect();
         for firing in firings {
             if let Some(config) = &firing.new_config {
@@ -107,7 +142,7 @@ impl Fire {
         let jobs: Vec<_> = firings
             .iter()
             .zip(&executions)
-            .map(|(firing, execution)| self.job(firing, execution, now))
+            .map(|(firing, execution)| self.job(firing, execution, when))
             .collect();
         let of_tenants: Vec<_> = firings
             .iter()
@@ -155,14 +190,16 @@ impl Fire {
             .collect())
     }
 
-    fn job(&self, firing: &Firing, execution: &str, now: Time) -> NewJob {
+    fn job(&self, firing: &Firing, execution: &str, when: When) -> NewJob {
+        let ahead = when.ahead();
         let context = Context {
             execution: execution.to_owned(),
             config: firing.config.id.to_string(),
             trigger: firing.trigger_id.as_deref().map(str::to_owned),
             depth: firing.depth,
+            fired_at: ahead,
         };
-        // Three ids and a number.
+        // Three ids, a number, and perhaps a time.
         let context = serde_json::to_string(&context).unwrap_or_default();
         let mut job = match &firing.config.config.action {
             Action::Deliver(delivery) => {
@@ -185,7 +222,8 @@ impl Fire {
             self.settings.relayed && matches!(firing.config.config.action, Action::Deliver(_));
         job.run_at = firing
             .run_at
-            .or_else(|| is_carried.then(|| now.plus(HEAD_START)));
+            .or(ahead)
+            .or_else(|| is_carried.then(|| when.time().plus(HEAD_START)));
         job.event_id = Some(execution.to_owned());
         job.payload(firing.payload.clone())
             .followed(FOLLOWER, context)

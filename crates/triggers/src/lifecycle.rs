@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use tidewire_core::{Clock, Time, ids};
 use tidewire_db::{Result, Tx};
+use tidewire_jobs::Jobs;
 
 use crate::{
-    Occurrences,
+    Error, Occurrences,
     configs::Known,
     model::{ScheduleStatus, TriggerStatus, TriggerType},
-    store::{Coming, Store, TriggerRow},
+    store::{Advance, Coming, Store, TriggerRow},
 };
 
 /// The last occurrence that was fired or left out; before the first, the instant before the config
@@ -131,7 +132,53 @@ async fn keep_matching(
     Ok(())
 }
 
-/// Makes a trigger inactive.
+/// Undoes what was fired ahead of a trigger, whose row is locked, before it is about to change when it
+/// fires: the occurrence is pending again, and the row as it was. An occurrence whose job is in
+/// somebody's hands already, as clocks differ, has been fired.
+pub(crate) async fn take_back(
+    (store, jobs): (&Store, &Jobs),
+    tx: &mut Tx,
+    old: TriggerRow,
+    now: Time,
+) -> std::result::Result<TriggerRow, Error> {
+    let Some(at) = old.fired_until.filter(|at| *at > now) else {
+        return Ok(old);
+    };
+    let Some(ahead) = store.fired_ahead(tx, &old, at, now).await? else {
+        return Ok(old);
+    };
+    let job = std::slice::from_ref(&ahead.job_id);
+    if jobs.withdraw_in(tx, &old.tenant, job).await?.is_empty() {
+        return Ok(old);
+    }
+    if let Some(next) = coming(&old) {
+        store.leave_due(tx, &[next]).await?;
+        store.delete_schedules(tx, &[next]).await?;
+    }
+    let row = TriggerRow {
+        // Nothing else lies between.
+        fired_until: Some(now),
+        next_run: Some(at),
+        ..old
+    };
+    let coming = Coming {
+        tenant: &row.tenant,
+        trigger_id: &row.id,
+        fire_at: at,
+    };
+    store.take_back(tx, &coming, &ahead.id, now).await?;
+    store.enter_due(tx, &[coming]).await?;
+    let advance = Advance {
+        tenant: &row.tenant,
+        trigger_id: &row.id,
+        fired_until: row.fired_until,
+        next_run: row.next_run,
+    };
+    store.advance(tx, &[advance]).await?;
+    Ok(row)
+}
+
+/// Makes a trigger inactive. What was fired ahead of it stays fired.
 pub(crate) async fn rest(store: &Store, tx: &mut Tx, old: &TriggerRow, at: Time) -> Result<()> {
     if let Some(coming) = coming(old) {
         store.unschedule(tx, &coming, at).await?;

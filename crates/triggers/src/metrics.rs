@@ -134,7 +134,7 @@ pub fn describe() {
     );
     kept::describe();
     LATENESS.describe(
-        "from the time of an occurrence to the commit of its firing, those that were missed and made up too",
+        "from the time of an occurrence to the commit of its firing, those that were missed and made up too; 0 for what is fired ahead",
     );
     EVENT_LATENESS.describe("from storing an event to the durable firing of a trigger for it");
     describe_counter!(

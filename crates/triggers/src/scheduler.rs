@@ -28,12 +28,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{ahead::Ahead, pass::Passed};
+use self::{
+    ahead::Ahead,
+    pass::{Over, Passed},
+};
 use crate::{
     Error, GRACE, Triggers,
     service::{DUE, Inner},
 };
 
+#[cfg(test)]
+pub(crate) use ahead::CROWD;
+pub(crate) use ahead::LEAD;
 pub(crate) use batch::fire_overdue;
 pub(crate) use due::Due;
 pub(crate) use pulse::Pulse;
@@ -74,13 +80,25 @@ impl Triggers {
     pub(crate) async fn fire_due(&self) -> Result<(), Error> {
         let stop = CancellationToken::new();
         loop {
-            let passed = pass::pass(&self.inner, Time::EPOCH, usize::MAX, &stop).await?;
+            let passed = pass::pass(&self.inner, Over::Due(Time::EPOCH), usize::MAX, &stop).await?;
             match passed.failure {
                 Some(error) => return Err(error),
                 None if passed.rows == 0 => return Ok(()),
                 None => {}
             }
         }
+    }
+
+    /// Fires a crowd that will be due soon, as a scheduler does that finds it; its time.
+    #[cfg(test)]
+    pub(crate) async fn fire_ahead(&self) -> Result<Option<Time>, Error> {
+        let (inner, stop) = (&self.inner, CancellationToken::new());
+        let crowd = ahead::first_crowd(inner, inner.fire.clock.now()).await?;
+        if let Some(at) = crowd {
+            let passed = pass::pass(inner, Over::Ahead(at), usize::MAX, &stop).await?;
+            passed.failure.map_or(Ok(()), Err)?;
+        }
+        Ok(crowd)
     }
 
     /// How the scheduler of this process does, for health checks.
@@ -165,7 +183,7 @@ impl Loop {
             self.look(self.from).await?;
         }
         self.inner.pulse.looked(self.now(), self.next);
-        self.until(passed).await
+        self.until(passed, stop).await
     }
 
     /// Fires what is on time and then, of what was missed, a part: a long outage of many triggers that
@@ -173,22 +191,30 @@ impl Loop {
     async fn fire(&self, stop: &CancellationToken) -> Result<Passed, Error> {
         let on_time = self.now().minus(GRACE);
         if self.from >= on_time {
-            return pass::pass(&self.inner, self.from, usize::MAX, stop).await;
+            return pass::pass(&self.inner, Over::Due(self.from), usize::MAX, stop).await;
         }
-        let passed = pass::pass(&self.inner, on_time, usize::MAX, stop).await?;
-        let missed = pass::pass(&self.inner, self.from, MISSED_AT_ONCE, stop).await?;
+        let passed = pass::pass(&self.inner, Over::Due(on_time), usize::MAX, stop).await?;
+        let missed = pass::pass(&self.inner, Over::Due(self.from), MISSED_AT_ONCE, stop).await?;
         Ok(Passed {
             rows: passed.rows + missed.rows,
             failure: passed.failure.or(missed.failure),
         })
     }
 
-    async fn until(&mut self, passed: Option<Passed>) -> Result<Instant, Error> {
+    async fn until(
+        &mut self,
+        passed: Option<Passed>,
+        stop: &CancellationToken,
+    ) -> Result<Instant, Error> {
         let now = self.now();
         if self.next.is_none_or(|next| next > now) {
             self.rests = 0;
             let next = self.next;
-            return Ok(self.ahead.prepare(&self.inner, next).await);
+            let until = self.ahead.prepare(&self.inner, next).await;
+            return match self.ahead.crowd(&self.inner, next).await? {
+                Ok(crowd) => self.fire_ahead(crowd, stop).await,
+                Err(ask) => Ok(until.min(ask)),
+            };
         }
         let (rows, failed) = match &passed {
             Some(passed) => (passed.rows, passed.failure.is_some()),
@@ -207,6 +233,19 @@ impl Loop {
         let ahead = self.inner.store.next_due(&mut read, after).await?;
         let ahead = ahead.map_or(most, |at| at.since(self.now()));
         Ok(Instant::now() + rest.min(most).min(ahead))
+    }
+
+    /// Fires what will be due then. What of it cannot be fired now is tried again at its time.
+    async fn fire_ahead(
+        &mut self,
+        crowd: Time,
+        stop: &CancellationToken,
+    ) -> Result<Instant, Error> {
+        let passed = pass::pass(&self.inner, Over::Ahead(crowd), usize::MAX, stop).await?;
+        tracing::debug!(at = %crowd, occurrences = passed.rows, "fired ahead");
+        self.look(self.from).await?;
+        self.inner.pulse.looked(self.now(), self.next);
+        Ok(Instant::now())
     }
 
     /// What is due first, from a time on.

@@ -24,7 +24,7 @@ use crate::{
         Page, Pagination, Schedule, ScheduleStatus, Source, StoredConfig, Trigger, TriggerStatus,
         TriggerType,
     },
-    scheduler::{Due, Pulse, fire_overdue},
+    scheduler::{Due, LEAD, Pulse, fire_overdue},
     store::{ConfigRow, Store, TriggerFilter, TriggerRow},
 };
 
@@ -198,7 +198,7 @@ impl Triggers {
         let row = lifecycle::create(store, tx, row, &new.config, &fire.clock).await?;
         self.tell_due(tx, row.next_run);
         self.tell_matchers(tx, &row);
-        Ok(shown(row))
+        Ok(shown(row, now))
     }
 
     /// Changes a trigger. What was fired before goes on as it was.
@@ -265,6 +265,9 @@ impl Triggers {
             old = fired.ok_or_else(unknown)?;
         }
         let now = fire.clock.now();
+        if config.is_some() || edit.status.is_some_and(|status| status != old.status) {
+            old = lifecycle::take_back((store, &fire.jobs), tx, old, now).await?;
+        }
         let mut new = TriggerRow {
             name: edit.name.unwrap_or_else(|| old.name.clone()),
             status: edit.status.unwrap_or(old.status),
@@ -296,29 +299,32 @@ impl Triggers {
         let row = lifecycle::update(store, tx, &old, new, &known, &fire.clock).await?;
         self.tell_due(tx, row.next_run);
         self.tell_matchers(tx, &row);
-        Ok(shown(row))
+        Ok(shown(row, now))
     }
 
     /// Deletes a trigger and its coming occurrence; its executions stay.
     pub async fn delete(&self, tenant: &Arc<str>, id: &str) -> Result<(), Error> {
-        let (store, clock) = (Arc::clone(&self.inner.store), self.inner.fire.clock.clone());
+        let this = Arc::clone(&self.inner);
         let (tenant, id) = (Arc::clone(tenant), id.to_owned());
         self.inner
             .db
             .transact("triggers.delete", move |tx| {
-                let (store, clock) = (Arc::clone(&store), clock.clone());
-                let (tenant, id) = (Arc::clone(&tenant), id.clone());
+                let (this, tenant, id) = (Arc::clone(&this), Arc::clone(&tenant), id.clone());
                 Box::pin(async move {
+                    let (store, fire) = (&this.store, &this.fire);
                     let old = store.lock_trigger(tx, &tenant, &id).await?;
                     let old = old.ok_or(Error::NoSuchTrigger(id))?;
-                    Ok(lifecycle::delete(&store, tx, &old, clock.now()).await?)
+                    let now = fire.clock.now();
+                    let old = lifecycle::take_back((store, &fire.jobs), tx, old, now).await?;
+                    Ok(lifecycle::delete(store, tx, &old, now).await?)
                 })
             })
             .await
     }
 
     pub async fn get(&self, tenant: &str, id: &str) -> Result<Trigger, Error> {
-        Ok(shown(self.row(tenant, id).await?))
+        let row = self.row(tenant, id).await?;
+        Ok(shown(row, self.inner.fire.clock.now()))
     }
 
     /// A page of triggers, newest first.
@@ -336,7 +342,8 @@ impl Triggers {
         let (rows, count) = store
             .list_triggers(&mut db.read(), tenant, filter, page)
             .await?;
-        let triggers = rows.into_iter().map(shown).collect();
+        let now = self.inner.fire.clock.now();
+        let triggers = rows.into_iter().map(|row| shown(row, now)).collect();
         Ok((triggers, Pagination::of(page, count)))
     }
 
@@ -350,8 +357,9 @@ impl Triggers {
     ) -> Result<(Vec<Schedule>, Pagination), Error> {
         let row = self.row(tenant, id).await?;
         let Inner { store, db, .. } = &*self.inner;
+        let now = self.inner.fire.clock.now();
         let (schedules, count) = store
-            .list_schedules(&mut db.read(), tenant, &row.id, status, page)
+            .list_schedules(&mut db.read(), (tenant, &row.id), status, page, now)
             .await?;
         Ok((schedules, Pagination::of(page, count)))
     }
@@ -548,7 +556,11 @@ pub(crate) fn tell_due(hints: &Hints, at: Time) {
 }
 
 /// A trigger as it is shown; where it is called is added by who knows the server's address.
-fn shown(row: TriggerRow) -> Trigger {
+fn shown(row: TriggerRow, now: Time) -> Trigger {
+    // What was fired ahead is still to come.
+    let is_ahead = |at: &Time| *at > now && at.since(now) <= LEAD;
+    let ahead = row.fired_until.filter(is_ahead);
+    let next = ahead.filter(|_| row.status == TriggerStatus::Active);
     Trigger {
         tenant: row.tenant,
         id: row.id.to_string(),
@@ -557,7 +569,7 @@ fn shown(row: TriggerRow) -> Trigger {
         status: row.status,
         config: StoredConfig::new(row.config),
         webhook_url: None,
-        next_scheduled_run: row.next_run,
+        next_scheduled_run: next.or(row.next_run),
         created_at: row.created_at,
         updated_at: row.updated_at,
     }

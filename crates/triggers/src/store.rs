@@ -20,6 +20,7 @@
 //!   their last edit, for as long as they have not been matched.
 //! - `endpoint_circuits`: the endpoints whose circuit is not closed, as the workers last said.
 
+pub(crate) mod ahead;
 #[cfg(test)]
 mod check;
 mod circuits;
@@ -68,6 +69,7 @@ pub(crate) struct Store {
     listing: listing::Statements,
     circuits: circuits::Statements,
     cursors: cursors::Statements,
+    ahead: ahead::Statements,
     leftovers: leftovers::Statements,
     retention: retention::Statements,
 }
@@ -84,6 +86,7 @@ impl Store {
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),
             cursors: cursors::Statements::new(dialect),
+            ahead: ahead::Statements::new(dialect),
             leftovers: leftovers::Statements::new(dialect),
             retention: retention::Statements::new(dialect),
         })

@@ -1,5 +1,6 @@
 //! Triggers on a real store.
 
+mod ahead;
 mod harness;
 mod scheduler;
 mod schedulers;

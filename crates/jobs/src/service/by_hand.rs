@@ -131,6 +131,25 @@ impl Jobs {
         Ok(self.store().present(tx, tenant, ids).await?)
     }
 
+    /// Deletes those of these jobs that wait for their first attempt, as if they had never been;
+    /// answers their ids. No follower is told.
+    pub async fn withdraw_in(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<Vec<String>, Error> {
+        let keys: Vec<_> = ids.iter().map(|id| (tenant, id.as_str())).collect();
+        let states = self.store().states(tx, &keys).await?;
+        let waiting: Vec<_> = states
+            .into_iter()
+            .flatten()
+            .filter(|state| state.status == Status::Pending && state.attempts == 0)
+            .collect();
+        self.store().withdraw(tx, tenant, &waiting).await?;
+        Ok(waiting.iter().map(|state| state.id.to_string()).collect())
+    }
+
     /// Makes jobs due at once that were put off ([`Failure::not_now`](crate::Failure::not_now)), as
     /// what they waited for has come sooner. Jobs to which anything else has happened since are left as
     /// they are.

@@ -198,6 +198,21 @@ impl Store {
         self.count(tx, ended.map(|change| &change.now), at).await
     }
 
+    /// Deletes pending jobs of a tenant that were never begun. Their rows are locked.
+    pub(crate) async fn withdraw(&self, tx: &mut Tx, tenant: &str, jobs: &[State]) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<_> = jobs
+            .iter()
+            .filter_map(|job| job.cancel(job.run_at).ok().flatten())
+            .collect();
+        self.seize(tx, &changes).await?;
+        self.leave(tx, &changes).await?;
+        let ids: Vec<_> = jobs.iter().map(|job| &*job.id).collect();
+        self.forget(tx, tenant, &ids).await
+    }
+
     /// Takes the jobs out of where they were.
     async fn leave(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
         let stopped: Vec<_> = changes

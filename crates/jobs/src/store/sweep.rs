@@ -127,8 +127,13 @@ impl Store {
             .map(|old| (tenant, old.status.as_str(), old.id.as_str()))
             .collect();
         self.unlist_given_up(tx, &listed).await?;
-        let ids: Vec<_> = gone.iter().map(|old| &old.id).collect();
-        let ids = Arg::json(&ids)?;
+        let ids: Vec<_> = gone.iter().map(|old| old.id.as_str()).collect();
+        self.forget(tx, tenant, &ids).await
+    }
+
+    /// Deletes jobs that are in no list any more, with all that is kept of them.
+    pub(super) async fn forget(&self, tx: &mut Tx, tenant: &str, ids: &[&str]) -> Result<()> {
+        let ids = Arg::json(ids)?;
         for sql in &self.sweep.delete {
             tx.push(sql, vec![tenant.into(), ids.clone()]).await?;
         }

@@ -14,7 +14,7 @@ use super::pass::{Attempt, BATCH};
 use crate::{
     Error, GRACE, MAX_MADE_UP, Occurrences,
     configs::Known,
-    firing::Firing,
+    firing::{Firing, When},
     lifecycle,
     model::{ScheduleStatus, Source},
     service::{Inner, empty},
@@ -46,10 +46,19 @@ enum Plan {
 
 /// Fires; how many occurrences were settled.
 pub(super) async fn fire(inner: &Inner, tx: &mut Tx, attempt: &Attempt) -> Result<usize, Error> {
-    let now = inner.fire.clock.now();
+    let clock_now = inner.fire.clock.now();
     let (from, most) = (&attempt.from, attempt.most);
+    let when = attempt.ahead.map_or(When::Now(clock_now), When::Ahead);
+    let now = when.time();
     let mut rows = inner.store.due(tx, now, from, most).await?;
     let is_full = rows.len() == most as usize;
+    let Some(last) = rows.last().map(Mark::behind) else {
+        return Ok(0);
+    };
+    if attempt.ahead.is_some() {
+        // One ahead is the most: it can be taken back.
+        rows.retain(|row| row.fired_until.is_none_or(|until| until <= clock_now));
+    }
     let keys: Vec<_> = rows
         .iter()
         .map(|row| (&*row.tenant, &*row.config_id))
@@ -59,11 +68,9 @@ pub(super) async fn fire(inner: &Inner, tx: &mut Tx, attempt: &Attempt) -> Resul
     // The others have their turn in the next transaction.
     let is_cut = plans.len() < rows.len();
     rows.truncate(plans.len());
-    let Some(last) = rows.last() else {
-        return Ok(0);
-    };
-    attempt.has(rows.len(), &Mark::behind(last), is_full || is_cut);
-    write(inner, tx, &rows, plans, now).await?;
+    let last = rows.last().filter(|_| is_cut).map_or(last, Mark::behind);
+    attempt.has(rows.len(), &last, is_full || is_cut);
+    write(inner, tx, &rows, plans, when).await?;
     Ok(rows.len())
 }
 
@@ -97,7 +104,7 @@ pub(crate) async fn fire_overdue(
         // Perhaps the edit mends it.
         return Ok(false);
     }
-    write(inner, tx, &rows, plans, now).await?;
+    write(inner, tx, &rows, plans, When::Now(now)).await?;
     Ok(true)
 }
 
@@ -106,11 +113,12 @@ async fn write(
     tx: &mut Tx,
     rows: &[DueRow],
     mut plans: Vec<Plan>,
-    now: Time,
+    when: When,
 ) -> Result<(), Error> {
     let strays = pass_over_fired(inner, tx, rows, &mut plans).await?;
-    inner.fire.fire(tx, &firings(rows, &plans)).await?;
-    settle(inner, tx, rows, &plans, &strays, now).await
+    let firings = firings(rows, &plans);
+    inner.fire.fire_at(tx, &firings, when).await?;
+    settle(inner, tx, rows, &plans, &strays, when.time()).await
 }
 
 /// What becomes of each trigger, as many as one transaction may write.

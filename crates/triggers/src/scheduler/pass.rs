@@ -84,6 +84,8 @@ pub(super) struct Attempt {
     way: Arc<Way>,
     pub from: Mark,
     pub most: u32,
+    /// Not what is due, but what will be due then.
+    pub ahead: Option<Time>,
     /// How many it had.
     rows: AtomicU32,
 }
@@ -97,13 +99,26 @@ impl Attempt {
     }
 }
 
-/// Fires what is due from a time on: all of it, or as much as so many transactions take.
+/// What a pass goes over.
+#[derive(Clone, Copy)]
+pub(super) enum Over {
+    /// What is due, from a time on.
+    Due(Time),
+    /// What will be due at this time.
+    Ahead(Time),
+}
+
+/// Fires: all of it, or as much as so many transactions take.
 pub(super) async fn pass(
     inner: &Arc<Inner>,
-    from: Time,
+    over: Over,
     mut transactions: usize,
     stop: &CancellationToken,
 ) -> Result<Passed, Error> {
+    let (from, ahead) = match over {
+        Over::Due(from) => (from, None),
+        Over::Ahead(at) => (at, Some(at)),
+    };
     let at_once = if inner.db.dialect().sole_writer {
         1
     } else {
@@ -117,9 +132,9 @@ pub(super) async fn pass(
     loop {
         let goes_on = refused.is_none() && transactions > 0 && !stop.is_cancelled();
         if goes_on && running.len() < at_once && way.more.swap(false, Ordering::SeqCst) {
-            let from = way.cursor().clone();
+            let span = (way.cursor().clone(), ahead);
             transactions -= 1;
-            running.push(attempt(inner, &way, from, most));
+            running.push(attempt(inner, &way, span, most));
             continue;
         }
         let ended = tokio::select! {
@@ -157,13 +172,14 @@ pub(super) async fn pass(
 async fn attempt(
     inner: &Arc<Inner>,
     way: &Arc<Way>,
-    from: Mark,
+    (from, ahead): (Mark, Option<Time>),
     most: u32,
 ) -> (Arc<Attempt>, Result<usize, Error>) {
     let attempt = Arc::new(Attempt {
         way: Arc::clone(way),
         from,
         most,
+        ahead,
         rows: AtomicU32::new(0),
     });
     let (inner, shared) = (Arc::clone(inner), Arc::clone(&attempt));

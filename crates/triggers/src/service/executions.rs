@@ -45,6 +45,7 @@ impl Triggers {
             source: query.source,
             is_test_run: query.is_test_run,
             retention: query.retention_status.unwrap_or(RetentionStatus::Active),
+            now: self.inner.fire.clock.now(),
         };
         let Inner { store, db, .. } = &*self.inner;
         let (entries, count) = store
@@ -73,8 +74,10 @@ impl Triggers {
         let Inner {
             store, db, fire, ..
         } = &*self.inner;
-        let from = fire.clock.now().minus(Duration::from_hours(hours.into()));
-        let triggers = store.summarise(&mut db.read(), tenant, from).await?;
+        let now = fire.clock.now();
+        let from = now.minus(Duration::from_hours(hours.into()));
+        let span = (from, now);
+        let triggers = store.summarise(&mut db.read(), tenant, span).await?;
         let mut summary = summary::of(hours, from, triggers);
         let listed: Vec<_> = summary
             .triggers
@@ -137,8 +140,11 @@ impl Triggers {
         if !ids::is_id(id) {
             return Err(unknown());
         }
-        let Inner { store, db, .. } = &*self.inner;
-        let entry = store.execution(&mut db.read(), tenant, id).await?;
+        let Inner {
+            store, db, fire, ..
+        } = &*self.inner;
+        let now = fire.clock.now();
+        let entry = store.execution(&mut db.read(), (tenant, id), now).await?;
         entry.ok_or_else(unknown)
     }
 

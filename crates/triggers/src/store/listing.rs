@@ -9,7 +9,11 @@ use std::collections::HashMap;
 use tidewire_core::{Time, ids};
 use tidewire_db::{Arg, Dialect, Query, Result, Row, Sql};
 
-use super::{Store, named, small};
+use super::{
+    Store,
+    ahead::{hidden, recent},
+    named, small,
+};
 use crate::{
     model::{ExecutionAttempt, ExecutionStatus, Page, RetentionStatus, Source, TriggerType},
     summary::{ExecutionCounts, TriggerSummary},
@@ -39,9 +43,6 @@ struct Listed {
 
 const EXECUTION: &str = "e.id, e.trigger_id, e.trigger_type, e.source, e.execution_status,
     e.is_test_run, e.job_id, e.fired_at, e.error_message";
-
-const FILTER: &str = "AND e.execution_status = coalesce(?, e.execution_status)
-    AND e.source = coalesce(?, e.source) AND e.is_test_run = coalesce(?, e.is_test_run)";
 
 /// Characters of each answer's body that a list shows; there may be hundreds of 16 KiB.
 const BEGINNING: u32 = 1_000;
@@ -118,25 +119,45 @@ impl Table {
     fn new(dialect: &Dialect, table: &str) -> Self {
         let by_id = format!("{table} e");
         let by_trigger = dialect.by_index(&by_id, &format!("{table}_by_trigger"));
-        let list = |from: &str, of: &str| {
+        let seen = format!("NOT {}", hidden("e", "?1"));
+        // `n` is the number of the first argument behind those of `of`.
+        let list = |from: &str, of: &str, n: usize| {
+            let filter = filter(n);
+            let (limit, offset) = (n + 3, n + 4);
             Listed {
-            page: dialect.sql(&format!(
-                "SELECT {EXECUTION} FROM {from} WHERE {of} {FILTER} ORDER BY e.id DESC LIMIT ? OFFSET ?"
-            )),
-            // The index has narrower entries than the table.
-            count: dialect.sql(&format!("SELECT count(*) FROM {by_trigger} WHERE {of}")),
-            count_filtered: dialect
-                .sql(&format!("SELECT count(*) FROM {from} WHERE {of} {FILTER}")),
-        }
+                page: dialect.sql(&format!(
+                    "SELECT {EXECUTION} FROM {from} WHERE {of} AND {seen} {filter}
+                     ORDER BY e.id DESC LIMIT ?{limit} OFFSET ?{offset}"
+                )),
+                // The index has narrower entries than the table, so all are counted there, and taken off
+                // are those of the last seconds that are hidden.
+                count: dialect.sql(&format!(
+                    "SELECT (SELECT count(*) FROM {by_trigger} WHERE {of})
+                     - (SELECT count(*) FROM {from} WHERE {of} AND e.id > ?{n} AND {})",
+                    hidden("e", "?1")
+                )),
+                count_filtered: dialect.sql(&format!(
+                    "SELECT count(*) FROM {from} WHERE {of} AND {seen} {filter}"
+                )),
+            }
         };
         Table {
             one: dialect.sql(&format!(
-                "SELECT {EXECUTION} FROM {by_id} WHERE e.tenant = ? AND e.id = ?"
+                "SELECT {EXECUTION} FROM {by_id} WHERE e.tenant = ?2 AND e.id = ?3 AND {seen}"
             )),
-            all: list(&by_id, "e.tenant = ?"),
-            of_trigger: list(&by_trigger, "e.tenant = ? AND e.trigger_id = ?"),
+            all: list(&by_id, "e.tenant = ?2", 3),
+            of_trigger: list(&by_trigger, "e.tenant = ?2 AND e.trigger_id = ?3", 4),
         }
     }
+}
+
+fn filter(n: usize) -> String {
+    format!(
+        "AND e.execution_status = coalesce(?{n}, e.execution_status)
+         AND e.source = coalesce(?{}, e.source) AND e.is_test_run = coalesce(?{}, e.is_test_run)",
+        n + 1,
+        n + 2
+    )
 }
 
 /// Both tables in one statement, and so at one moment: an execution that is moved meanwhile is
@@ -146,13 +167,14 @@ fn summary(dialect: &Dialect) -> Sql {
     let of = |table: &str| {
         format!("SELECT {columns} FROM {table} WHERE tenant = ?1 AND id >= ?2 AND fired_at >= ?3")
     };
+    let seen = format!("AND NOT {}", hidden("executions", "?4"));
     let stand = |status: ExecutionStatus| {
         dialect.sum(&format!(
             "CASE WHEN of_both.execution_status = '{status}' THEN 1 ELSE 0 END"
         ))
     };
     dialect.sql(&format!(
-        "SELECT of_both.trigger_id, {}, {}, {}, {} FROM ({} UNION ALL {}) of_both GROUP BY of_both.trigger_id",
+        "SELECT of_both.trigger_id, {}, {}, {}, {} FROM ({} {seen} UNION ALL {}) of_both GROUP BY of_both.trigger_id",
         stand(ExecutionStatus::Pending),
         stand(ExecutionStatus::Success),
         stand(ExecutionStatus::Failure),
@@ -162,7 +184,7 @@ fn summary(dialect: &Dialect) -> Sql {
     ))
 }
 
-/// Which executions a list shows.
+/// Which executions a list shows, as they are `now`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExecutionFilter<'f> {
     pub trigger_id: Option<&'f str>,
@@ -170,11 +192,12 @@ pub(crate) struct ExecutionFilter<'f> {
     pub source: Option<Source>,
     pub is_test_run: Option<bool>,
     pub retention: RetentionStatus,
+    pub now: Time,
 }
 
 impl ExecutionFilter<'_> {
     fn of(&self, tenant: &str) -> Vec<Arg> {
-        let mut args = vec![tenant.into()];
+        let mut args = vec![self.now.into(), tenant.into()];
         args.extend(self.trigger_id.map(Arg::from));
         args
     }
@@ -233,7 +256,9 @@ impl Store {
         let count = if filter.is_narrowed() {
             query.row(&listed.count_filtered, filter.filtered(tenant))
         } else {
-            query.row(&listed.count, filter.of(tenant))
+            let mut args = filter.of(tenant);
+            args.push(recent(filter.now).into());
+            query.row(&listed.count, args)
         };
         let count = count
             .await?
@@ -254,13 +279,13 @@ impl Store {
     pub(crate) async fn execution(
         &self,
         query: &mut impl Query,
-        tenant: &str,
-        id: &str,
+        (tenant, id): (&str, &str),
+        now: Time,
     ) -> Result<Option<ExecutionEntry>> {
         use RetentionStatus::{Active, Archived};
         // It may be moved between two looks, and back.
         for retention in [Active, Archived, Active] {
-            let args = vec![tenant.into(), id.into()];
+            let args = vec![now.into(), tenant.into(), id.into()];
             if let Some(row) = query.row(&self.table(retention).one, args).await? {
                 return Ok(Some(entry(&row, retention)?));
             }
@@ -296,17 +321,18 @@ impl Store {
         Ok(found)
     }
 
-    /// How the executions stand that were fired from a time on, by trigger, in no order.
+    /// How the executions stand that were fired from a time on until `now`, by trigger, in no order.
     pub(crate) async fn summarise(
         &self,
         query: &mut impl Query,
         tenant: &str,
-        from: Time,
+        (from, now): (Time, Time),
     ) -> Result<Vec<TriggerSummary>> {
         let args = vec![
             tenant.into(),
             ids::first_of(from.minus(DOUBT)).into(),
             from.into(),
+            now.into(),
         ];
         let rows = query.rows(&self.listing.summary, args).await?;
         rows.iter()

@@ -17,10 +17,12 @@ async fn plan(store: &TestStore, sql: &Sql) -> Vec<String> {
 
 /// A walk over a whole table, and not over rows that came as an argument or were looked up before.
 fn is_scan(step: &str) -> bool {
-    let of_few = ["SCAN r", "SCAN gone", "SCAN of_both"].iter().any(|of| {
-        step.strip_prefix(of)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-    });
+    let of_few = ["SCAN r", "SCAN gone", "SCAN of_both", "SCAN CONSTANT ROW"]
+        .iter()
+        .any(|of| {
+            step.strip_prefix(of)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
     step.starts_with("SCAN ") && !of_few
 }
 
@@ -29,6 +31,7 @@ async fn no_statement_walks_or_sorts_a_whole_table() {
     let store = TestStore::open(&migrations()).await;
     let all = Store::new(store.db.dialect());
     let statements = [
+        all.ahead.for_plans(),
         all.listing.for_plans(),
         all.leftovers.for_plans(),
         all.retention.for_plans(),
@@ -49,6 +52,7 @@ async fn what_is_named_by_its_key_is_sought_by_all_of_it() {
     let store = TestStore::open(&migrations()).await;
     let all = Store::new(store.db.dialect());
     let statements = [
+        all.ahead.for_plans(),
         all.leftovers.for_plans(),
         all.retention.for_plans(),
         all.executions.for_plans(),
@@ -72,12 +76,18 @@ async fn counts_without_filters_read_an_index_alone() {
     let all = Store::new(store.db.dialect());
     for (name, sql) in all.listing.counts() {
         let steps = plan(&store, sql).await;
-        let [step] = &steps[..] else {
+        // But for the last seconds, of which hidden ones are taken off.
+        let [all, recent] = &steps
+            .iter()
+            .filter(|step| step.starts_with("SEARCH "))
+            .collect::<Vec<_>>()[..]
+        else {
             panic!("{name}: {steps:#?}");
         };
         assert!(
-            step.starts_with("SEARCH e USING COVERING INDEX executions"),
-            "{name}: {step}"
+            all.starts_with("SEARCH e USING COVERING INDEX executions"),
+            "{name}: {all}"
         );
+        assert!(recent.contains("id>?"), "{name}: {recent}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
 
-use super::{Store, fire::ScheduleRow, insert, named, small};
+use super::{Store, ahead::shown_status, fire::ScheduleRow, insert, named, small};
 use crate::model::{Page, Schedule, ScheduleStatus};
 
 pub(super) struct Statements {
@@ -88,6 +88,7 @@ impl Statements {
                 ],
             )
         };
+        let status = shown_status("?1");
         Statements {
             insert: insert(dialect, "trigger_schedules", &columns),
             complete: finish(1, "'completed'"),
@@ -139,15 +140,15 @@ impl Statements {
                     ("next_run", advanced.col("next_run")),
                 ],
             ),
-            list: dialect.sql(
-                "SELECT tenant, id, trigger_id, fire_at, status, attempt_count, last_attempt_at
-                 FROM trigger_schedules WHERE tenant = ? AND trigger_id = ?
-                 AND status = coalesce(?, status) ORDER BY fire_at DESC LIMIT ? OFFSET ?",
-            ),
-            count: dialect.sql(
-                "SELECT count(*) FROM trigger_schedules WHERE tenant = ? AND trigger_id = ?
-                 AND status = coalesce(?, status)",
-            ),
+            list: dialect.sql(&format!(
+                "SELECT tenant, id, trigger_id, fire_at, {status}, attempt_count, last_attempt_at
+                 FROM trigger_schedules WHERE tenant = ?2 AND trigger_id = ?3
+                 AND {status} = coalesce(?4, {status}) ORDER BY fire_at DESC LIMIT ?5 OFFSET ?6"
+            )),
+            count: dialect.sql(&format!(
+                "SELECT count(*) FROM trigger_schedules WHERE tenant = ?2 AND trigger_id = ?3
+                 AND {status} = coalesce(?4, {status})"
+            )),
             counts: dialect.sql("SELECT status, count(*) FROM trigger_schedules GROUP BY status"),
         }
     }
@@ -412,7 +413,7 @@ impl Store {
         tx.push(&self.schedules.delete, keys).await
     }
 
-    fn keys(&self, of: &[Coming<'_>]) -> Result<Arg> {
+    pub(super) fn keys(&self, of: &[Coming<'_>]) -> Result<Arg> {
         let keys: Vec<_> = of
             .iter()
             .map(|of| (of.tenant, of.trigger_id, self.time(of.fire_at)))
@@ -474,17 +475,19 @@ impl Store {
             .await
     }
 
-    /// A page of a trigger's occurrences, the latest first, and how many there are in all.
+    /// A page of a trigger's occurrences as they are `now`, the latest first, and how many there are in
+    /// all.
     pub(crate) async fn list_schedules(
         &self,
         query: &mut impl Query,
-        tenant: &str,
-        trigger_id: &str,
+        (tenant, trigger_id): (&str, &str),
         status: Option<ScheduleStatus>,
         page: Page,
+        now: Time,
     ) -> Result<(Vec<Schedule>, u64)> {
         let args = || -> Vec<Arg> {
             vec![
+                now.into(),
                 tenant.into(),
                 trigger_id.into(),
                 status.map(ScheduleStatus::as_str).into(),
@@ -511,13 +514,16 @@ impl Store {
 }
 
 fn schedule(row: &Row) -> Result<Schedule> {
+    let status = named(row, 4)?;
+    // What was fired ahead is pending to everybody.
+    let is_tried = status != ScheduleStatus::Pending;
     Ok(Schedule {
         tenant: row.text(0)?.into(),
         id: row.text(1)?,
         trigger_id: row.text(2)?,
         fire_at: row.time(3)?,
-        status: named(row, 4)?,
-        attempt_count: small(row, 5)?,
-        last_attempt_at: row.opt_time(6)?,
+        status,
+        attempt_count: if is_tried { small(row, 5)? } else { 0 },
+        last_attempt_at: row.opt_time(6)?.filter(|_| is_tried),
     })
 }
