@@ -24,6 +24,7 @@ pub(crate) mod ahead;
 #[cfg(test)]
 mod check;
 mod circuits;
+mod crowds;
 mod cursors;
 mod executions;
 mod fire;
@@ -68,6 +69,7 @@ pub(crate) struct Store {
     executions: executions::Statements,
     listing: listing::Statements,
     circuits: circuits::Statements,
+    crowds: crowds::Statements,
     cursors: cursors::Statements,
     ahead: ahead::Statements,
     leftovers: leftovers::Statements,
@@ -85,6 +87,7 @@ impl Store {
             executions: executions::Statements::new(dialect),
             listing: listing::Statements::new(dialect),
             circuits: circuits::Statements::new(dialect),
+            crowds: crowds::Statements::new(dialect),
             cursors: cursors::Statements::new(dialect),
             ahead: ahead::Statements::new(dialect),
             leftovers: leftovers::Statements::new(dialect),

@@ -48,14 +48,16 @@ enum Plan {
 pub(super) async fn fire(inner: &Inner, tx: &mut Tx, attempt: &Attempt) -> Result<usize, Error> {
     let clock_now = inner.fire.clock.now();
     let (from, most) = (&attempt.from, attempt.most);
-    let when = attempt.ahead.map_or(When::Now(clock_now), When::Ahead);
+    // The time may have come meanwhile.
+    let ahead = attempt.ahead.filter(|at| *at > clock_now);
+    let when = ahead.map_or(When::Now(clock_now), When::Ahead);
     let now = when.time();
     let mut rows = inner.store.due(tx, now, from, most).await?;
     let is_full = rows.len() == most as usize;
     let Some(last) = rows.last().map(Mark::behind) else {
         return Ok(0);
     };
-    if attempt.ahead.is_some() {
+    if ahead.is_some() {
         // One ahead is the most: it can be taken back.
         rows.retain(|row| row.fired_until.is_none_or(|until| until <= clock_now));
     }

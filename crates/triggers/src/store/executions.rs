@@ -8,6 +8,7 @@ use crate::model::ExecutionStatus;
 
 pub(super) struct Statements {
     settle: Sql,
+    succeed: Sql,
     insert_attempts: Sql,
     delete_attempts: Sql,
 }
@@ -43,6 +44,17 @@ impl Statements {
                     ("updated_at", settled.col("at")),
                 ],
             ),
+            // Successes of one tenant differ in nothing but their ids.
+            succeed: dialect.update_rows(
+                "executions",
+                &dialect.json_ids("r", "id").arg(3).with(&[("tenant", 2)]),
+                &["tenant", "id"],
+                &[
+                    ("execution_status", "'success'"),
+                    ("error_message", "NULL"),
+                    ("updated_at", "?1"),
+                ],
+            ),
             insert_attempts: insert(
                 dialect,
                 "execution_attempts",
@@ -71,6 +83,7 @@ impl Statements {
     pub(super) fn for_plans(&self) -> Vec<(&'static str, &Sql)> {
         vec![
             ("settle", &self.settle),
+            ("succeed", &self.succeed),
             ("delete_attempts", &self.delete_attempts),
         ]
     }
@@ -108,8 +121,16 @@ impl Store {
         outcomes: &[Outcome<'_>],
         at: Time,
     ) -> Result<()> {
-        if outcomes.is_empty() {
+        let Some(first) = outcomes.first() else {
             return Ok(());
+        };
+        let is_success = |of: &Outcome<'_>| {
+            of.tenant == first.tenant && of.status == ExecutionStatus::Success && of.error.is_none()
+        };
+        if outcomes.iter().all(is_success) {
+            let ids: Vec<_> = outcomes.iter().map(|of| of.execution_id).collect();
+            let args = vec![at.into(), first.tenant.into(), Arg::json(&ids)?];
+            return tx.push(&self.executions.succeed, args).await;
         }
         let now = self.time(at);
         let rows: Vec<_> = outcomes

@@ -32,6 +32,7 @@ async fn no_statement_walks_or_sorts_a_whole_table() {
     let all = Store::new(store.db.dialect());
     let statements = [
         all.ahead.for_plans(),
+        all.crowds.for_plans(),
         all.listing.for_plans(),
         all.leftovers.for_plans(),
         all.retention.for_plans(),
@@ -53,6 +54,7 @@ async fn what_is_named_by_its_key_is_sought_by_all_of_it() {
     let all = Store::new(store.db.dialect());
     let statements = [
         all.ahead.for_plans(),
+        all.crowds.for_plans(),
         all.leftovers.for_plans(),
         all.retention.for_plans(),
         all.executions.for_plans(),

@@ -321,6 +321,10 @@ impl Store {
             leave_out,
             ..
         } = &self.schedules;
+        let fired = match self.complete_crowd(tx, fired, at).await? {
+            true => &[],
+            false => fired,
+        };
         for (sql, of) in [(complete, fired), (leave_out, left_out)] {
             if !of.is_empty() {
                 tx.push(sql, vec![self.keys(of)?, at.into()]).await?;
@@ -334,6 +338,9 @@ impl Store {
     }
 
     pub(crate) async fn leave_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {
+        if self.leave_crowd(tx, coming).await? {
+            return Ok(());
+        }
         self.due_entries(tx, &self.schedules.leave, coming).await
     }
 
@@ -461,7 +468,7 @@ impl Store {
 
     /// Writes how far triggers are. Their rows must be locked.
     pub(crate) async fn advance(&self, tx: &mut Tx, advanced: &[Advance<'_>]) -> Result<()> {
-        if advanced.is_empty() {
+        if advanced.is_empty() || self.advance_crowd(tx, advanced).await? {
             return Ok(());
         }
         let rows: Vec<_> = advanced
