@@ -237,15 +237,16 @@ impl Dispatch {
         prepared: &Prepared,
         now: Time,
     ) -> Result<Answer, Outbound> {
-        let request = prepared.request(job, context, now)?;
+        // Made anew for a second try, which is rare, instead of being kept for it each time.
+        let request = || prepared.request(job, context, now);
         let started = Instant::now();
-        let answered = self.client.send(request.clone()).await;
+        let answered = self.client.send(request()?).await;
         match &answered {
             Err(Outbound::BadAnswer {
                 why: BadAnswer::Closed { reused: true },
                 ..
             }) if may_be_repeated(job, prepared) => {
-                self.send_again(request, prepared.delivery().timeout, started)
+                self.send_again(request()?, prepared.delivery().timeout, started)
                     .await
             }
             _ => answered,
