@@ -207,7 +207,9 @@ fn step<'c>(change: &'c Change, context: &'c str, at: Time) -> Step<'c> {
         now: now.status,
         attempt: change.attempt,
         worker: change.worker.as_deref(),
-        ends_attempt: (change.was == Status::Running || is_late) && now.attempts == change.attempt,
+        ends_attempt: now.status != Status::Running
+            && (change.was == Status::Running || is_late)
+            && now.attempts == change.attempt,
         is_late,
         started_at: change.started_at,
         run_at: now.run_at,

@@ -71,6 +71,8 @@ impl Turns {
                 ))
             })?;
             match (step.was, step.now) {
+                // Its word came late, and it has the turn still.
+                (Status::Pending, Status::Running) if step.is_late => {}
                 (Status::Pending, Status::Running) => claimed.push((step, context)),
                 (_, Status::Done | Status::Failed | Status::Cancelled) => {
                     ended.push((step, context));

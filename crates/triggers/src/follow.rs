@@ -45,6 +45,7 @@ impl Executions {
         let contexts: Vec<_> = steps.iter().map(context).collect::<Result<_>>()?;
         let mut outcomes = Vec::with_capacity(steps.len());
         let mut attempts = Vec::with_capacity(steps.len());
+        let mut undone = Vec::new();
         let mut again = Vec::new();
         for (step, context) in steps.iter().zip(&contexts) {
             let tried = step.note.and_then(|note| note.get::<Tried>());
@@ -60,6 +61,10 @@ impl Executions {
             if step.ends_attempt {
                 attempts.push(attempt(step, context, tried));
             }
+            // It was given up, and whatever became of it, it was not that.
+            if step.is_late {
+                undone.push((&**step.tenant, context.execution.as_str(), step.attempt));
+            }
             if tried.is_some_and(|tried| tried.is_gone) {
                 self.gone(tx, step, context).await?;
             }
@@ -69,6 +74,7 @@ impl Executions {
             self.store.bring_back(tx, &again).await?;
         }
         self.store.settle(tx, &outcomes, at).await?;
+        self.store.delete_attempts(tx, &undone).await?;
         self.store.insert_attempts(tx, &attempts).await?;
         let ended = steps.iter().map(|step| step.now);
         let ended = metrics::Ended::of(ended);
@@ -141,7 +147,6 @@ fn attempt<'a>(
         response_status: None,
         response_body: None,
         error: error(step),
-        is_late: step.is_late,
     };
     match tried {
         Some(tried) => AttemptRow {

@@ -170,6 +170,23 @@ async fn a_lease_that_runs_out_is_a_step_and_so_is_an_end_that_comes_late(engine
         "{told:?}"
     );
     assert_eq!(told[1], "x: pending to done, attempt 1 over late");
+
+    // A worker that has it still says so late.
+    let added = queue.add(job()).await;
+    let claimed = queue.claim_one().await;
+    queue.clock.advance(MINUTE * 2);
+    assert_eq!(queue.jobs.expire().await.unwrap(), 1);
+    let (tenant, id) = (&claimed.job.tenant, &claimed.job.id);
+    let token = claimed.lease_token.clone();
+    queue.jobs.heartbeat(tenant, id, token, None).await.unwrap();
+    queue.complete(&claimed).await.unwrap();
+    assert_eq!(
+        this.told(&added.id).await[1..],
+        [
+            "x: pending to running, attempt 1 late",
+            "x: running to done, attempt 1 over"
+        ]
+    );
 }
 
 #[every_engine]

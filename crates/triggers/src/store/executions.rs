@@ -109,8 +109,6 @@ pub(crate) struct AttemptRow<'a> {
     pub response_status: Option<u16>,
     pub response_body: Option<&'a str>,
     pub error: Option<&'a str>,
-    /// It was given up before, and ended after all.
-    pub is_late: bool,
 }
 
 impl Store {
@@ -144,6 +142,19 @@ impl Store {
             .await
     }
 
+    /// Deletes the records of attempts, each by its tenant, its execution and its number.
+    pub(crate) async fn delete_attempts(
+        &self,
+        tx: &mut Tx,
+        attempts: &[(&str, &str, u32)],
+    ) -> Result<()> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        tx.push(&self.executions.delete_attempts, vec![Arg::json(attempts)?])
+            .await
+    }
+
     pub(crate) async fn insert_attempts(
         &self,
         tx: &mut Tx,
@@ -151,15 +162,6 @@ impl Store {
     ) -> Result<()> {
         if attempts.is_empty() {
             return Ok(());
-        }
-        let late: Vec<_> = attempts
-            .iter()
-            .filter(|row| row.is_late)
-            .map(|row| (row.tenant, row.execution_id, row.attempt))
-            .collect();
-        if !late.is_empty() {
-            tx.push(&self.executions.delete_attempts, vec![Arg::json(&late)?])
-                .await?;
         }
         let rows: Vec<_> = attempts
             .iter()

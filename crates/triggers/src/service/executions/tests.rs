@@ -8,9 +8,9 @@ use tidewire_db::{Db, Migration};
 use tidewire_events::Events;
 use tidewire_jobs::{ClaimRequest, ClaimedJob, Filter, Followers, JobSettings, Jobs};
 use tidewire_outbound::{AddressPolicy, LOOPBACK};
-use tidewire_testkit::{Engine, TestStore, every_engine};
+use tidewire_testkit::{Engine, TestStore, eventually, every_engine};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ExecutionQuery;
 use crate::{
@@ -147,6 +147,14 @@ impl World {
         let (tenant, id, token) = (&job.job.tenant, &job.job.id, job.lease_token.clone());
         let failed = self.jobs.fail(tenant, id, token, "boom", None, true);
         failed.await.unwrap();
+    }
+
+    /// From here on leases run out, and what no claim finds is found, as in a server.
+    pub(crate) fn keep_jobs(&self) -> DropGuard {
+        let (jobs, stop) = (self.jobs.clone(), CancellationToken::new());
+        let guard = stop.clone().drop_guard();
+        tokio::spawn(async move { jobs.keep(stop).await });
+        guard
     }
 
     /// Ends all that is due: well, or badly.
@@ -477,4 +485,33 @@ async fn a_summary_adds_up(engine: Engine) {
         .execution_summary(&world.tenant, Some(0))
         .await;
     assert_eq!(refusal(bad.unwrap_err()).0, 400);
+}
+
+#[every_engine]
+async fn an_attempt_that_was_given_up_and_goes_on_after_all_is_one(engine: Engine) {
+    let world = World::open(engine).await;
+    let trigger = world.webhook("slow").await;
+    let called = world.call(&trigger, &json!({})).await;
+    let job = world.claim(1).await.remove(0);
+    let keeper = world.keep_jobs();
+    world.clock.advance(Duration::from_mins(2));
+    let attempts = async || world.get(&called.execution_id).await.attempts;
+    eventually("its lease runs out", async || {
+        (!attempts().await.is_empty()).then_some(())
+    })
+    .await;
+    drop(keeper);
+    // Its worker has it still.
+    let (tenant, id, token) = (&job.job.tenant, &job.job.id, job.lease_token.clone());
+    let late = world.jobs.heartbeat(tenant, id, token, None);
+    late.await.unwrap();
+    assert!(attempts().await.is_empty());
+    world.complete(&job).await;
+    let ended = world.get(&called.execution_id).await;
+    assert_eq!(ended.execution_status, ExecutionStatus::Success);
+    assert_eq!(ended.attempts.len(), 1);
+    assert_eq!(
+        (ended.attempts[0].attempt, &ended.attempts[0].error),
+        (1, &None)
+    );
 }
