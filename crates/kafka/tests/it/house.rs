@@ -173,6 +173,7 @@ impl Process {
         let jobs = Jobs::new(db.clone(), clock.clone(), settings, followers, stop.clone());
         let settings = tidewire_events::Settings {
             poll_interval: Duration::from_secs(5),
+            ..tidewire_events::Settings::default()
         };
         let events = Events::new(db.clone(), clock.clone(), settings, stop);
         let settings = TriggerSettings {

@@ -72,7 +72,7 @@ impl Frames {
     }
 
     /// All ids up to the end of the stream, which must be said.
-    async fn to_the_end(&mut self) -> Vec<u64> {
+    async fn rest(&mut self) -> Vec<u64> {
         let mut ids = Vec::new();
         let mut done = false;
         while let Some(Frame(id, _, data)) = self.next().await {
@@ -138,14 +138,14 @@ async fn the_stream_of_a_turn_ends_with_it(engine: Engine) {
         json!({"type": "custom"})
     ]);
     house.says("t", all).await.expect(201);
-    assert_eq!(of_b.to_the_end().await, [7, 8]);
+    assert_eq!(of_b.rest().await, [7, 8]);
     // History alone, and what comes late is not of it.
     house.says("t", delta("a", "late")).await.expect(201);
     let mut of_a = Frames::open(&house, "?turn_id=a", None).await;
-    assert_eq!(of_a.to_the_end().await, [1, 3, 5, 6]);
+    assert_eq!(of_a.rest().await, [1, 3, 5, 6]);
     // Who has seen the end, and lost the connection before it was said.
     let mut of_a = Frames::open(&house, "?turn_id=a", Some("6")).await;
-    assert_eq!(of_a.to_the_end().await, [6]);
+    assert_eq!(of_a.rest().await, [6]);
 }
 
 #[every_engine(sqlite)]
