@@ -1,7 +1,7 @@
 //! Triggers as their source design wants them: made, fired, delivered, kept for a while.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -363,6 +363,61 @@ async fn many_fire_at_once_and_each_once(engine: Engine) {
             "{place}: {counts:?}"
         );
     }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+/// A scheduler and a worker, or all of the server, end in the middle of it as by a power cut.
+#[every_engine(sqlite, postgres)]
+async fn a_kill_loses_no_firing_and_no_delivery(engine: Engine) {
+    const MANY: usize = 200;
+    let sink = Sink::start().await;
+    let house = House::on(engine).await.with(&["--lease", "1s"]);
+    let of = |roles: &str| house.with(&["--roles", roles]).start();
+    let mut doomed = match engine {
+        Engine::Sqlite => vec![house.start()],
+        Engine::Postgres | Engine::MySql => vec![of("scheduler"), of("worker")],
+    };
+    let mut servers = match engine {
+        Engine::Sqlite => Vec::new(),
+        Engine::Postgres | Engine::MySql => vec![of("api"), of("scheduler"), of("worker")],
+    };
+    let server = servers.first().unwrap_or(&doomed[0]);
+    let now = server
+        .post("/v1/events", &json!({"type": "now"}))
+        .await
+        .expect(201)
+        .json();
+    let now: Time = serde_json::from_value(now["created_at"].clone()).expect("a time");
+    for number in 0..MANY {
+        let run_at = now.plus(Duration::from_secs(10 + number as u64 % 2));
+        let config =
+            json!({"endpoint": sink.url("/in"), "run_at": run_at, "payload": {"n": number}});
+        create(server, "time_scheduled", config).await;
+    }
+    eventually("half of them have come", || async {
+        (sink.came("/in").len() >= MANY / 2).then_some(())
+    })
+    .await;
+    doomed.drain(..).for_each(Server::kill);
+    if engine == Engine::Sqlite {
+        servers.push(house.start());
+    }
+    let server = &servers[0];
+    eventually("all of them have ended well", || async {
+        let done = executions(server, "execution_status=success").await;
+        (done.len() >= MANY).then_some(())
+    })
+    .await;
+    let all = executions(server, "").await;
+    assert_eq!(all.len(), MANY, "each is fired once");
+    let numbers: BTreeSet<_> = sink
+        .came("/in")
+        .iter()
+        .map(|came| came.body["n"].as_u64())
+        .collect();
+    assert_eq!(numbers.len(), MANY, "each is delivered");
     for server in servers {
         server.stop().await;
     }
