@@ -6,7 +6,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use tidewire_testservers::{
-    Engine, Found, Kafka, PgBouncer, Server, ServerOptions, find, find_kafka, find_pgbouncer,
+    Engine, Found, Kafka, PgBouncer, Redis, Server, ServerOptions, find, find_kafka,
+    find_pgbouncer, find_redis,
 };
 
 use crate::process::{cargo, output};
@@ -41,6 +42,18 @@ pub fn list() -> Result<()> {
         find_pgbouncer(),
         "in transaction mode, before a private PostgreSQL",
     );
+    match Redis::named() {
+        Some(_) => row(
+            "Redis",
+            "?",
+            &format!("the server that {} names", Redis::VARIABLE),
+        ),
+        None => server_row(
+            "Redis",
+            find_redis(),
+            "a private server with an append-only file",
+        ),
+    }
     match Kafka::named() {
         Some(_) => row(
             "Kafka",
@@ -85,6 +98,8 @@ pub struct Running {
     servers: Vec<(Engine, Server)>,
     /// None where the environment names one.
     kafka: Option<Kafka>,
+    /// The same.
+    redis: Option<Redis>,
 }
 
 impl Running {
@@ -102,16 +117,26 @@ impl Running {
             Some(_) => None,
             None => Some(Kafka::start().context("no Kafka")?),
         };
-        Ok(Running { servers, kafka })
+        let redis = match Redis::named() {
+            Some(_) => None,
+            None => Some(Redis::start(ServerOptions::default()).context("no Redis")?),
+        };
+        Ok(Running {
+            servers,
+            kafka,
+            redis,
+        })
     }
 
     /// What tells a test program where they are.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
         let kafka = self.kafka.iter();
+        let redis = self.redis.iter();
         self.servers
             .iter()
             .filter_map(|(engine, server)| Some((engine.variable()?, server.url())))
             .chain(kafka.map(|kafka| (Kafka::VARIABLE, kafka.address())))
+            .chain(redis.map(|redis| (Redis::VARIABLE, redis.url())))
     }
 
     /// What runs, by product and version.
@@ -132,6 +157,10 @@ impl Running {
         all.push(match &self.kafka {
             Some(kafka) => format!("Kafka {}", kafka.found().version),
             None => "Kafka as the environment names it".to_owned(),
+        });
+        all.push(match &self.redis {
+            Some(redis) => format!("Redis {}", redis.found().version),
+            None => "Redis as the environment names it".to_owned(),
         });
         all.join(", ")
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidewire_testservers::{
-    Engine, KAFKA_VERSION, Kafka, find, find_kafka, find_pgbouncer, kafka_folder,
+    Engine, KAFKA_VERSION, Kafka, Redis, find, find_kafka, find_pgbouncer, find_redis, kafka_folder,
 };
 
 use crate::apt;
@@ -268,6 +268,11 @@ fn missing_servers() -> Vec<(&'static str, tidewire_testservers::Error)> {
     }
     if let Err(why) = find_pgbouncer() {
         missing.push(("pgbouncer", why));
+    }
+    if Redis::named().is_none()
+        && let Err(why) = find_redis()
+    {
+        missing.push(("redis-server", why));
     }
     missing
 }

@@ -14,7 +14,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
 pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
 use tidewire_testservers::{
-    Kafka as BlockingKafka, Server as Blocking, find_pgbouncer, of_database,
+    Kafka as BlockingKafka, Redis as BlockingRedis, Server as Blocking, find_pgbouncer, of_database,
 };
 use tokio::task::spawn_blocking;
 
@@ -188,6 +188,101 @@ impl Kafka {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+}
+
+/// The URL of the Redis that this program's tests share, or nothing where it is not installed and not
+/// required. Whoever uses it has keys of their own there: see [`redis_prefix`].
+pub async fn redis() -> Option<String> {
+    static SHARED: OnceLock<Result<(String, Option<BlockingRedis>), String>> = OnceLock::new();
+    let start = || {
+        if let Some(url) = BlockingRedis::named() {
+            return Ok((url, None));
+        }
+        match BlockingRedis::start(ServerOptions::default()) {
+            Ok(redis) => Ok((redis.url(), Some(redis))),
+            Err(error) => {
+                say(&format!("left out: all tests on Redis: {error}"));
+                Err(error.to_string())
+            }
+        }
+    };
+    let shared = spawn_blocking(move || SHARED.get_or_init(start)).await;
+    match shared.expect("it does not panic") {
+        Ok((url, _)) => Some(url.clone()),
+        Err(why) => {
+            assert!(
+                !are_required(),
+                "{REQUIRED}=1 is set, and there is no Redis: {why}"
+            );
+            None
+        }
+    }
+}
+
+/// How the names of one test's keys begin in a shared Redis.
+#[must_use]
+pub fn redis_prefix() -> String {
+    format!("test-{}", random_name())
+}
+
+/// A Redis of one's own, for tests that stop it. It ends, and its data go, when it is dropped.
+#[derive(Clone)]
+pub struct Redis {
+    redis: Arc<Mutex<BlockingRedis>>,
+    url: String,
+}
+
+impl Redis {
+    /// Starts an empty one, or nothing where it is not installed and not required.
+    pub async fn start(options: ServerOptions) -> Option<Self> {
+        let started = spawn_blocking(move || BlockingRedis::start(options)).await;
+        match started.expect("it does not panic") {
+            Ok(redis) => Some(Redis {
+                url: redis.url(),
+                redis: Arc::new(Mutex::new(redis)),
+            }),
+            Err(error) => {
+                assert!(!are_required(), "{REQUIRED}=1 is set: {error}");
+                say(&format!("left out: a test on Redis: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Ends it with -9.
+    pub async fn kill(&self) {
+        self.change("kill", BlockingRedis::kill).await;
+    }
+
+    /// Starts it on its old port, with what it had.
+    pub async fn start_again(&self) {
+        self.change("start again", BlockingRedis::start_again).await;
+    }
+
+    /// Starts it on its old port, and it has forgotten everything.
+    pub async fn start_empty(&self) {
+        self.change("start anew", BlockingRedis::start_empty).await;
+    }
+
+    async fn change(
+        &self,
+        what: &'static str,
+        change: fn(&mut BlockingRedis) -> tidewire_testservers::Result<()>,
+    ) {
+        let redis = Arc::clone(&self.redis);
+        let done = spawn_blocking(move || {
+            let mut redis = redis.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut redis)
+        });
+        done.await
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("Redis did not {what}: {error}"));
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -1,5 +1,5 @@
-//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer and Apache Kafka,
-//! private to whoever starts them. Development only.
+//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer, Apache Kafka and
+//! Redis, private to whoever starts them. Development only.
 //!
 //! A server runs from the programs that are installed, on a free loopback port, in a temporary
 //! folder, under an account without privileges when we are root. It never outlives the process that
@@ -19,13 +19,15 @@ mod mysql;
 mod pgbouncer;
 mod postgres;
 mod programs;
+mod redis;
 mod server;
 
 pub use address::{at_address, of_database};
 pub use kafka::{KAFKA_VERSION, find as find_kafka, folder as kafka_folder};
 pub use pgbouncer::PgBouncer;
 pub use programs::{Found, find, find_pgbouncer};
-pub use server::{Kafka, Server, ServerOptions, free_port};
+pub use redis::find as find_redis;
+pub use server::{Kafka, Redis, Server, ServerOptions, free_port};
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn at(program: PathBuf, product: &'static str) -> Option<Found> {
+    pub(crate) fn at(program: PathBuf, product: &'static str) -> Option<Found> {
         let version = version_of(&program)?;
         Some(Found {
             product,
@@ -126,7 +126,7 @@ pub fn which(name: &str) -> Option<PathBuf> {
 }
 
 /// From `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.19-MariaDB-… for …`,
-/// `PgBouncer 1.18.0`.
+/// `PgBouncer 1.18.0`, `Redis server v=7.0.15 sha=…`.
 fn version_of(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -135,6 +135,7 @@ fn version_of(program: &Path) -> Option<String> {
 
 fn version_in(text: &str) -> Option<&str> {
     text.split_whitespace()
+        .map(|word| word.strip_prefix("v=").unwrap_or(word))
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
         .and_then(|word| word.split('-').next())
 }
@@ -153,6 +154,10 @@ mod tests {
             (
                 "/usr/sbin/mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64",
                 "10.11.19",
+            ),
+            (
+                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64",
+                "7.0.15",
             ),
             ("PgBouncer 1.18.0\nlibevent 2.1.12-stable", "1.18.0"),
         ] {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Engine, Error, Found, Result,
+    Context as _, Engine, Error, Found, Result,
     account::Account,
     find,
     folder::Folder,
@@ -18,6 +18,7 @@ use crate::{
     kafka::{self, KAFKA},
     mysql::MYSQL,
     postgres::POSTGRES,
+    redis::{self, REDIS},
 };
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -330,6 +331,71 @@ impl Kafka {
     /// `HOST:PORT`, as clients want it.
     #[must_use]
     pub fn address(&self) -> String {
+        (self.running.product.url)(&self.running.site)
+    }
+}
+
+/// A Redis of one's own, which keeps an append-only file. It ends, and its data go, when this is dropped
+/// or this process ends.
+pub struct Redis {
+    running: Running,
+}
+
+impl Redis {
+    /// The environment variable that points at one which runs already.
+    pub const VARIABLE: &str = "TIDEWIRE_TEST_REDIS_URL";
+
+    /// The URL that the environment names, if it names one.
+    #[must_use]
+    pub fn named() -> Option<String> {
+        let url = std::env::var(Redis::VARIABLE).ok()?;
+        (!url.is_empty()).then_some(url)
+    }
+
+    /// Makes an empty one on a free port of the loopback, and waits until it serves. A durable one
+    /// syncs each write (`appendfsync always`), others each second.
+    pub fn start(options: ServerOptions) -> Result<Redis> {
+        let found = redis::find()?;
+        let running = Running::start(&REDIS, found, options, &std::env::temp_dir(), &[])?;
+        Ok(Redis { running })
+    }
+
+    /// Starts one that was stopped or killed, on its old port, with what its file holds.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.running.start_again()
+    }
+
+    /// The same without its file: it has forgotten everything.
+    pub fn start_empty(&mut self) -> Result<()> {
+        let data = self.running.site.data();
+        std::fs::remove_dir_all(&data).context(|| format!("cannot empty {data}"))?;
+        (self.running.product.prepare)(&self.running.site)?;
+        self.running.start_again()
+    }
+
+    /// Ends it cleanly.
+    pub fn stop(&mut self) -> Result<()> {
+        self.running.end(self.running.product.stop)
+    }
+
+    /// Ends it with -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.end("KILL")
+    }
+
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.running.site.found
+    }
+
+    /// Where its data and its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.running.folder.path()
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
         (self.running.product.url)(&self.running.site)
     }
 }

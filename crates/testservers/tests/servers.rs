@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidewire_testservers::{Engine, Kafka, PgBouncer, Result, Server, ServerOptions};
+use tidewire_testservers::{Engine, Kafka, PgBouncer, Redis, Result, Server, ServerOptions};
 
 /// Those of the engines that are servers and that this machine has.
 fn installed() -> Vec<Engine> {
@@ -182,4 +182,39 @@ fn a_kafka_stops_and_comes_back_where_it_was_and_leaves_nothing() {
     drop(kafka);
     assert!(!answers(&address));
     assert!(!folder.exists());
+}
+
+/// What it says to one line, as its protocol puts it.
+fn redis_says(url: &str, line: &str) -> String {
+    let password = url.split([':', '@']).nth(2).unwrap();
+    let mut stream = TcpStream::connect(address(url)).unwrap();
+    stream
+        .write_all(format!("AUTH {password}\r\n{line}\r\n").as_bytes())
+        .unwrap();
+    let mut said = BufReader::new(stream)
+        .lines()
+        .map(std::result::Result::unwrap);
+    assert_eq!(said.next().as_deref(), Some("+OK"));
+    said.next().unwrap()
+}
+
+#[test]
+fn a_redis_comes_back_with_its_data_or_without() {
+    let mut redis = match Redis::start(ServerOptions { durable: true }) {
+        Ok(redis) => redis,
+        Err(error) => {
+            assert!(tidewire_testservers::find_redis().is_err(), "{error}");
+            return;
+        }
+    };
+    let url = redis.url();
+    assert_eq!(redis_says(&url, "SET kept 1"), "+OK");
+    redis.kill().unwrap();
+    assert!(!answers(&url));
+    redis.start_again().unwrap();
+    assert_eq!(redis.url(), url);
+    assert_eq!(redis_says(&url, "EXISTS kept"), ":1");
+    redis.kill().unwrap();
+    redis.start_empty().unwrap();
+    assert_eq!(redis_says(&url, "EXISTS kept"), ":0");
 }
