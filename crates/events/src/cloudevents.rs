@@ -96,6 +96,7 @@ impl CloudEvent {
             source: Some(source),
             expected_seq: None,
             depth: 0,
+            place: crate::model::Place::Next,
         }
         .checked()
     }

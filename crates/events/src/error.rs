@@ -10,6 +10,13 @@ pub enum Error {
         expected: u64,
         actual: u64,
     },
+    /// It was numbered elsewhere, and another event stands there or nothing before it.
+    #[error("an event says that it is {seq} in the stream `{stream}`, and {actual} is its place")]
+    Misplaced {
+        stream: String,
+        seq: u64,
+        actual: u64,
+    },
     #[error("there is no event `{0}`")]
     NoSuchEvent(String),
     /// Whoever waited there would be sent nothing and then miss what comes before it.
@@ -30,6 +37,7 @@ impl From<Error> for Problem {
             Error::ExpectedSeq { .. } => {
                 Problem::conflict(format!("{error}: read the stream again and decide anew"))
             }
+            Error::Misplaced { .. } => Problem::conflict(error.to_string()),
             Error::NoSuchEvent(id) => Problem::not_found("event", &id),
             Error::BeyondEnd { .. } => Problem::invalid("after", error.to_string()),
             Error::Invalid(problem) => problem,

@@ -114,7 +114,7 @@ impl<L: Line> Feeds<L> {
     }
 
     /// The lines that are followed, in whatever way.
-    fn followed(&self) -> Vec<L::Key> {
+    pub fn followed(&self) -> Vec<L::Key> {
         let mut keys: Vec<_> = {
             let feeds = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
             feeds.keys().cloned().collect()

@@ -75,6 +75,19 @@ pub struct NewEvent {
     pub(crate) expected_seq: Option<u64>,
     /// How many triggers deep.
     pub(crate) depth: u32,
+    pub(crate) place: Place,
+}
+
+/// Who says where in its stream an event stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The log: behind the stream's last.
+    #[default]
+    Next,
+    /// Whoever keeps the stream: here, and it must join on.
+    At(u64),
+    /// The same, but for what is missing before it.
+    BehindGap(u64),
 }
 
 impl EventIn {
@@ -96,6 +109,7 @@ impl EventIn {
             source: self.source,
             expected_seq: self.expected_seq,
             depth: 0,
+            place: Place::Next,
         };
         event.faults(&mut errors);
         Problem::all(errors)?;
@@ -131,7 +145,24 @@ impl NewEvent {
             source: None,
             expected_seq: None,
             depth: 0,
+            place: Place::Next,
         }
+    }
+
+    /// It was numbered elsewhere: this is its `seq`, and it must join on, or the append is refused.
+    /// If it is there already it is a duplicate in this very place, or the append is refused too.
+    /// It needs a dedupe key to be known by.
+    #[must_use]
+    pub fn numbered(mut self, seq: u64) -> Self {
+        self.place = Place::At(seq);
+        self
+    }
+
+    /// The same for one that says that those before it, back to the stream's last, are missing.
+    #[must_use]
+    pub fn behind_gap(mut self, seq: u64) -> Self {
+        self.place = Place::BehindGap(seq);
+        self
     }
 
     /// Whom or what it is about.

@@ -7,7 +7,11 @@ use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 use tidewire_core::{Time, ids};
 
-use crate::{Appended, Error, model::NewEvent, service::Append};
+use crate::{
+    Appended, Error,
+    model::{NewEvent, Place},
+    service::Append,
+};
 
 /// The first half of the SHA-256 of a `dedupe_key`, marked with what kind of key it is.
 pub(crate) type KeyHash = [u8; 16];
@@ -147,7 +151,10 @@ pub(crate) fn number<'a>(
                 head.day = Some(day);
                 plan.days.push((tenant, day, pos));
             }
-            let seq = ends.seq(tenant, &event.stream).unwrap_or(0) + 1;
+            let seq = match event.place {
+                Place::Next => ends.seq(tenant, &event.stream).unwrap_or(0) + 1,
+                Place::At(seq) | Place::BehindGap(seq) => seq,
+            };
             ends.set_seq(&op.tenant, &event.stream, seq);
             let id = ids::event_id(created_at, op.salt, pos);
             if let Some(hash) = *hash {
@@ -182,6 +189,46 @@ pub(crate) fn number<'a>(
     plan
 }
 
+/// An event that was numbered elsewhere and does not stand where it says.
+fn misplaced(
+    op: &Append,
+    hashes: &[Option<KeyHash>],
+    ends: &Ends,
+    known: &KnownKeys<'_>,
+) -> Option<Error> {
+    let tenant: &str = &op.tenant;
+    let mut last: HashMap<&str, u64> = HashMap::new();
+    for (event, hash) in op.events.iter().zip(hashes) {
+        let stream = event.stream.as_str();
+        let wrong = |seq, actual| {
+            Some(Error::Misplaced {
+                stream: stream.to_owned(),
+                seq,
+                actual,
+            })
+        };
+        let first = hash.and_then(|hash| known.get(&(tenant, hash)));
+        let end = *last
+            .entry(stream)
+            .or_insert_with(|| ends.seq(tenant, stream).unwrap_or(0));
+        let seq = match (event.place, first) {
+            (Place::Next, Some(_)) => continue,
+            (Place::Next, None) => end + 1,
+            (Place::At(seq) | Place::BehindGap(seq), Some(first)) => {
+                if first.seq != seq || first.stream != stream {
+                    return wrong(seq, first.seq);
+                }
+                continue;
+            }
+            (Place::At(seq), None) if seq != end + 1 => return wrong(seq, end + 1),
+            (Place::BehindGap(seq), None) if seq <= end => return wrong(seq, end + 1),
+            (Place::At(seq) | Place::BehindGap(seq), None) => seq,
+        };
+        last.insert(stream, seq);
+    }
+    None
+}
+
 /// Why an operation cannot be taken. A duplicate is never refused: its first answer stands.
 fn refusal(
     op: &Append,
@@ -190,6 +237,9 @@ fn refusal(
     known: &KnownKeys<'_>,
 ) -> Option<Error> {
     let tenant: &str = &op.tenant;
+    if op.events.iter().any(|event| event.place != Place::Next) {
+        return misplaced(op, hashes, ends, known);
+    }
     op.events.iter().zip(hashes).find_map(|(event, hash)| {
         let expected = event.expected_seq?;
         if hash.is_some_and(|hash| known.contains_key(&(tenant, hash))) {
@@ -325,5 +375,55 @@ mod tests {
             (8, at(5_000))
         );
         assert!(plan.days.is_empty());
+    }
+
+    #[test]
+    fn what_was_numbered_elsewhere_joins_on_or_is_refused() {
+        let at = |seq: u64| event("x", Some(&format!("k{seq}")), None).numbered(seq);
+        let number_all = |events: Vec<Vec<NewEvent>>, ends: &mut Ends| {
+            let ops = ops(events.into_iter().map(|events| ("a", events)).collect());
+            let hashes = hashes(&ops);
+            let mut known = KnownKeys::new();
+            // The second of them was stored before.
+            let second = Known {
+                pos: 2,
+                stream: "x".to_owned(),
+                seq: 2,
+                created_at: at_once(),
+            };
+            known.insert(("a", key_hash("k2")), second);
+            let plan = number(&ops, &hashes, ends, known, at_once());
+            let seqs = |answer: Result<Vec<Appended>, Error>| {
+                let seqs = |all: Vec<Appended>| all.iter().map(|a| (a.seq, a.duplicated)).collect();
+                answer.map(seqs).map_err(|error| error.to_string())
+            };
+            plan.answers
+                .into_iter()
+                .map(seqs)
+                .collect::<Vec<Result<Vec<_>, String>>>()
+        };
+        let mut ends = Ends::default();
+        ends.set_seq(&"a".into(), "x", 2);
+        let answers = number_all(
+            vec![
+                vec![at(2), at(3)],
+                vec![at(5)],
+                vec![event("x", Some("k2"), None).numbered(4)],
+                vec![event("x", Some("gap"), None).behind_gap(9), at(10)],
+                vec![event("x", Some("back"), None).behind_gap(9)],
+                vec![event("x", None, None)],
+            ],
+            &mut ends,
+        );
+        assert_eq!(answers[0], Ok(vec![(2, true), (3, false)]));
+        for refused in [1, 2, 4] {
+            assert!(answers[refused].is_err(), "{answers:?}");
+        }
+        assert_eq!(answers[3], Ok(vec![(9, false), (10, false)]));
+        assert_eq!(answers[5], Ok(vec![(11, false)]));
+    }
+
+    fn at_once() -> Time {
+        at(1)
     }
 }

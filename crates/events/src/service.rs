@@ -380,6 +380,23 @@ impl Events {
         Ok(appends.iter().zip(&hashes).map(of_one).collect())
     }
 
+    /// Where in its stream each of this append's events stands, if its key was seen before.
+    pub async fn known_seqs(&self, append: &Append) -> DbResult<Vec<Option<u64>>> {
+        let appends = std::slice::from_ref(append);
+        let hashes = number::hashes(appends);
+        let mut read = self.inner.db.read();
+        let known = self
+            .inner
+            .store
+            .find_keys(&mut read, appends, &hashes)
+            .await?;
+        let of_one = |hash: &Option<number::KeyHash>| {
+            let hash = (*hash)?;
+            known.get(&(&*append.tenant, hash)).map(|first| first.seq)
+        };
+        Ok(hashes.iter().flatten().map(of_one).collect())
+    }
+
     /// The positions of the last events of these tenants' logs; 0 where there is none.
     pub async fn heads(&self, tenants: &[Arc<str>]) -> Result<Vec<(String, u64)>, Error> {
         let mut read = self.inner.db.read();

@@ -168,7 +168,7 @@ impl Store {
     /// Step (b), second half: which of the batch's keys are known.
     pub(crate) async fn find_keys<'a>(
         &self,
-        tx: &mut Tx,
+        query: &mut impl Query,
         ops: &'a [Append],
         hashes: &Hashes,
     ) -> Result<KnownKeys<'a>> {
@@ -184,7 +184,7 @@ impl Store {
         if asked.is_empty() {
             return Ok(known);
         }
-        for row in tx.rows(&self.known, vec![Arg::json(&asked)?]).await? {
+        for row in query.rows(&self.known, vec![Arg::json(&asked)?]).await? {
             let (tenant, bytes) = (row.text(0)?, row.bytes(1)?);
             let hash = KeyHash::try_from(bytes.as_slice())
                 .map_err(|_| Error::Broken(format!("event_keys.hash has {} bytes", bytes.len())))?;

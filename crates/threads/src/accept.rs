@@ -60,9 +60,16 @@ pub struct Accepted {
     pub created: bool,
 }
 
+impl Accepted {
+    /// 200 for one that was accepted before.
+    pub(crate) fn status_code(&self) -> u16 {
+        if self.created { 202 } else { 200 }
+    }
+}
+
 /// A turn with its ids. It has been checked.
 #[derive(Clone, Debug)]
-pub(crate) struct Accept {
+pub struct Accept {
     pub key: ThreadKey,
     pub turn_id: Arc<str>,
     pub input: Box<RawValue>,
@@ -163,6 +170,7 @@ struct Coming<'c> {
     waits: bool,
 }
 
+/// What a turn's first event says.
 #[derive(Serialize)]
 struct Begun<'b> {
     input: &'b RawValue,
@@ -256,15 +264,7 @@ impl Core {
         let workers = self.store.last_workers(tx, &keys).await?;
         let begun: Vec<_> = coming
             .iter()
-            .map(|Coming { op, .. }| {
-                let says = Begun {
-                    input: &op.input,
-                    agent: op.agent.as_deref(),
-                    attempt: 1,
-                };
-                let event = NewThreadEvent::of_turn("turn.started", &op.turn_id, &says);
-                ThreadAppend::new(op.key.clone(), vec![event])
-            })
+            .map(|Coming { op, .. }| ThreadAppend::new(op.key.clone(), vec![op.begun()]))
             .collect();
         let begun: Vec<_> = begun.iter().collect();
         let stored = self.write(tx, &begun).await?;
@@ -293,6 +293,7 @@ impl Core {
                 id: coming.id.clone(),
                 status: TurnStatus::Accepted,
                 agent: coming.op.agent.as_deref(),
+                waits: coming.waits,
                 job_id: if coming.waits { None } else { jobs.next() },
                 seq: *seq,
                 input: Some(&coming.op.input),
@@ -306,7 +307,20 @@ impl Core {
 }
 
 impl Accept {
-    fn accepted(&self, seq: u64, created: bool) -> Accepted {
+    /// Its first event.
+    #[must_use]
+    pub fn begun(&self) -> NewThreadEvent {
+        let says = Begun {
+            input: &self.input,
+            agent: self.agent.as_deref(),
+            attempt: 1,
+        };
+        NewThreadEvent::of_turn("turn.started", &self.turn_id, &says)
+    }
+
+    /// Its answer.
+    #[must_use]
+    pub fn accepted(&self, seq: u64, created: bool) -> Accepted {
         Accepted {
             thread_id: self.key.thread.to_string(),
             turn_id: self.turn_id.to_string(),

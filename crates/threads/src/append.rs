@@ -37,7 +37,7 @@ pub struct Stored {
 
 /// One request's events for a thread: stored whole or not at all. They have been checked.
 #[derive(Clone, Debug)]
-pub(crate) struct ThreadAppend {
+pub struct ThreadAppend {
     pub key: ThreadKey,
     pub events: Vec<NewThreadEvent>,
     log: Append,
@@ -256,6 +256,7 @@ impl Core {
                 job_id: None,
                 seq: stored[step.first].seq,
                 input: None,
+                waits: false,
             })
             .collect();
         let now = self.clock.now();
@@ -374,7 +375,7 @@ fn error_of(event: &NewThreadEvent) -> Option<String> {
     }
 }
 
-fn same(seen: &[(ThreadKey, Turn)], locked: &[(ThreadKey, Turn)]) -> bool {
+pub(crate) fn same(seen: &[(ThreadKey, Turn)], locked: &[(ThreadKey, Turn)]) -> bool {
     let facts = |turns: &[(ThreadKey, Turn)]| {
         let mut facts: Vec<_> = turns
             .iter()

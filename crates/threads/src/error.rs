@@ -1,6 +1,6 @@
 //! What threads refuse.
 
-use tidewire_core::Problem;
+use tidewire_core::{Problem, problem::Kind};
 
 use crate::TurnStatus;
 
@@ -20,6 +20,14 @@ pub enum Error {
          copy; start again with 0"
     )]
     BeyondEnd { seq: u64, end: u64 },
+    /// The hot log is away, or counts anew after it was.
+    #[error("the hot log cannot take this: {0}")]
+    HotLog(String),
+    #[error("the hot log did not say whether it took this: {0}")]
+    HotLogUnknown(String),
+    /// A request key came with another body before.
+    #[error("the request key was used for another request")]
+    KeyReused,
     #[error(transparent)]
     Invalid(#[from] Problem),
     #[error(transparent)]
@@ -42,6 +50,21 @@ impl From<Error> for Problem {
             )),
             Error::Over { .. } => Problem::conflict(format!("{error}, and nothing changes that")),
             Error::BeyondEnd { .. } => Problem::invalid("after_seq", error.to_string()),
+            Error::HotLog(_) => {
+                tracing::warn!(%error, "the hot log cannot serve a request");
+                Problem::new(
+                    Kind::Unavailable,
+                    "the hot log cannot take this right now: nothing was stored, try again",
+                )
+            }
+            Error::HotLogUnknown(_) => {
+                tracing::warn!(%error, "the hot log cannot serve a request");
+                Problem::new(
+                    Kind::Unavailable,
+                    "the hot log did not say whether it took this: try again, with the same ids if it had any",
+                )
+            }
+            Error::KeyReused => tidewire_access::Error::RequestKeyReused.into(),
             Error::Invalid(problem) => problem,
             Error::RequestKey(error) => error.into(),
             Error::Jobs(error) => error.into(),

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tidewire_core::{FieldError, Problem, Time, json, name};
 use tidewire_events::{Event, NewEvent};
 
-use crate::{model::ThreadKey, state};
+use crate::{TurnStatus, model::ThreadKey, state};
 
 /// The format of events, as each says.
 pub const SPEC_VERSION: &str = "agent-events/1.0";
@@ -18,6 +18,9 @@ pub const MAX_PAYLOAD: usize = 256 << 10;
 const MAX_ANNOTATION: usize = 4 << 10;
 /// Characters of a source or a content type.
 const MAX_TEXT: usize = 255;
+
+/// What stood before it may be lost. Only the server says so.
+pub const GAP: &str = "thread.gap";
 
 const KINDS: [&str; 15] = [
     "turn.started",
@@ -48,7 +51,7 @@ pub enum Level {
 }
 
 /// An event as an agent sends it: only `type` is required.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = NewThreadEvent)]
 #[serde(deny_unknown_fields)]
 pub struct NewThreadEvent {
@@ -57,33 +60,46 @@ pub struct NewThreadEvent {
     pub kind: String,
     /// Of events with the same id in a thread only the first is stored. Made here if it is missing.
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// The turn that it belongs to, if any; made on first use.
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub turn_id: Option<String>,
     /// When it happened; when it is stored, if it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<Time>,
     #[serde(default)]
     pub level: Level,
     /// Any JSON, at most 256 KiB; `{}` if it is missing.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<serde_json::Value>, example = json!({"message_id": "m1", "delta": "Hello"}))]
     pub payload: Option<Box<RawValue>>,
     /// What the payload is, if its type does not say.
     #[schema(min_length = 1, max_length = 255)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// Who says so.
     #[schema(min_length = 1, max_length = 255)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Any JSON, at most 4 KiB.
     #[schema(value_type = Option<serde_json::Value>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Box<RawValue>>,
     /// Any JSON, at most 4 KiB.
     #[schema(value_type = Option<serde_json::Value>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Box<RawValue>>,
     /// `agent-events/1.0`, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spec_version: Option<String>,
     /// The thread of the path, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,
 }
 
@@ -94,7 +110,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
 
 impl NewThreadEvent {
     /// One that the server writes.
-    pub(crate) fn of_turn(kind: &str, turn: &str, payload: &impl Serialize) -> Self {
+    #[must_use]
+    pub fn of_turn(kind: &str, turn: &str, payload: &impl Serialize) -> Self {
         NewThreadEvent {
             kind: kind.to_owned(),
             event_id: None,
@@ -108,6 +125,34 @@ impl NewThreadEvent {
             tags: None,
             spec_version: None,
             thread_id: None,
+        }
+    }
+
+    /// How it changes its turn.
+    #[must_use]
+    pub fn ends(&self) -> Option<TurnStatus> {
+        self.turn_id.as_ref().and(state::ending(&self.kind))
+    }
+
+    /// Says that what stood between two places of a thread, exclusively, is lost.
+    #[must_use]
+    pub fn gap(event_id: &str, after: u64, until: u64, at: Time) -> Self {
+        #[derive(Serialize)]
+        struct Gap {
+            after_seq: u64,
+            until_seq: u64,
+        }
+
+        let says = Gap {
+            after_seq: after,
+            until_seq: until,
+        };
+        NewThreadEvent {
+            event_id: Some(event_id.to_owned()),
+            turn_id: None,
+            ts: Some(at),
+            level: Level::Warn,
+            ..NewThreadEvent::of_turn(GAP, "", &says)
         }
     }
 
@@ -226,6 +271,35 @@ fn empty() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_default()
 }
 
+/// What a turn's first event says of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    pub input: Option<Box<RawValue>>,
+    pub agent: Option<String>,
+}
+
+/// Why a turn has ended as it has, as the payload of its last event says.
+#[derive(Deserialize)]
+pub(crate) struct Reason {
+    error: Option<serde_json::Value>,
+    reason: Option<serde_json::Value>,
+}
+
+impl Reason {
+    pub(crate) fn of(kind: &str, payload: &str) -> Option<String> {
+        let said: Reason = serde_json::from_str(payload).ok()?;
+        let why = match kind {
+            "turn.failed" => said.error,
+            "turn.cancelled" => said.reason,
+            _ => None,
+        };
+        match why? {
+            serde_json::Value::String(text) => Some(text),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
 /// What the log keeps as the payload: all of an event that is not in its own fields.
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -270,6 +344,33 @@ pub struct ThreadEvent {
 }
 
 impl ThreadEvent {
+    /// As a log that is apart has it: complete, with its id and its time.
+    #[must_use]
+    pub fn numbered(key: &ThreadKey, new: NewThreadEvent, seq: u64) -> Self {
+        ThreadEvent {
+            spec_version: SPEC_VERSION,
+            event_id: new.event_id.unwrap_or_default(),
+            thread_id: Arc::clone(&key.thread),
+            turn_id: new.turn_id,
+            seq,
+            ts: new.ts.unwrap_or(Time::from_millis(0)),
+            kind: new.kind,
+            level: new.level,
+            payload: new.payload.unwrap_or_else(empty),
+            content_type: new.content_type,
+            source: new.source,
+            trace: new.trace,
+            tags: new.tags,
+        }
+    }
+
+    /// What is asked, if it is the first event of a turn that was asked for.
+    pub(crate) fn asked(&self) -> Option<Told> {
+        (self.kind == "turn.started")
+            .then(|| serde_json::from_str(self.payload.get()).ok())
+            .flatten()
+    }
+
     /// As it was just stored, with the id, the place and the time that it got.
     pub(crate) fn stored(
         key: &ThreadKey,

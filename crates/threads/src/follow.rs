@@ -8,7 +8,7 @@ use tidewire_db::{BoxFuture, Error, Result, Tx};
 use tidewire_jobs::{Follower, Status, Step};
 
 use crate::{
-    Threads, TurnStatus, append::ThreadAppend, ending::End, event::NewThreadEvent,
+    Threads, TurnStatus, append::ThreadAppend, ending::End, event::NewThreadEvent, hot::Unsaid,
     model::ThreadKey, service::Core, state, store::Started,
 };
 
@@ -97,6 +97,25 @@ impl Follower for Turns {
 }
 
 impl Core {
+    /// What is to be said by a hot log that is apart: the same of a step however often it is told.
+    fn unsaid(
+        &self,
+        step: &Step<'_>,
+        context: &Context,
+        kind: &str,
+        says: &impl Serialize,
+    ) -> Unsaid {
+        Unsaid {
+            id: self.new_id(),
+            key: ThreadKey::new(step.tenant, &*context.thread),
+            turn_id: context.turn.to_string(),
+            event_id: format!("{}:{}:{kind}", step.job_id, step.attempt),
+            kind: kind.to_owned(),
+            // Names, numbers and JSON.
+            payload: serde_json::value::to_raw_value(says).unwrap_or_default(),
+        }
+    }
+
     /// Agents have claimed turns.
     async fn claimed(
         self: &Arc<Self>,
@@ -126,6 +145,19 @@ impl Core {
             })
             .collect();
         self.store.start_turns(tx, &started, first.at).await?;
+        if self.apart {
+            let again = claimed.iter().filter(|(step, _)| step.attempt > 1);
+            let again: Vec<_> = again
+                .map(|(step, context)| {
+                    let says = Again {
+                        attempt: step.attempt,
+                        agent: step.worker,
+                    };
+                    self.unsaid(step, context, "turn.started", &says)
+                })
+                .collect();
+            return self.say(tx, &again).await;
+        }
         // Who reads along learns that what came so far was another's.
         let again: Vec<_> = keys
             .iter()
@@ -156,6 +188,16 @@ impl Core {
     ) -> Result<()> {
         if ended.is_empty() {
             return Ok(());
+        }
+        if self.apart {
+            let says: Vec<_> = ended
+                .iter()
+                .map(|(step, context)| {
+                    let (status, says) = end_of(step);
+                    self.unsaid(step, context, state::ended_by(status), &says)
+                })
+                .collect();
+            return self.say(tx, &says).await;
         }
         let keys: Vec<_> = ended
             .iter()

@@ -16,6 +16,7 @@ mod ending;
 mod error;
 mod event;
 mod follow;
+pub mod hot;
 mod http;
 mod line;
 mod metrics;
@@ -30,14 +31,14 @@ pub use self::http::{live_routes, routes};
 pub use accept::{Accepted, NewTurn, OnBusy};
 pub use append::Stored;
 pub use error::Error;
-pub use event::{Level, NewThreadEvent, ThreadEvent};
+pub use event::{GAP, Level, NewThreadEvent, ThreadEvent};
 pub use follow::{FOLLOWER, Turns};
 pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;
-pub use model::{Thread, ThreadStatus, Turn};
+pub use model::{Thread, ThreadKey, ThreadStatus, Turn};
 pub use service::{Rooms, Threads};
 pub use settings::ThreadSettings;
-pub use state::TurnStatus;
+pub use state::{Over, TurnStatus, after, ending};
 
 /// How the names of streams begin that are threads.
 pub const NAMESPACE: &str = "thread:";

@@ -1,20 +1,22 @@
 //! Threads as lines that are followed live.
 
+use std::sync::Arc;
+
 use tidewire_db::Result;
 use tidewire_events::{
-    Events, Stretch,
+    Stretch,
     live::{Chunk, Line},
 };
 use tidewire_http::sse;
 
-use crate::{event::ThreadEvent, model::ThreadKey, state};
+use crate::{event::ThreadEvent, hot::HotLog, model::ThreadKey, state};
 
 /// Bytes of payloads that a follower reads at once from what is stored.
 const READ_BYTES: usize = 4 << 20;
 
 /// The threads of this store.
 pub struct Lines {
-    pub(crate) events: Events,
+    pub(crate) hot: Arc<dyn HotLog>,
 }
 
 /// What a follower wants of a thread.
@@ -63,13 +65,7 @@ impl Line for Lines {
     }
 
     async fn heads(&self, keys: &[ThreadKey]) -> Result<Vec<(ThreadKey, u64)>> {
-        let streams: Vec<_> = keys.iter().map(ThreadKey::stream).collect();
-        let pairs: Vec<_> = keys
-            .iter()
-            .zip(&streams)
-            .map(|(key, stream)| (&*key.tenant, stream.as_str()))
-            .collect();
-        let ends = self.events.stream_ends(&pairs).await?;
+        let ends = self.hot.ends(keys).await?;
         let heads = keys.iter().zip(ends);
         Ok(heads.map(|(key, end)| (key.clone(), end.seq)).collect())
     }
@@ -81,30 +77,18 @@ impl Line for Lines {
         (after, until): (u64, u64),
         limit: u32,
     ) -> Result<Chunk<Mark>> {
-        let (stream, turn) = (
-            key.stream(),
-            wanted.and_then(|wanted| wanted.turn.as_deref()),
-        );
+        let turn = wanted.and_then(|wanted| wanted.turn.as_deref());
         let most = Stretch {
             events: limit,
             bytes: READ_BYTES,
         };
-        let id = (&*key.tenant, stream.as_str());
-        let run = self
-            .events
-            .of_stream(id, turn, (after, until), most)
-            .await?;
-        let last = match run.events.last() {
-            Some(last) if !run.is_all => last.seq,
+        let page = self.hot.read(key, turn, (after, until), most).await?;
+        let last = match page.events.last() {
+            Some(last) if !page.is_all => last.seq,
             // Nothing else is there up to there.
             _ => until,
         };
-        let events: Vec<_> = run
-            .events
-            .into_iter()
-            .map(|event| ThreadEvent::of_log(&key.thread, event))
-            .collect::<Result<_>>()?;
-        Ok(chunk((after + 1, last), &events))
+        Ok(chunk((after + 1, last), &page.events))
     }
 }
 

@@ -43,5 +43,30 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             waits {int} NOT NULL,
             PRIMARY KEY (tenant, thread_id, id)
         ) {churning}",
+        // Of a hot log that is apart.
+        "CREATE TABLE hot_logs (
+            name {id} NOT NULL,
+            run {id} NOT NULL,
+            generation {int} NOT NULL,
+            PRIMARY KEY (name)
+        ) {clustered}",
+        "CREATE TABLE thread_blocks (
+            tenant {id} NOT NULL,
+            thread_id {id} NOT NULL,
+            until_seq {int} NOT NULL,
+            floor_seq {int} NOT NULL,
+            generation {int} NOT NULL,
+            PRIMARY KEY (tenant, thread_id)
+        ) {clustered}",
+        "CREATE TABLE thread_outbox (
+            id {id} NOT NULL,
+            tenant {id} NOT NULL,
+            thread_id {id} NOT NULL,
+            turn_id {id} NOT NULL,
+            event_id {key} NOT NULL,
+            type {id} NOT NULL,
+            payload {json} NOT NULL,
+            PRIMARY KEY (id)
+        ) {churning}",
     ],
 }];

@@ -8,8 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
+use sha2::{Digest, Sha256};
+use tidewire_access::{Answer, Answered, Request, RequestKeys};
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Db, Hints, Lane, Tx};
+use tidewire_db::{Db, Hints, Tx};
 use tidewire_events::{
     Events, Stretch,
     live::{Feeds, From, Line as _, Tail, Watch},
@@ -18,10 +20,11 @@ use tidewire_jobs::Jobs;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Error, Thread, ThreadEvent, ThreadSettings, Turn, TurnStatus,
-    accept::{Accept, Accepted, Accepts, Asked, NewTurn, OnBusy},
-    append::{Appends, Stored, ThreadAppend},
+    Error, Thread, ThreadEvent, ThreadSettings, Turn,
+    accept::{Accept, Accepted, Asked, NewTurn, OnBusy},
+    append::{Stored, ThreadAppend},
     event::NewThreadEvent,
+    hot::{self, Embedded, HotLog, Kept, Once, OpenHotLog, Outbox},
     line::{Lines, Wanted},
     model::ThreadKey,
     state,
@@ -45,9 +48,8 @@ pub struct Threads {
 struct Inner {
     core: Arc<Core>,
     db: Db,
+    hot: Arc<dyn HotLog>,
     lines: Arc<Lines>,
-    accepts: Lane<Accepts>,
-    appends: Lane<Appends>,
     /// Ends the endless streams when the server stops.
     shutdown: CancellationToken,
     /// Ends the watch over other processes' appends with the last handle, if not before.
@@ -65,6 +67,10 @@ pub(crate) struct Core {
     pub settings: ThreadSettings,
     /// Threads that are there.
     pub seen: Mutex<HashSet<ThreadKey>>,
+    /// The hot log is a copy of its own: it alone numbers events.
+    pub apart: bool,
+    /// Tells that the server has something to say there.
+    pub outbox: Outbox,
 }
 
 /// How an answer with events is bounded, beside their number.
@@ -80,9 +86,20 @@ const LAST_ID: &str = "~";
 pub(crate) type Paged<T> = (Vec<T>, Option<String>);
 
 impl Threads {
-    /// `shutdown` ends the endless streams.
+    /// Threads in the store alone. `shutdown` ends the endless streams.
     #[must_use]
     pub fn new(rooms: Rooms, settings: ThreadSettings, shutdown: CancellationToken) -> Self {
+        Threads::with_hot_log(rooms, settings, None, shutdown)
+    }
+
+    /// The same with a hot log that is apart, if one is given.
+    #[must_use]
+    pub fn with_hot_log(
+        rooms: Rooms,
+        settings: ThreadSettings,
+        open: Option<OpenHotLog>,
+        shutdown: CancellationToken,
+    ) -> Self {
         let Rooms {
             db,
             clock,
@@ -92,14 +109,23 @@ impl Threads {
         let core = Arc::new(Core {
             store: Store::new(db.dialect()),
             clock,
-            events: events.clone(),
+            events,
             jobs,
             hints: db.hints().clone(),
             feeds: Arc::default(),
             settings,
             seen: Mutex::default(),
+            apart: open.is_some(),
+            outbox: Outbox::default(),
         });
-        let lines = Arc::new(Lines { events });
+        let kept = Kept::new(&core, &db);
+        let hot = match open {
+            Some(open) => open(kept),
+            None => Arc::new(Embedded::new(&core, &db, kept)),
+        };
+        let lines = Arc::new(Lines {
+            hot: Arc::clone(&hot),
+        });
         let watch = Watch {
             line: Arc::clone(&lines),
             feeds: Arc::clone(&core.feeds),
@@ -109,10 +135,9 @@ impl Threads {
         let stop = shutdown.child_token();
         tokio::spawn(watch.run(stop.clone()));
         let inner = Inner {
-            accepts: db.lane(Accepts(Arc::downgrade(&core))),
-            appends: db.lane(Appends(Arc::downgrade(&core))),
             core,
             db,
+            hot,
             lines,
             shutdown,
             _watch: stop.drop_guard(),
@@ -120,6 +145,12 @@ impl Threads {
         Threads {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The hot log of this process.
+    #[must_use]
+    pub fn hot_log(&self) -> &Arc<dyn HotLog> {
+        &self.inner.hot
     }
 
     pub(crate) fn weak(&self) -> Weak<Core> {
@@ -135,29 +166,50 @@ impl Threads {
     /// Accepts a turn, or answers what was said when it was.
     pub async fn accept(&self, tenant: &Arc<str>, turn: NewTurn) -> Result<Accepted, Error> {
         let op = self.checked(tenant, turn)?;
-        match self.inner.accepts.submit(op.clone()).await?? {
-            Asked::Accepted(accepted) => Ok(accepted),
-            Asked::Interrupts => {
-                let core = Arc::clone(&self.inner.core);
-                self.inner
-                    .db
-                    .transact("threads.interrupt", move |tx| {
-                        let (core, op) = (Arc::clone(&core), op.clone());
-                        Box::pin(async move { core.accept_one_in(tx, &op).await })
-                    })
-                    .await
-            }
+        self.inner.hot.accept(&op, None).await
+    }
+
+    /// The same for a request with a key, which happens once.
+    pub(crate) async fn accept_once(
+        &self,
+        keys: &RequestKeys,
+        request: Request<'_>,
+        key: &str,
+        mut turn: NewTurn,
+    ) -> Result<Answered, Error> {
+        let answer = |accepted: &Accepted| Answer::new(accepted.status_code(), accepted);
+        if self.inner.hot.is_apart() {
+            let once = Once {
+                key: digest(&["key", key]),
+                body: digest(&["body", &String::from_utf8_lossy(request.body)]),
+            };
+            // The same request makes the same turn, also when its key is forgotten.
+            let id = digest(&[request.tenant, request.route, key]);
+            turn.turn_id
+                .get_or_insert_with(|| format!("k-{}", &id[..32]));
+            let op = self.checked(request.tenant, turn)?;
+            let accepted = self.inner.hot.accept(&op, Some(once)).await?;
+            let first = Accepted {
+                created: true,
+                ..accepted.clone()
+            };
+            return Ok(Answered {
+                answer: answer(&first)?,
+                replayed: !accepted.created,
+            });
         }
+        let op = self.checked(request.tenant, turn)?;
+        let core = Arc::clone(&self.inner.core);
+        keys.run::<Error, _>(request, move |tx| {
+            let (core, op) = (Arc::clone(&core), op.clone());
+            Box::pin(async move { Ok(answer(&core.accept_one_in(tx, &op).await?)?) })
+        })
+        .await
     }
 
     pub(crate) fn checked(&self, tenant: &Arc<str>, turn: NewTurn) -> Result<Accept, Error> {
         turn.check()?;
         Ok(turn.with_ids(tenant, &self.inner.core))
-    }
-
-    /// The same inside the caller's transaction.
-    pub(crate) async fn accept_in(&self, tx: &mut Tx, op: &Accept) -> Result<Accepted, Error> {
-        self.inner.core.accept_one_in(tx, op).await
     }
 
     /// Cancels a turn that has not ended; cancelling what is cancelled changes nothing.
@@ -169,33 +221,17 @@ impl Threads {
         reason: Option<&str>,
     ) -> Result<Turn, Error> {
         let key = ThreadKey::new(tenant, thread);
-        let (turn, reason) = (turn.to_owned(), reason.map(str::to_owned));
-        let core = Arc::clone(&self.inner.core);
-        self.inner
-            .db
-            .transact("threads.cancel", move |tx| {
-                let (core, key) = (Arc::clone(&core), key.clone());
-                let (turn, reason) = (turn.clone(), reason.clone());
-                Box::pin(async move {
-                    core.cancel_in(tx, &key, &[&turn], reason.as_deref(), true)
-                        .await?;
-                    let found = core.store.turns(tx, &[(&key, &turn)]).await?;
-                    let found = found.into_iter().next().map(|(_, turn)| turn);
-                    let found = found.ok_or_else(|| no_such_turn(&key, &turn))?;
-                    match found.status {
-                        TurnStatus::Cancelled => Ok(found),
-                        status => Err(Error::Over { turn, status }),
-                    }
-                })
-            })
-            .await
+        self.inner.hot.cancel(&key, turn, reason).await?;
+        self.turn(tenant, thread, turn).await
     }
 
     pub async fn turn(&self, tenant: &Arc<str>, thread: &str, turn: &str) -> Result<Turn, Error> {
         let key = ThreadKey::new(tenant, thread);
+        let hot = self.inner.hot.turns(&key, Some(turn)).await?;
         let (store, mut read) = (&self.inner.core.store, self.inner.db.read());
         let found = store.turns(&mut read, &[(&key, turn)]).await?;
         let found = found.into_iter().next().map(|(_, turn)| turn);
+        let found = hot::merged(&*self.inner.hot, &key, found, hot.first()).await?;
         found.ok_or_else(|| no_such_turn(&key, turn))
     }
 
@@ -208,11 +244,33 @@ impl Threads {
         limit: u32,
     ) -> Result<Paged<Turn>, Error> {
         let key = self.existing(tenant, thread).await?;
+        let log = &*self.inner.hot;
+        // Before the store is read: what it has by then is left out below.
+        let hot = log.turns(&key, None).await?;
         let (store, mut read) = (&self.inner.core.store, self.inner.db.read());
-        let before = before.unwrap_or(LAST_ID);
+        let from = before.unwrap_or(LAST_ID);
         // One more than asked for tells whether there is a next page.
-        let found = store.list_turns(&mut read, &key, before, limit + 1).await?;
-        Ok(paged(found, limit))
+        let found = store.list_turns(&mut read, &key, from, limit + 1).await?;
+        let (found, next) = paged(found, limit);
+        let mut turns = Vec::with_capacity(found.len());
+        let mut fresh: Vec<_> = hot.iter().collect();
+        for stored in found {
+            let of_it = hot.iter().find(|hot| hot.turn_id == stored.turn_id);
+            fresh.retain(|hot| hot.turn_id != stored.turn_id);
+            turns.extend(hot::merged(log, &key, Some(stored), of_it).await?);
+        }
+        if before.is_some() {
+            return Ok((turns, next));
+        }
+        // The store will have them before the next page is asked for.
+        let newest = turns.first().map_or(0, |turn| turn.seq);
+        fresh.retain(|hot| hot.seq > newest);
+        fresh.sort_by_key(|hot| hot.seq);
+        for hot in fresh {
+            let turn = hot::merged(log, &key, None, Some(hot)).await?;
+            turns.splice(0..0, turn);
+        }
+        Ok((turns, next))
     }
 
     // --- threads ---
@@ -221,7 +279,10 @@ impl Threads {
         let key = ThreadKey::new(tenant, thread);
         let (store, mut read) = (&self.inner.core.store, self.inner.db.read());
         let found = store.threads(&mut read, &[&key]).await?;
-        let found = found.into_values().collect();
+        let mut found: Vec<_> = found.into_values().collect();
+        if found.is_empty() {
+            found.extend(self.fresh(&key).await?);
+        }
         let shown = self.shown(tenant, found).await?.into_iter().next();
         shown.ok_or_else(|| Error::NoSuchThread(thread.to_owned()))
     }
@@ -244,15 +305,11 @@ impl Threads {
     }
 
     async fn shown(&self, tenant: &Arc<str>, rows: Vec<ThreadRow>) -> Result<Vec<Thread>, Error> {
-        let streams: Vec<_> = rows
+        let keys: Vec<_> = rows
             .iter()
-            .map(|row| ThreadKey::new(tenant, row.thread_id.as_str()).stream())
+            .map(|row| ThreadKey::new(tenant, row.thread_id.as_str()))
             .collect();
-        let pairs: Vec<_> = streams
-            .iter()
-            .map(|stream| (&**tenant, stream.as_str()))
-            .collect();
-        let ends = self.inner.core.events.stream_ends(&pairs).await?;
+        let ends = self.inner.hot.ends(&keys).await?;
         let now = self.inner.core.clock.now();
         Ok(rows
             .into_iter()
@@ -265,10 +322,32 @@ impl Threads {
     async fn existing(&self, tenant: &Arc<str>, thread: &str) -> Result<ThreadKey, Error> {
         let key = ThreadKey::new(tenant, thread);
         let (store, mut read) = (&self.inner.core.store, self.inner.db.read());
-        if store.threads(&mut read, &[&key]).await?.is_empty() {
+        if store.threads(&mut read, &[&key]).await?.is_empty() && self.fresh(&key).await?.is_none()
+        {
             return Err(Error::NoSuchThread(thread.to_owned()));
         }
         Ok(key)
+    }
+
+    /// A thread that the store does not know yet.
+    async fn fresh(&self, key: &ThreadKey) -> Result<Option<ThreadRow>, Error> {
+        if !self.inner.hot.is_apart() {
+            return Ok(None);
+        }
+        let ends = self.inner.hot.ends(std::slice::from_ref(key)).await?;
+        let Some(end) = ends.first().filter(|end| end.seq > 0) else {
+            return Ok(None);
+        };
+        let turns = self.inner.hot.turns(key, None).await?;
+        let began = turns.iter().map(|turn| turn.created_at).min();
+        let now = self.inner.core.clock.now();
+        Ok(Some(ThreadRow {
+            thread_id: key.thread.to_string(),
+            id: String::new(),
+            idle_timeout_seconds: self.inner.core.settings.idle_timeout.as_secs(),
+            created_at: began.or(end.at).unwrap_or(now),
+            is_open: turns.iter().any(|turn| !turn.status.is_terminal()),
+        }))
     }
 
     // --- events ---
@@ -289,19 +368,7 @@ impl Threads {
             return Ok(Vec::new());
         }
         let op = ThreadAppend::new(ThreadKey::new(tenant, thread), events);
-        if op.is_plain()
-            && let Some(stored) = self.inner.appends.submit(op.clone()).await?
-        {
-            return Ok(stored);
-        }
-        let core = Arc::clone(&self.inner.core);
-        self.inner
-            .db
-            .transact("threads.append", move |tx| {
-                let (core, op) = (Arc::clone(&core), op.clone());
-                Box::pin(async move { core.append_in(tx, &op).await })
-            })
-            .await
+        self.inner.hot.append(&op).await
     }
 
     /// Events of a thread behind a `seq`, of one turn if it is given. If there are none it waits for
@@ -348,18 +415,8 @@ impl Threads {
             events: limit,
             bytes: READ_BYTES,
         };
-        let stream = key.stream();
-        let run = self
-            .inner
-            .core
-            .events
-            .of_stream((&key.tenant, &stream), turn, (after, head), most)
-            .await?;
-        let events = run.events.into_iter();
-        let events: Result<_, _> = events
-            .map(|event| ThreadEvent::of_log(&key.thread, event))
-            .collect();
-        Ok((events?, head))
+        let page = self.inner.hot.read(key, turn, (after, head), most).await?;
+        Ok((page.events, head))
     }
 
     /// Server-sent frames behind a `seq`, then live; of one turn up to its end, if it is given.
@@ -404,7 +461,11 @@ impl Threads {
 
 impl Core {
     /// Accepts one turn, whatever has to be cancelled for it first.
-    async fn accept_one_in(self: &Arc<Self>, tx: &mut Tx, op: &Accept) -> Result<Accepted, Error> {
+    pub(crate) async fn accept_one_in(
+        self: &Arc<Self>,
+        tx: &mut Tx,
+        op: &Accept,
+    ) -> Result<Accepted, Error> {
         if op.on_busy == OnBusy::Interrupt {
             let known = self.store.turns(tx, &[(&op.key, &op.turn_id)]).await?;
             let open = self.store.open(tx, &[&op.key]).await?;
@@ -429,7 +490,7 @@ impl Core {
     }
 }
 
-fn no_such_turn(key: &ThreadKey, turn: &str) -> Error {
+pub(crate) fn no_such_turn(key: &ThreadKey, turn: &str) -> Error {
     Error::NoSuchTurn {
         thread: key.thread.to_string(),
         turn: turn.to_owned(),
@@ -455,4 +516,17 @@ fn shown(tenant: &str, row: ThreadRow, (seq, at): (u64, Option<Time>), now: Time
         created_at: row.created_at,
         updated_at: last,
     }
+}
+
+/// Of names that cannot be told apart otherwise.
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -74,7 +74,7 @@ impl FromStr for TurnStatus {
 
 /// The state that an event of this type says its turn has ended in.
 #[must_use]
-pub(crate) fn ending(kind: &str) -> Option<TurnStatus> {
+pub fn ending(kind: &str) -> Option<TurnStatus> {
     match kind {
         "turn.completed" => Some(TurnStatus::Completed),
         "turn.failed" => Some(TurnStatus::Failed),
@@ -95,10 +95,10 @@ pub(crate) fn ended_by(status: TurnStatus) -> &'static str {
 
 /// A turn had ended before, and is said to end again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Over(pub TurnStatus);
+pub struct Over(pub TurnStatus);
 
 /// What a turn is behind an event of this type.
-pub(crate) fn after(status: TurnStatus, kind: &str) -> Result<TurnStatus, Over> {
+pub fn after(status: TurnStatus, kind: &str) -> Result<TurnStatus, Over> {
     match ending(kind) {
         Some(_) if status.is_terminal() => Err(Over(status)),
         Some(end) => Ok(end),

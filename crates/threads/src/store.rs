@@ -7,12 +7,15 @@
 //!   `waits` is 1 for one that
 //!   waits for those before it.
 
+mod hot;
+
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::value::RawValue;
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
+pub(crate) use self::hot::HotStore;
 use crate::{Turn, TurnStatus, model::ThreadKey};
 
 pub(crate) struct Store {
@@ -34,6 +37,7 @@ pub(crate) struct Store {
     give_job: Sql,
     give_job_open: Sql,
     last_workers: Sql,
+    pub(crate) hot: HotStore,
 }
 
 /// That a thread is there.
@@ -67,12 +71,8 @@ pub(crate) struct NewTurnRow<'t> {
     pub job_id: Option<&'t str>,
     pub seq: u64,
     pub input: Option<&'t RawValue>,
-}
-
-impl NewTurnRow<'_> {
-    fn waits(&self) -> bool {
-        self.status == TurnStatus::Accepted && self.job_id.is_none()
-    }
+    /// It gets its job later.
+    pub waits: bool,
 }
 
 /// What becomes of a turn.
@@ -201,6 +201,7 @@ impl Store {
         let gone = dialect.json_rows("r", &open_key);
         Arc::new(Store {
             dialect,
+            hot: HotStore::new(dialect),
             threads: dialect.sql(&format!("SELECT t.tenant, {thread} {}", of_threads("threads"))),
             lock_threads: dialect.sql(&format!(
                 "SELECT t.thread_id {} ORDER BY t.tenant, t.thread_id{}",
@@ -459,7 +460,7 @@ impl Store {
                     &row.id,
                     row.turn_id,
                     row.job_id,
-                    i64::from(row.waits()),
+                    i64::from(row.waits),
                 )
             })
             .collect();

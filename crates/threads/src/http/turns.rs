@@ -7,7 +7,7 @@ use axum::{
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidewire_access::{Answer, Request as Keyed, Service as Access};
+use tidewire_access::{Request as Keyed, Service as Access};
 use tidewire_core::{Problem, Scope, name, page};
 use tidewire_http::{
     ApiError, Caller, DEFAULT_BODY_LIMIT, IdempotencyKey, Json, Path, Query, answers, body,
@@ -15,7 +15,7 @@ use tidewire_http::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Accepted, Error, NewTurn, OnBusy, Threads, Turn, TurnStatus};
+use crate::{Accepted, NewTurn, OnBusy, Threads, Turn, TurnStatus};
 
 const LIST: &str = "turns";
 /// Characters of why a turn is cancelled.
@@ -105,33 +105,18 @@ async fn accept(
     let tenant = principal.tenant;
     let Some(key) = key else {
         let accepted = api.threads.accept(&tenant, turn).await?;
-        let status = StatusCode::from_u16(status(&accepted)).unwrap_or(StatusCode::ACCEPTED);
+        let status = StatusCode::from_u16(accepted.status_code()).unwrap_or(StatusCode::ACCEPTED);
         return Ok((status, Json(accepted)).into_response());
     };
-    let op = api.threads.checked(&tenant, turn)?;
     let request = Keyed {
         tenant: &tenant,
         route: "turns.accept",
         key: Some(&key),
         body: &bytes,
     };
-    let threads = api.threads.clone();
-    let answered = api
-        .access
-        .request_keys()
-        .run::<Error, _>(request, move |tx| {
-            let (threads, op) = (threads.clone(), op.clone());
-            Box::pin(async move {
-                let accepted = threads.accept_in(tx, &op).await?;
-                Ok(Answer::new(status(&accepted), &accepted)?)
-            })
-        })
-        .await?;
+    let keys = api.access.request_keys();
+    let answered = api.threads.accept_once(keys, request, &key, turn).await?;
     Ok(answered.into_response())
-}
-
-fn status(accepted: &Accepted) -> u16 {
-    if accepted.created { 202 } else { 200 }
 }
 
 /// Which turn is meant, and why.
