@@ -97,7 +97,7 @@ impl Follower for Turns {
 }
 
 impl Core {
-    /// What is to be said by a hot log that is apart: the same of a step however often it is told.
+    /// What is to be said by a hot log that is apart.
     fn unsaid(
         &self,
         step: &Step<'_>,
@@ -109,7 +109,6 @@ impl Core {
             id: self.new_id(),
             key: ThreadKey::new(step.tenant, &*context.thread),
             turn_id: context.turn.to_string(),
-            event_id: format!("{}:{}:{kind}", step.job_id, step.attempt),
             kind: kind.to_owned(),
             // Names, numbers and JSON.
             payload: serde_json::value::to_raw_value(says).unwrap_or_default(),
@@ -145,10 +144,17 @@ impl Core {
             })
             .collect();
         self.store.start_turns(tx, &started, first.at).await?;
+        // Who reads along learns that what came so far was another's.
+        let is_again = |key: &ThreadKey, context: &Context| {
+            let id = (key.clone(), context.turn.to_string());
+            statuses.get(&id) == Some(&TurnStatus::Running)
+        };
         if self.apart {
-            let again = claimed.iter().filter(|(step, _)| step.attempt > 1);
-            let again: Vec<_> = again
-                .map(|(step, context)| {
+            let again: Vec<_> = keys
+                .iter()
+                .zip(claimed)
+                .filter(|(key, (_, context))| is_again(key, context))
+                .map(|(_, (step, context))| {
                     let says = Again {
                         attempt: step.attempt,
                         agent: step.worker,
@@ -158,14 +164,10 @@ impl Core {
                 .collect();
             return self.say(tx, &again).await;
         }
-        // Who reads along learns that what came so far was another's.
         let again: Vec<_> = keys
             .iter()
             .zip(claimed)
-            .filter(|(key, (_, context))| {
-                let id = ((*key).clone(), context.turn.to_string());
-                statuses.get(&id) == Some(&TurnStatus::Running)
-            })
+            .filter(|(key, (_, context))| is_again(key, context))
             .map(|(key, (step, context))| {
                 let says = Again {
                     attempt: step.attempt,

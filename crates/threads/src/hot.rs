@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{embedded::Embedded, kept::Outbox, view::merged};
 pub use self::{
-    kept::{Block, Cold, Kept, Known, Unsaid},
+    kept::{Block, Cold, Kept, Known, Memory, Unsaid},
     persist::Entry,
 };
 use crate::{Accepted, Error, Stored, TurnStatus};

@@ -63,7 +63,6 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             tenant {id} NOT NULL,
             thread_id {id} NOT NULL,
             turn_id {id} NOT NULL,
-            event_id {key} NOT NULL,
             type {id} NOT NULL,
             payload {json} NOT NULL,
             PRIMARY KEY (id)

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::value::RawValue;
@@ -43,6 +46,15 @@ pub struct Block {
     pub generation: u64,
 }
 
+/// What a log that is taken up still has of what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    Nothing,
+    /// Something, and nobody can say whether it is all.
+    Some,
+    All,
+}
+
 /// A thread as the store knows it.
 #[derive(Clone, Debug, Default)]
 pub struct Cold {
@@ -66,18 +78,17 @@ pub struct Unsaid {
     pub id: String,
     pub key: ThreadKey,
     pub turn_id: String,
-    /// The same whenever it is said.
-    pub event_id: String,
     pub kind: String,
     pub payload: Box<RawValue>,
 }
 
 impl Unsaid {
-    /// As an event. It is no word of the turn's agent: a turn that has ended takes none of it.
+    /// As an event, the same whenever it is said. It is no word of the turn's agent: a turn that has
+    /// ended takes none of it.
     #[must_use]
     pub fn event(&self) -> NewThreadEvent {
         let mut event = NewThreadEvent::of_turn(&self.kind, &self.turn_id, &self.payload);
-        event.event_id = Some(self.event_id.clone());
+        event.event_id = Some(format!("said-{}", self.id));
         event
     }
 }
@@ -102,23 +113,25 @@ impl Kept {
     }
 
     /// The generation of a log that is in this life. It is a new one if the log was in another life
-    /// before, unless it is certain that it has kept everything since.
-    pub async fn generation(&self, log: &str, run: &str, has_all: bool) -> DbResult<u64> {
+    /// before, unless it is certain that it has kept everything since; and if it knows nothing.
+    pub async fn generation(&self, run: &str, memory: Memory) -> DbResult<u64> {
         let core = Arc::clone(&self.core);
-        let (log, run) = (log.to_owned(), run.to_owned());
+        let run = run.to_owned();
         self.db
             .transact("threads.hot_log", move |tx| {
-                let (core, log, run) = (Arc::clone(&core), log.clone(), run.clone());
+                let (core, run) = (Arc::clone(&core), run.clone());
                 Box::pin(async move {
-                    let (was, generation) = core.store.hot.lock_log(tx, &log).await?;
-                    if was == run {
+                    let (was, generation) = core.store.hot.lock_log(tx).await?;
+                    let is_same = match memory {
+                        Memory::Nothing => false,
+                        Memory::Some => was == run,
+                        Memory::All => !was.is_empty(),
+                    };
+                    if is_same && was == run {
                         return Ok::<_, tidewire_db::Error>(generation);
                     }
-                    let generation = match has_all && !was.is_empty() {
-                        true => generation,
-                        false => generation + 1,
-                    };
-                    core.store.hot.set_log(tx, &log, &run, generation).await?;
+                    let generation = generation + u64::from(!is_same);
+                    core.store.hot.set_log(tx, &run, generation).await?;
                     Ok(generation)
                 })
             })
@@ -248,6 +261,22 @@ impl Kept {
             .await
     }
 
+    /// Whether this process has written something to say that nobody has begun to move.
+    #[must_use]
+    pub fn has_unsaid(&self) -> bool {
+        self.core.outbox.filled.load(Ordering::SeqCst)
+    }
+
+    /// Somebody begins to move it.
+    pub fn take_unsaid(&self) {
+        self.core.outbox.filled.store(false, Ordering::SeqCst);
+    }
+
+    /// It could not be moved.
+    pub fn keep_unsaid(&self) {
+        self.core.outbox.filled.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until the server may have something to say. A hint: to be asked with a deadline.
     pub async fn has_something_to_say(&self) {
         let mut hints = self.db.hints().subscribe();
@@ -266,7 +295,7 @@ impl Kept {
             }
         };
         tokio::select! {
-            () = self.core.outbox.notified() => {}
+            () = self.core.outbox.wake.notified() => {}
             () = others => {}
         }
     }
@@ -306,15 +335,20 @@ impl Core {
         self.store.hot.insert_unsaid(tx, unsaid).await?;
         let core = Arc::clone(self);
         tx.on_commit(move || {
-            core.outbox.notify_one();
+            core.outbox.filled.store(true, Ordering::SeqCst);
+            core.outbox.wake.notify_one();
             core.hints.send(TOPIC, "", 1, Keep::Greatest);
         });
         Ok(())
     }
 }
 
-/// Wakes the persister of this process.
-pub(crate) type Outbox = Notify;
+/// Whether this process has put something there that may not be said yet, and who wants to know.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    filled: AtomicBool,
+    wake: Notify,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Reserve {

@@ -38,6 +38,12 @@ impl Entry {
         self.first + (self.events.len() as u64).saturating_sub(1)
     }
 
+    /// What it weighs in a statement, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.events.iter().map(NewThreadEvent::bytes).sum()
+    }
+
     /// As those who follow the thread see it.
     #[must_use]
     pub fn told(&self) -> Vec<ThreadEvent> {

@@ -28,6 +28,9 @@ pub(crate) struct HotStore {
     delete_unsaid: Sql,
 }
 
+/// The one row of `hot_logs`: whichever Redis comes next, generations go on.
+const LOG: &str = "threads";
+
 const KEY: [Column; 2] = [Column::Id("tenant"), Column::Id("thread_id")];
 
 impl HotStore {
@@ -70,7 +73,6 @@ impl HotStore {
                 Column::Id("tenant"),
                 Column::Id("thread_id"),
                 Column::Id("turn_id"),
-                Column::Text("event_id"),
                 Column::Id("type"),
                 Column::Json("payload"),
             ],
@@ -102,12 +104,12 @@ impl HotStore {
                 ],
             ),
             insert_unsaid: dialect.sql(&format!(
-                "INSERT INTO thread_outbox (id, tenant, thread_id, turn_id, event_id, type, payload)
+                "INSERT INTO thread_outbox (id, tenant, thread_id, turn_id, type, payload)
                  SELECT {} FROM {}",
                 unsaid.columns, unsaid.from
             )),
             unsaid: dialect.sql(
-                "SELECT id, tenant, thread_id, turn_id, event_id, type, payload FROM thread_outbox
+                "SELECT id, tenant, thread_id, turn_id, type, payload FROM thread_outbox
                  ORDER BY id LIMIT ?",
             ),
             delete_unsaid: dialect.delete_rows("thread_outbox", &said, &["id"]),
@@ -116,22 +118,16 @@ impl HotStore {
 
     /// In which life the log was last seen, and its generation; nobody else changes it before the
     /// commit.
-    pub(crate) async fn lock_log(&self, tx: &mut Tx, name: &str) -> Result<(String, u64)> {
-        tx.push(&self.insert_log, vec![name.into()]).await?;
-        match tx.row(&self.lock_log, vec![name.into()]).await? {
+    pub(crate) async fn lock_log(&self, tx: &mut Tx) -> Result<(String, u64)> {
+        tx.push(&self.insert_log, vec![LOG.into()]).await?;
+        match tx.row(&self.lock_log, vec![LOG.into()]).await? {
             Some(row) => Ok((row.text(0)?, row.count(1)?)),
             None => Ok((String::new(), 0)),
         }
     }
 
-    pub(crate) async fn set_log(
-        &self,
-        tx: &mut Tx,
-        name: &str,
-        run: &str,
-        generation: u64,
-    ) -> Result<()> {
-        let args = vec![run.into(), generation.into(), name.into()];
+    pub(crate) async fn set_log(&self, tx: &mut Tx, run: &str, generation: u64) -> Result<()> {
+        let args = vec![run.into(), generation.into(), LOG.into()];
         tx.push(&self.update_log, args).await
     }
 
@@ -211,7 +207,6 @@ impl HotStore {
                     &*one.key.tenant,
                     &*one.key.thread,
                     &one.turn_id,
-                    &one.event_id,
                     &one.kind,
                     one.payload.get(),
                 )
@@ -228,9 +223,8 @@ impl HotStore {
                     id: row.text(0)?,
                     key: ThreadKey::new(&row.text(1)?.into(), row.text(2)?),
                     turn_id: row.text(3)?,
-                    event_id: row.text(4)?,
-                    kind: row.text(5)?,
-                    payload: row.json(6)?,
+                    kind: row.text(4)?,
+                    payload: row.json(5)?,
                 })
             })
             .collect()
