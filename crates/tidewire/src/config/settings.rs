@@ -1,6 +1,7 @@
 //! The list of settings.
 
 use super::{
+    hot_log::from_redis_variables,
     job_bus::from_kafka_variables,
     store::{from_postgres_variables, masked},
 };
@@ -125,6 +126,15 @@ const KAFKA_VARIABLES: Group = Group {
     join: from_kafka_variables,
 };
 
+const REDIS_VARIABLES: Group = Group {
+    variables: &[
+        ("REDIS_HOST", ""),
+        ("REDIS_PORT", "6380"),
+        ("REDIS_PASSWORD", ""),
+    ],
+    join: from_redis_variables,
+};
+
 pub const SETTINGS: &[Setting] = &[
     also(
         &["HTTP_ADDR", "PORT", "API_PORT"],
@@ -175,11 +185,20 @@ pub const SETTINGS: &[Setting] = &[
             "What carries the first attempts of deliveries, and tells others of what is fired: database (nothing beside the store) or kafka://HOST:PORT,…; docs/job-bus.md has the parameters. KAFKA_BROKERS is a plain list HOST:PORT,…",
         ),
     ),
+    or(
+        &REDIS_VARIABLES,
+        address(setting(
+            "hot-log",
+            "URL",
+            "embedded",
+            "Where threads are written first: embedded (the store) or redis://[:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME], from where the role persister moves them to the store; docs/threads.md says what an answer is worth then",
+        )),
+    ),
     setting(
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), persister (moves the hot log to the store), sweeper (retention). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",

@@ -130,7 +130,7 @@ fn encoded(part: &str) -> String {
 }
 
 /// `USER:PASSWORD@`, or nothing.
-fn account(user: &str, password: &str) -> String {
+pub(super) fn account(user: &str, password: &str) -> String {
     match (user, password) {
         ("", "") => String::new(),
         (user, "") => format!("{}@", encoded(user)),
@@ -139,7 +139,7 @@ fn account(user: &str, password: &str) -> String {
 }
 
 /// A host as a URL has it.
-fn host(name: &str) -> String {
+pub(super) fn host(name: &str) -> String {
     if name.contains(':') && !name.starts_with('[') {
         format!("[{name}]")
     } else if name.starts_with('[') {

@@ -13,7 +13,7 @@ use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
 use tidewire_threads::ThreadSettings;
 
-use super::{Bad, JobBus, Store, Triggers, Values};
+use super::{Bad, HotLog, JobBus, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct Config {
     pub triggers: Triggers,
     pub threads: ThreadSettings,
     pub job_bus: JobBus,
+    pub hot_log: HotLog,
     pub drain: Duration,
     pub log: Log,
 }
@@ -72,16 +73,18 @@ pub enum Role {
     Scheduler,
     Relay,
     Realtime,
+    Persister,
     Sweeper,
 }
 
 impl Role {
-    pub const ALL: [Role; 6] = [
+    pub const ALL: [Role; 7] = [
         Role::Api,
         Role::Worker,
         Role::Scheduler,
         Role::Relay,
         Role::Realtime,
+        Role::Persister,
         Role::Sweeper,
     ];
 
@@ -93,6 +96,7 @@ impl Role {
             Role::Scheduler => "scheduler",
             Role::Relay => "relay",
             Role::Realtime => "realtime",
+            Role::Persister => "persister",
             Role::Sweeper => "sweeper",
         }
     }
@@ -194,6 +198,7 @@ impl Config {
             poll_interval,
             triggers: Triggers::new(values, addr, poll_interval, &job_bus)?,
             job_bus,
+            hot_log: need(values.read("hot-log", str::parse)?, "hot-log")?,
             threads: ThreadSettings {
                 idle_timeout: span("thread-idle-timeout", S, 36_500 * DAY)?,
                 affinity: span("agent-affinity", Duration::ZERO, 3600 * S)?,

@@ -1,6 +1,7 @@
 //! The composition root: makes every part, wires them, runs them, and takes them down again.
 
 mod bus;
+mod hot;
 mod signals;
 mod tasks;
 
@@ -187,7 +188,8 @@ impl House {
             events: events.clone(),
             jobs: jobs.clone(),
         };
-        let threads = Threads::new(rooms, config.threads, streams.clone());
+        let hot = hot::open(&config.hot_log, &streams);
+        let threads = Threads::with_hot_log(rooms, config.threads, hot, streams.clone());
         turns.write_to(&threads);
         let outbound = Client::new(ClientOptions {
             policy: config.triggers.policy.clone(),
@@ -200,6 +202,7 @@ impl House {
         if bus.is_apart() && (config.roles.has(Role::Relay) || config.roles.has(Role::Worker)) {
             bus::register(&health, &bus);
         }
+        hot::register(&health, &threads, config.roles.has(Role::Persister));
         register_store(&health, &db);
         sharing.tell(&health);
         if config.roles.has(Role::Scheduler) {
@@ -359,6 +362,7 @@ fn describe_metrics() {
     tidewire_triggers::describe_metrics();
     tidewire_threads::describe_metrics();
     tidewire_outbound::describe_metrics();
+    tidewire_redis::describe_metrics();
     bus::describe_metrics();
     sharing::describe_metrics();
 }

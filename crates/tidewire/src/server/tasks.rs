@@ -86,6 +86,16 @@ impl House {
                 }
             }));
         }
+        if config.roles.has(Role::Persister) && self.threads.hot_log().is_apart() {
+            let threads = self.threads.clone();
+            tasks.push(Task::new("persister", move |stop| {
+                let log = Arc::clone(threads.hot_log());
+                async move {
+                    log.persist(stop).await;
+                    Ok(())
+                }
+            }));
+        }
         if config.roles.has(Role::Api) || config.roles.has(Role::Realtime) {
             let access = self.access.clone();
             tasks.push(Task::new("key-keeper", move |stop| {

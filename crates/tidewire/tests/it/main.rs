@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod faults;
 mod hostile;
+mod hot_log;
 #[cfg(feature = "kafka")]
 mod job_bus;
 mod load;
