@@ -1,8 +1,11 @@
 //! The hot log on Redis.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tidewire_db::{BoxFuture, Result as DbResult};
@@ -139,7 +142,7 @@ impl RedisLog {
 
     async fn add(&self, op: &ThreadAppend) -> Result<Vec<Stored>, Error> {
         // Who has a turn was told to its agent; those who read along hear of it before what that says.
-        self.say_own().await?;
+        self.say_own().await;
         let (key, events) = (&op.key, op.events.clone());
         let ids: Vec<_> = events
             .iter()
@@ -170,13 +173,18 @@ impl RedisLog {
         self.write(key, op).await.map(drop)
     }
 
-    /// Moves what this process has put into the outbox.
-    async fn say_own(&self) -> Result<(), Error> {
-        let kept = &self.link.kept;
-        if kept.has_unsaid() || self.saying.try_lock().is_err() {
-            self.say_all().await?;
+    /// Moves what this process has put into the outbox. Where the store keeps it waiting it is moved
+    /// later.
+    async fn say_own(&self) {
+        const WITHIN: Duration = Duration::from_secs(1);
+        if !self.link.kept.has_unsaid() {
+            return;
         }
-        Ok(())
+        match tokio::time::timeout(WITHIN, self.say_all()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what the server has to say is late"),
+            Err(_) => tracing::warn!("what the server has to say is late"),
+        }
     }
 
     /// Moves what the server has to say from the outbox to its threads, each once.
@@ -184,18 +192,10 @@ impl RedisLog {
         const AT_ONCE: u32 = 200;
         let kept = &self.link.kept;
         let _turn = self.saying.lock().await;
-        loop {
-            kept.take_unsaid();
-            let moved = self.say_some(AT_ONCE).await;
-            match moved {
-                Ok(some) if some < AT_ONCE as usize => return Ok(()),
-                Ok(_) => {}
-                Err(error) => {
-                    kept.keep_unsaid();
-                    return Err(error);
-                }
-            }
-        }
+        let written = kept.written();
+        while self.say_some(AT_ONCE).await? >= AT_ONCE as usize {}
+        kept.moved(written);
+        Ok(())
     }
 
     async fn say_some(&self, most: u32) -> Result<usize, Error> {

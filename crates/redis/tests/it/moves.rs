@@ -106,6 +106,40 @@ async fn what_was_moved_and_not_settled_is_known_when_it_comes_again() {
 }
 
 #[tokio::test]
+async fn a_persister_that_starts_reads_nothing_again() {
+    let Some(house) = redis().await else { return };
+    let persister = house.persister();
+    for n in 0..5 {
+        let said = house.says("x", vec![delta("t1", &format!("d{n}"))]).await;
+        said.unwrap();
+    }
+    let read = async || {
+        let mut redis = house.redis().await;
+        let groups: redis::streams::StreamInfoGroupsReply = cmd("XINFO")
+            .arg(&["GROUPS", &house.key("log")])
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let group = &groups.groups[0];
+        (group.entries_read.unwrap(), group.pending)
+    };
+    eventually("five entries to be settled", || async {
+        (read().await == (5, 0)).then_some(())
+    })
+    .await;
+    persister.kill();
+    let _persister = house.persister();
+    house.says("x", vec![delta("t1", "d5")]).await.unwrap();
+    eventually("one more entry to be settled, and no other", || async {
+        let now = read().await;
+        assert!(now.0 <= 6, "{now:?}");
+        (now == (6, 0)).then_some(())
+    })
+    .await;
+    house.catches_up("x").await;
+}
+
+#[tokio::test]
 async fn an_entry_that_the_store_cannot_take_is_put_aside_and_holds_nobody_up() {
     let Some(house) = redis().await else { return };
     house.says("x", vec![delta("t1", "d1")]).await.unwrap();

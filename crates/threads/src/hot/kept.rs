@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -261,20 +261,22 @@ impl Kept {
             .await
     }
 
-    /// Whether this process has written something to say that nobody has begun to move.
+    /// Whether this process has written something to say that it does not know to be moved.
     #[must_use]
     pub fn has_unsaid(&self) -> bool {
-        self.core.outbox.filled.load(Ordering::SeqCst)
+        let outbox = &self.core.outbox;
+        outbox.written.load(Ordering::SeqCst) > outbox.moved.load(Ordering::SeqCst)
     }
 
-    /// Somebody begins to move it.
-    pub fn take_unsaid(&self) {
-        self.core.outbox.filled.store(false, Ordering::SeqCst);
+    /// How often this process has written something to say.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.core.outbox.written.load(Ordering::SeqCst)
     }
 
-    /// It could not be moved.
-    pub fn keep_unsaid(&self) {
-        self.core.outbox.filled.store(true, Ordering::SeqCst);
+    /// All that was written before that is moved.
+    pub fn moved(&self, written: u64) {
+        self.core.outbox.moved.fetch_max(written, Ordering::SeqCst);
     }
 
     /// Waits until the server may have something to say. A hint: to be asked with a deadline.
@@ -335,7 +337,7 @@ impl Core {
         self.store.hot.insert_unsaid(tx, unsaid).await?;
         let core = Arc::clone(self);
         tx.on_commit(move || {
-            core.outbox.filled.store(true, Ordering::SeqCst);
+            core.outbox.written.fetch_add(1, Ordering::SeqCst);
             core.outbox.wake.notify_one();
             core.hints.send(TOPIC, "", 1, Keep::Greatest);
         });
@@ -343,10 +345,11 @@ impl Core {
     }
 }
 
-/// Whether this process has put something there that may not be said yet, and who wants to know.
+/// How often this process has put something there, how much of that is moved, and who wants to know.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    filled: AtomicBool,
+    written: AtomicU64,
+    moved: AtomicU64,
     wake: Notify,
 }
 

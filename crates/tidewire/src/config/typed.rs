@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
         assert_eq!(
             config.roles.to_string(),
-            "api,worker,scheduler,relay,realtime,sweeper"
+            "api,worker,scheduler,relay,realtime,persister,sweeper"
         );
     }
 
