@@ -159,3 +159,55 @@ async fn a_redis_that_may_have_lost_the_last_second_gives_no_place_twice() {
     assert_eq!(gaps.count(), 1);
     drop(persister);
 }
+
+#[tokio::test]
+async fn a_redis_that_has_less_than_the_store_takes_it_from_there() {
+    let Some((redis, house)) = house(false).await else {
+        return;
+    };
+    let persister = house.persister();
+    for id in ["d1", "d2", "d3"] {
+        house.says("x", vec![delta("t1", id)]).await.unwrap();
+    }
+    house
+        .says("x", vec![ending("t1", "completed")])
+        .await
+        .unwrap();
+    house.catches_up("x").await;
+    persister.kill();
+    redis.kill().await;
+    redis.start_again().await;
+    // As if its file ended before the last three.
+    let (thread, mut connection) = (house.key("t:default/x"), house.redis().await);
+    let () = redis::pipe()
+        .hset(&thread, "seq", 1)
+        .hset(format!("{thread}:u"), "t1", "running 1 0 1")
+        .zadd(format!("{thread}:o"), "t1", 1)
+        .hdel(format!("{thread}:i"), &["d2", "d3"])
+        .xdel(format!("{thread}:s"), &["2-0", "3-0", "4-0"])
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let said = eventually("Redis to be heard", || async {
+        let events = vec![delta("t1", "d2"), delta("t1", "d4")];
+        house.says("x", events).await.ok()
+    })
+    .await;
+    assert_eq!((said[0].seq, said[0].duplicated), (2, true));
+    assert!(said[1].seq > 5, "{said:?}");
+    // The turn stays as it had ended.
+    assert_eq!(said[1].turn_status.unwrap().as_str(), "completed");
+    let refused = house.says("x", vec![ending("t1", "failed")]).await;
+    assert!(matches!(refused, Err(Error::Over { .. })), "{refused:?}");
+    let _persister = house.persister();
+    house.catches_up("x").await;
+    let expected = [
+        "t1 message.delta",
+        "t1 message.delta",
+        "t1 message.delta",
+        "t1 turn.completed",
+        "thread.gap",
+        "t1 message.delta",
+    ];
+    assert_eq!(house.kinds("x").await, expected);
+}

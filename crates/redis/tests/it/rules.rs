@@ -1,6 +1,6 @@
 //! The script's rules are those of `tidewire_threads::after`: random histories against a model of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{
     collection::vec,
@@ -8,9 +8,11 @@ use proptest::{
     strategy::ValueTree as _,
     test_runner::{Config, TestRunner},
 };
+use tidewire_redis::RedisSettings;
+use tidewire_testkit::servers;
 use tidewire_threads::{Error, OnBusy, TurnStatus, after};
 
-use crate::house::{House, Log, event};
+use crate::house::{House, event, small};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -136,10 +138,15 @@ async fn really(house: &House, thread: &str, step: &Step) -> Result<Vec<u64>, Er
 
 #[tokio::test]
 async fn the_script_decides_as_the_rules_do() {
-    let Some(house) = House::on(Log::Redis).await else {
+    let Some(url) = servers::redis().await else {
         return;
     };
     // What is moved, and forgotten in Redis, must change no answer.
+    let house = House::with(RedisSettings {
+        idle: Duration::from_millis(5),
+        ..small(&url)
+    })
+    .await;
     let _persister = house.persister();
     let mut runner = TestRunner::new(Config::default());
     for case in 0..60 {
