@@ -16,11 +16,16 @@ use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnectio
 use tidewire_threads::hot::{Kept, Memory, ThreadKey};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
-use crate::{scripts::ADOPT, settings::RedisSettings};
+use crate::{
+    scripts::{ADOPT, LEASE},
+    settings::RedisSettings,
+};
 
 /// A server that does not answer within this is away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Who takes the log up and dies over it holds others up for so long.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
 /// After a failure nobody tries again for so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -165,40 +170,93 @@ impl Link {
         let run = field(&server, "run_id")
             .ok_or_else(|| Away::Redis("INFO names no run_id".to_owned()))?
             .to_owned();
-        let known: (Option<String>, Option<String>) = cmd("HMGET")
-            .arg(self.key("meta"))
-            .arg(&["run", "gen"])
-            .query_async(&mut connection)
-            .await?;
-        if let (Some(known), Some(generation)) = &known
-            && *known == run
-        {
+        let who = self.kept.new_id();
+        let deadline = Instant::now() + TAKEN_UP_WITHIN;
+        loop {
+            let known = self.known(&mut connection).await?;
+            let generation = match known {
+                (Some(known), Some(generation)) if known == run => generation,
+                // One at a time: who comes second finds it taken up, and counts no generation.
+                (known, _)
+                    if self
+                        .takes_up(&mut connection, &who, TAKEN_UP_WITHIN)
+                        .await? =>
+                {
+                    let generation = match self.known(&mut connection).await? {
+                        (Some(known), Some(generation)) if known == run => generation,
+                        _ => self.take_up(&mut connection, &run, known.is_some()).await?,
+                    };
+                    self.takes_up(&mut connection, &who, Duration::from_millis(1))
+                        .await?;
+                    generation
+                }
+                _ if Instant::now() > deadline => {
+                    return Err(Away::Redis("somebody else is taking it up".to_owned()));
+                }
+                _ => {
+                    tokio::time::sleep(PAUSE / 5).await;
+                    continue;
+                }
+            };
             return Ok(Life {
                 connection,
                 run,
-                generation: generation.clone(),
+                generation,
             });
         }
-        let memory = match known.0 {
-            None => Memory::Nothing,
-            Some(_) if keeps_all(&mut connection).await => Memory::All,
-            Some(_) => Memory::Some,
+    }
+
+    /// In which life the log was taken up last, and as which generation.
+    async fn known(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> redis::RedisResult<(Option<String>, Option<String>)> {
+        cmd("HMGET")
+            .arg(self.key("meta"))
+            .arg(&["run", "gen"])
+            .query_async(connection)
+            .await
+    }
+
+    /// Whether this one may take the log up, from here on for so long.
+    async fn takes_up(
+        &self,
+        connection: &mut MultiplexedConnection,
+        who: &str,
+        within: Duration,
+    ) -> redis::RedisResult<bool> {
+        let millis = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let may: u8 = LEASE
+            .key(self.key("taking-up"))
+            .arg(who)
+            .arg(millis)
+            .invoke_async(connection)
+            .await?;
+        Ok(may == 1)
+    }
+
+    /// Counts a generation, if it has to be, and says so in Redis.
+    async fn take_up(
+        &self,
+        connection: &mut MultiplexedConnection,
+        run: &str,
+        has_data: bool,
+    ) -> Result<String, Away> {
+        let memory = match has_data {
+            false => Memory::Nothing,
+            true if keeps_all(connection).await => Memory::All,
+            true => Memory::Some,
         };
         let life = format!("{run}:{}", self.settings.prefix);
         let generation = self.kept.generation(&life, memory).await?;
-        // Somebody else may have taken it up meanwhile.
         let generation: String = ADOPT
             .key(self.key("meta"))
-            .arg(&run)
+            .arg(run)
             .arg(generation)
-            .invoke_async(&mut connection)
+            .invoke_async(connection)
             .await?;
         tracing::info!(run, generation, ?memory, "the hot log is taken up");
-        Ok(Life {
-            connection,
-            run,
-            generation,
-        })
+        Ok(generation)
     }
 }
 

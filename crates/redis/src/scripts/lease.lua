@@ -1,4 +1,4 @@
--- One persister at a time: takes the place if it is free, or keeps it. ARGV: who, for how many ms.
+-- One at a time: takes the place if it is free, or keeps it. KEYS: the place. ARGV: who, for how many ms.
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

@@ -41,6 +41,22 @@ async fn two_persisters_and_one_that_dies_move_everything_once() {
 }
 
 #[tokio::test]
+async fn processes_that_begin_at_once_begin_one_log() {
+    let Some(house) = redis().await else { return };
+    let others: Vec<_> = (0..8).map(|_| house.second()).collect();
+    let first = others.iter().map(|other| async {
+        let said = other.says("x", vec![delta("t", "d")]).await;
+        said.unwrap()[0].seq
+    });
+    let first = futures_util::future::join_all(first).await;
+    assert_eq!(first, [1; 8]);
+    for (n, other) in others.iter().enumerate() {
+        let said = other.says("x", vec![delta("t", &format!("d{n}"))]).await;
+        assert_eq!(said.unwrap()[0].seq, n as u64 + 2);
+    }
+}
+
+#[tokio::test]
 async fn what_a_dead_consumer_had_read_is_taken_over() {
     let Some(house) = redis().await else { return };
     house.asks("x", "t1").await;
