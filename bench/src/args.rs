@@ -100,18 +100,19 @@ impl Store {
         }
     }
 
-    /// What is measured on it, in the order of the page. The last is long, and run only when it is asked for.
+    /// What is measured on it, in the order of the page.
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
             Appends, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory, Schedules,
-            Sse,
+            Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
-                Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Memory, Growth,
+                Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Threads, Memory,
+                Growth,
             ],
             Self::Postgres => &[
-                Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Held,
+                Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Threads, Held,
             ],
         }
     }
@@ -129,6 +130,8 @@ pub enum Workload {
     Schedules,
     /// What triggers deliver to an endpoint.
     Deliveries,
+    /// What agents say on threads, and those who read along.
+    Threads,
     Memory,
     Growth,
     /// Jobs under a transaction that is held open; about a quarter of an hour.
@@ -146,14 +149,19 @@ impl Workload {
             Self::Sse => "sse",
             Self::Schedules => "schedules",
             Self::Deliveries => "deliveries",
+            Self::Threads => "threads",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::Held => "held",
         }
     }
 
-    fn is_long(self) -> bool {
-        matches!(self, Self::Growth | Self::Held)
+    /// Run only when it is asked for: it takes long, or would say of this store what it says of the other.
+    fn waits_for_a_wish(self, store: Store) -> bool {
+        matches!(
+            (self, store),
+            (Self::Growth | Self::Held, _) | (Self::Threads, Store::Postgres)
+        )
     }
 }
 
@@ -163,7 +171,7 @@ impl RunArgs {
         let mut chosen = self.only.clone();
         if chosen.is_empty() {
             chosen = measured.to_vec();
-            chosen.retain(|workload| !workload.is_long());
+            chosen.retain(|workload| !workload.waits_for_a_wish(self.store));
         }
         if self.growth {
             chosen.push(Workload::Growth);
@@ -219,6 +227,8 @@ impl RunArgs {
                 paced_deliveries: 80,
                 sse_burst: 200,
                 sse_paced: second / 2,
+                thread_subscribers: vec![1, 20, 100, 300],
+                thread_paced: second / 2,
                 settle: second / 2,
                 growth: growth_sizes(self.growth_rows.min(20_000)),
                 held: self.held_jobs.min(20_000),
@@ -250,6 +260,8 @@ impl RunArgs {
             paced_deliveries: 1_000,
             sse_burst: 5_000,
             sse_paced: second * 4,
+            thread_subscribers: vec![1, 100, 1_000, 5_000],
+            thread_paced: second * 2,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),
             held: self.held_jobs,
@@ -281,6 +293,9 @@ pub struct Plan {
     pub sse_subscribers: usize,
     pub sse_burst: u64,
     pub sse_paced: Duration,
+    /// Of one thread, from few to many.
+    pub thread_subscribers: Vec<usize>,
+    pub thread_paced: Duration,
     /// How long an idle server is left alone before its memory is read.
     pub settle: Duration,
     pub growth: Vec<u64>,
@@ -311,6 +326,8 @@ mod tests {
     fn a_default_run_leaves_out_what_is_long() {
         let postgres = chosen(&["--store", "postgres"]).expect("a choice");
         assert!(!postgres.contains(&Workload::Held) && postgres.contains(&Workload::Enqueue));
+        assert!(!postgres.contains(&Workload::Threads));
+        assert!(chosen(&[]).expect("a choice").contains(&Workload::Threads));
         let held = chosen(&["--store", "postgres", "--only", "held"]).expect("a choice");
         assert_eq!(held, [Workload::Held]);
     }

@@ -1,4 +1,4 @@
-//! What is sent: about 200 bytes of JSON an event and as much a job. Made on the fly from a small generator, so that
+//! What is sent: about 200 bytes of JSON an event and as much a job, 150 what an agent says. Made on the fly from a small generator, so that
 //! no two are alike and none costs the cores anything to speak of.
 
 use std::fmt::{self, Display};
@@ -163,6 +163,39 @@ impl Events {
     }
 }
 
+/// What an agent says of a turn, a few words at a time.
+pub struct Deltas {
+    rng: Rng,
+    message: u64,
+}
+
+impl Deltas {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let message = rng.next();
+        Self { rng, message }
+    }
+
+    pub fn one(&mut self, out: &mut Vec<u8>, sent_ns: u64) {
+        let drawn = self.rng.next();
+        let word = |at: u32| WORDS[(drawn >> (8 * at)) as usize % WORDS.len()];
+        write!(
+            out,
+            "{{\"type\":\"message.delta\",\"turn_id\":\"turn-1\",\"payload\":{{\"message_id\":\"msg_{:016x}\",\
+             \"delta\":\" {} {} {}\",{SENT_MARK}{sent_ns}}}}}",
+            self.message,
+            word(0),
+            word(1),
+            word(2),
+        )
+        .expect(WRITES);
+    }
+}
+
+const WORDS: [&str; 8] = [
+    "the", "answer", "is", "found", "in", "chapter", "seven", "then",
+];
+
 /// The built-in type that does nothing and stores no output, with the payload below: it fails as often as it is told.
 pub const NOOP: &str = "fail";
 
@@ -212,6 +245,16 @@ mod tests {
             "{} bytes",
             payload.len()
         );
+    }
+
+    #[test]
+    fn a_delta_is_a_few_words_and_says_when_it_was_sent() {
+        let mut out = Vec::new();
+        Deltas::new(3).one(&mut out, 1_234_567_890);
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("valid JSON");
+        assert_eq!(json["type"], "message.delta");
+        assert_eq!(json["payload"]["sent_ns"], 1_234_567_890);
+        assert!((130..170).contains(&out.len()), "{} bytes", out.len());
     }
 
     #[test]

@@ -29,6 +29,8 @@ const PEERS: [RGBColor; Peer::ALL.len()] = [
     RGBColor(84, 142, 190),
     RGBColor(95, 150, 92),
     RGBColor(190, 98, 98),
+    RGBColor(176, 132, 176),
+    RGBColor(128, 128, 72),
 ];
 const INK: RGBColor = RGBColor(52, 58, 64);
 const FAINT: RGBColor = RGBColor(206, 212, 218);

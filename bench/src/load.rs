@@ -4,6 +4,7 @@
 //! core.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -114,16 +115,9 @@ pub async fn open(
     connections: usize,
     bodies: impl Fn(usize) -> NextBody,
 ) -> Result<Vec<Connection>> {
-    let template = Template::post(server.addr, path);
     let mut callers = Vec::with_capacity(connections);
     for index in 0..connections {
-        callers.push(Connection {
-            conn: Conn::open(server.addr).await?,
-            template: template.clone(),
-            body: bodies(index),
-            text: Vec::new(),
-            request: Vec::new(),
-        });
+        callers.push(Connection::open(server.addr, path, bodies(index)).await?);
     }
     Ok(callers)
 }
@@ -134,6 +128,18 @@ pub struct Connection {
     body: NextBody,
     text: Vec<u8>,
     request: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(addr: SocketAddr, path: &str, body: NextBody) -> Result<Self> {
+        Ok(Self {
+            conn: Conn::open(addr).await?,
+            template: Template::post(addr, path),
+            body,
+            text: Vec::new(),
+            request: Vec::new(),
+        })
+    }
 }
 
 impl Caller for Connection {

@@ -9,7 +9,7 @@ use crate::args::manifest_folder;
 use crate::peers::Peer;
 use crate::scratch;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
     pub commit: String,
     pub date: String,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -18,6 +19,10 @@ pub enum Peer {
     DurableStreams,
     /// Another server of the same protocol, by another author.
     DurableStreamsServer,
+    /// Streams in files, over NATS.
+    Nats,
+    /// The system's own; nothing is installed.
+    Redis,
     /// River's Rust client.
     River,
     /// River's own client, in Go.
@@ -25,6 +30,8 @@ pub enum Peer {
     GraphileWorker,
     PgBoss,
 }
+
+const REDIS: &str = "redis-server";
 
 /// A program, and what comes before its arguments.
 pub type Program = Vec<OsString>;
@@ -40,13 +47,15 @@ fn target() -> PathBuf {
 
 impl Peer {
     /// In the order of their colours.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::DurableStreams,
         Self::DurableStreamsServer,
         Self::River,
         Self::RiverGo,
         Self::GraphileWorker,
         Self::PgBoss,
+        Self::Nats,
+        Self::Redis,
     ];
 
     pub fn of(store: Store) -> &'static [Self] {
@@ -55,6 +64,8 @@ impl Peer {
                 Self::DurableStreams,
                 Self::DurableStreamsServer,
                 Self::River,
+                Self::Nats,
+                Self::Redis,
             ],
             Store::Postgres => Self::queues(store),
         }
@@ -81,6 +92,8 @@ impl Peer {
             Self::RiverGo => "River (Go)",
             Self::GraphileWorker => "graphile-worker",
             Self::PgBoss => "pg-boss",
+            Self::Nats => "NATS JetStream",
+            Self::Redis => "Redis Streams",
         }
     }
 
@@ -93,11 +106,19 @@ impl Peer {
             Self::RiverGo => "0.51.0",
             Self::GraphileWorker => "0.18.0",
             Self::PgBoss => "12.35.0",
+            Self::Nats => "2.15.2",
+            Self::Redis => redis_version(),
         }
     }
 
     pub fn name(self) -> String {
         format!("{} {}", self.package(), self.version())
+    }
+
+    /// Where the Go tool puts it; by its version, as it is not built again when it is there.
+    fn nats_folder() -> PathBuf {
+        let name = format!("peers/nats-server-{}", Self::Nats.version());
+        target().join(name)
     }
 
     fn program(self) -> Program {
@@ -110,6 +131,8 @@ impl Peer {
                     .join("bin/durable-streams-server")
                     .into(),
             ],
+            Self::Nats => vec![Self::nats_folder().join("nats-server").into()],
+            Self::Redis => vec![REDIS.into()],
             Self::River => vec![target().join("release/river-peer").into()],
             Self::RiverGo => vec![target().join("peers/river-go").into()],
             Self::GraphileWorker | Self::PgBoss => {
@@ -125,9 +148,11 @@ impl Peer {
     /// What is there already and cannot have changed.
     fn is_there(self) -> bool {
         match self {
-            Self::DurableStreams | Self::DurableStreamsServer => {
+            Self::DurableStreams | Self::DurableStreamsServer | Self::Nats => {
                 Path::new(&self.program()[0]).exists()
             }
+            // It is not ours to get.
+            Self::Redis => false,
             // The driver is ours and may have changed: its build tool knows whether it has.
             Self::River | Self::RiverGo => false,
             Self::GraphileWorker | Self::PgBoss => {
@@ -141,9 +166,18 @@ impl Peer {
         }
     }
 
-    fn build(self) -> Command {
+    /// `None` for what the system has or has not.
+    fn build(self) -> Option<Command> {
         let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        match self {
+        Some(match self {
+            Self::Redis => return None,
+            Self::Nats => {
+                let mut go = Command::new("go");
+                go.env("GOBIN", Self::nats_folder());
+                let package = "github.com/nats-io/nats-server/v2";
+                go.args(["install", &format!("{package}@v{}", self.version())]);
+                go
+            }
             Self::DurableStreams | Self::DurableStreamsServer => {
                 let mut cargo = cargo();
                 let wanted = format!("{}@{}", self.package(), self.version());
@@ -179,8 +213,21 @@ impl Peer {
                 npm.args(["ci", "--no-audit", "--no-fund"]);
                 npm
             }
-        }
+        })
     }
+}
+
+/// What its program says of itself, such as `Redis server v=7.0.15 sha=…`.
+fn redis_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let said = std::process::Command::new(REDIS).arg("--version").output();
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        let version = said.split_once(" v=").map(|(_, rest)| rest);
+        let version = version.and_then(|rest| rest.split_ascii_whitespace().next());
+        version.unwrap_or("of no version").to_owned()
+    })
 }
 
 /// What was found or built so far; a failure is not tried twice.
@@ -208,8 +255,10 @@ async fn obtain(peer: Peer) -> Result<()> {
     if peer.is_there() {
         return Ok(());
     }
+    let Some(mut command) = peer.build() else {
+        return Ok(());
+    };
     eprintln!("getting peer {}", peer.name());
-    let mut command = peer.build();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

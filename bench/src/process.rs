@@ -187,7 +187,7 @@ fn shown(program: &OsStr) -> String {
     PathBuf::from(program).display().to_string()
 }
 
-/// A thousand subscribers need as many files here and as many in the server, which inherits this limit.
+/// Thousands of subscribers need as many files here and as many in the server, which inherits this limit.
 pub fn raise_open_files() -> Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(
@@ -198,6 +198,12 @@ pub fn raise_open_files() -> Result<()> {
         },
     )?;
     Ok(())
+}
+
+/// How many files this process may have open, and each that it starts.
+pub fn open_files() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
 }
 
 /// A free loopback port, for servers that cannot pick one and say which. Another process may take it in between; then

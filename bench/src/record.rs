@@ -24,6 +24,8 @@ pub enum Figure {
     CpuPerThousand,
     RssMib,
     PeakRssMib,
+    /// What one idle subscriber adds to the memory.
+    SubscriberKib,
 }
 
 pub type Figures = BTreeMap<Figure, f64>;

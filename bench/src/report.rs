@@ -202,6 +202,7 @@ fn remark(row: &Row) -> Option<String> {
         figure(Figure::MaxMs).map(|most| format!("{} ms at most", millis(most))),
         figure(Figure::CpuPerThousand)
             .map(|seconds| format!("{seconds:.3} CPU seconds a thousand")),
+        figure(Figure::SubscriberKib).map(|kib| format!("{kib:.1} KiB an idle subscriber")),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
     (!words.is_empty()).then(|| words.join("; "))

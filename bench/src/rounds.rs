@@ -318,6 +318,7 @@ fn brief(figures: &Figures) -> String {
         (Figure::P50Ms, " ms p50"),
         (Figure::P99Ms, " ms p99"),
         (Figure::RssMib, " MiB"),
+        (Figure::SubscriberKib, " KiB a subscriber"),
     ];
     let shown: Vec<String> = named
         .iter()

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -46,21 +47,19 @@ impl Who {
 
 /// A fresh server over an empty folder, ready to take appends.
 pub async fn start(bench: &Bench, who: Who) -> Result<Server> {
-    let data = Data::empty(bench, "data").await?;
     match who {
-        Who::Tidewire => tidewire(bench, data, None).await,
-        Who::Limit => limit(data).await,
+        Who::Tidewire => tidewire(bench, Data::empty(bench, "data").await?, &[]).await,
+        Who::Limit => limit(Data::empty(bench, "data").await?).await,
         Who::Peer(peer) => {
-            let program = bench.peers.program(peer).await?;
-            let server = streams(peer, &program[0], data).await?;
+            let server = of_peer(bench, peer).await?;
             create_stream(server.addr, who.append_path()).await?;
             Ok(server)
         }
     }
 }
 
-/// Tidewire as shipped: default settings, logs on.
-pub async fn tidewire(bench: &Bench, data: Data, roles: Option<&str>) -> Result<Server> {
+/// Tidewire as shipped but for these options: default settings, logs on.
+pub async fn tidewire(bench: &Bench, data: Data, options: &[&str]) -> Result<Server> {
     let mut command = Command::new(bench.tidewire_binary()?);
     command
         .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
@@ -68,9 +67,7 @@ pub async fn tidewire(bench: &Bench, data: Data, roles: Option<&str>) -> Result<
     if let Some(url) = data.url() {
         command.args(["--database-url", url]);
     }
-    if let Some(roles) = roles {
-        command.args(["--roles", roles]);
-    }
+    command.args(options);
     Server::start(command, data, Ready::Line("listening on http://")).await
 }
 
@@ -83,18 +80,25 @@ async fn limit(data: Data) -> Result<Server> {
     Server::start(command, data, Ready::Line("listening on http://")).await
 }
 
-async fn streams(peer: Peer, binary: &OsStr, data: Data) -> Result<Server> {
+/// A peer that keeps what it is given in files of its own; nothing was made in it yet.
+pub async fn of_peer(bench: &Bench, peer: Peer) -> Result<Server> {
+    let program = bench.peers.program(peer).await?;
+    let data = Data::nothing("data")?;
     let addr = free_port()?;
-    let folder = data.folder.path().join("data");
-    let mut command = Command::new(binary);
+    let command = durable(peer, &program[0], addr, data.folder.path())?;
+    Server::start(command, data, Ready::Connect(addr)).await
+}
+
+/// The settings by which a peer answers an append after it was synced.
+fn durable(peer: Peer, program: &OsStr, addr: SocketAddr, folder: &Path) -> Result<Command> {
+    let port = addr.port().to_string();
+    let data = folder.join("data");
+    let mut command = Command::new(program);
     match peer {
         // Its default: an append is answered after the group commit of its write-ahead log was synced.
         Peer::DurableStreams => {
             command.args(["--durability", "wal", "--host", "127.0.0.1", "--port"]);
-            command
-                .arg(addr.port().to_string())
-                .arg("--data-dir")
-                .arg(folder);
+            command.arg(port).arg("--data-dir").arg(data);
         }
         // One fdatasync for each append, under the stream's lock. Its caps count what is stored, so they are lifted.
         Peer::DurableStreamsServer => {
@@ -102,18 +106,34 @@ async fn streams(peer: Peer, binary: &OsStr, data: Data) -> Result<Server> {
             command
                 .env("DS_SERVER__BIND_ADDRESS", addr.to_string())
                 .env("DS_STORAGE__MODE", "file-durable")
-                .env("DS_STORAGE__DATA_DIR", folder)
+                .env("DS_STORAGE__DATA_DIR", data)
                 .env("DS_LIMITS__MAX_MEMORY_BYTES", &room)
                 .env("DS_LIMITS__MAX_STREAM_BYTES", &room);
+        }
+        // Every message is synced before it is acknowledged; by default that happens every two minutes.
+        Peer::Nats => {
+            let config = folder.join("nats.conf");
+            let text = format!(
+                "listen: \"{addr}\"\njetstream {{ store_dir: {data:?}, sync_interval: always }}\n"
+            );
+            std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+            command.arg("--config").arg(config);
+        }
+        // What one turn of its loop has written is synced before anybody is answered; by default once a second.
+        Peer::Redis => {
+            command.args(["--bind", "127.0.0.1", "--port", &port, "--dir"]);
+            command.arg(folder).args(["--save", ""]);
+            command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         }
         Peer::River | Peer::RiverGo | Peer::GraphileWorker | Peer::PgBoss => {
             bail!("{} is a library, not a server", peer.name())
         }
     }
-    Server::start(command, data, Ready::Connect(addr)).await
+    Ok(command)
 }
 
-async fn create_stream(addr: SocketAddr, path: &str) -> Result<()> {
+/// An empty stream of one of the servers that speak the protocol of durable streams.
+pub async fn create_stream(addr: SocketAddr, path: &str) -> Result<()> {
     let mut conn = Conn::open(addr).await?;
     let request = format!(
         "PUT {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ncontent-length: 0\r\n\r\n"

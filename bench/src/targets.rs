@@ -68,6 +68,20 @@ fn sqlite(record: &Record) -> Vec<Target> {
             "deliveries/backlog",
             0.5,
         ),
+        to_quickest_peer(
+            record,
+            "append→subscriber, 1,000 subscribers of a thread: p99 at most 1.5 of the best peer's",
+            "threads/subscribers/1000",
+            |ratio| ratio <= 1.5,
+        ),
+        below(
+            record,
+            "memory of an idle subscriber of a thread below 16 KiB",
+            "threads/subscribers/5000",
+            Figure::SubscriberKib,
+            16.0,
+            "KiB",
+        ),
         below(
             record,
             "idle memory below 40 MiB",
@@ -97,10 +111,11 @@ fn postgres(record: &Record) -> Vec<Target> {
             "jobs/backlog",
             0.7,
         ),
-        first_in_line(
+        to_quickest_peer(
             record,
             "enqueue→start: p99 below every peer's (ours over the best of theirs)",
             "latency/",
+            |ratio| ratio < 1.0,
         ),
         below(
             record,
@@ -164,7 +179,12 @@ fn ratios(
 }
 
 /// Tidewire's p99 over the lowest of the peers'.
-fn first_in_line(record: &Record, text: &'static str, prefix: &str) -> Target {
+fn to_quickest_peer(
+    record: &Record,
+    text: &'static str,
+    prefix: &str,
+    holds: fn(f64) -> bool,
+) -> Target {
     let found: Vec<Option<f64>> = named(record, prefix)
         .filter(|case| case.rows.iter().any(|row| row.role == Role::Peer))
         .map(|case| {
@@ -174,7 +194,7 @@ fn first_in_line(record: &Record, text: &'static str, prefix: &str) -> Target {
             Some(case.figure(Role::Tidewire, Figure::P99Ms)? / best)
         })
         .collect();
-    verdict(text, &found, "×", |value| value < 1.0)
+    verdict(text, &found, "×", holds)
 }
 
 fn below(
@@ -235,5 +255,76 @@ fn verdict(
         text,
         found: Some(words),
         reached: missing == 0 && values.iter().all(|value| holds(*value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::Drift;
+    use crate::machine::Machine;
+    use crate::record::{Figures, Row, Section};
+    use crate::rounds::middle;
+
+    fn row(role: Role, figures: &[(Figure, f64)]) -> Row {
+        Row {
+            who: String::new(),
+            role,
+            figures: Figures::from_iter(figures.iter().copied()),
+            rounds: Vec::new(),
+            note: None,
+        }
+    }
+
+    fn record(id: &str, rows: Vec<Row>) -> Record {
+        let case = Case {
+            id: id.to_owned(),
+            title: String::new(),
+            unit: String::new(),
+            rows,
+            drifted_rounds: 0,
+            worst_drift: Drift::NONE,
+            calibration: middle(&[]),
+        };
+        let section = Section {
+            machine: Machine::default(),
+            settings: Vec::new(),
+            cases: vec![case],
+        };
+        let mut record = Record::default();
+        record.workloads.insert("threads".to_owned(), section);
+        record
+    }
+
+    fn judged(record: &Record) -> Vec<(Option<String>, bool)> {
+        let targets = judge(Store::Sqlite, record);
+        let of_threads = targets
+            .into_iter()
+            .filter(|target| target.text.contains("of a thread"));
+        of_threads
+            .map(|target| (target.found, target.reached))
+            .collect()
+    }
+
+    #[test]
+    fn the_way_to_a_subscriber_is_held_against_the_quickest_peer() {
+        let ours = |p99| row(Role::Tidewire, &[(Figure::P99Ms, p99)]);
+        let theirs = |p99| row(Role::Peer, &[(Figure::P99Ms, p99)]);
+        let found = |p99| {
+            let rows = vec![ours(p99), theirs(20.0), theirs(10.0), row(Role::Peer, &[])];
+            judged(&record("threads/subscribers/1000", rows)).swap_remove(0)
+        };
+        assert_eq!(found(15.0), (Some("1.50 ×".to_owned()), true));
+        assert_eq!(found(15.2), (Some("1.52 ×".to_owned()), false));
+    }
+
+    #[test]
+    fn an_idle_subscriber_is_weighed_where_there_are_most() {
+        let rows = |kib| vec![row(Role::Tidewire, &[(Figure::SubscriberKib, kib)])];
+        let of = |id, kib| judged(&record(id, rows(kib))).swap_remove(1);
+        let reached = of("threads/subscribers/5000", 15.9);
+        assert_eq!(reached, (Some("15.90 KiB".to_owned()), true));
+        assert!(!of("threads/subscribers/5000", 16.0).1);
+        assert_eq!(of("threads/subscribers/1000", 1.0), (None, false));
     }
 }

@@ -166,7 +166,6 @@ pub fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a str> {
 }
 
 /// The unchanging part of a kind of request; bodies are appended to it.
-#[derive(Clone)]
 pub struct Template {
     head: Vec<u8>,
 }

@@ -129,7 +129,7 @@ impl Backlog {
     async fn deliver(&self, bench: &Bench, sink: &mut Sink) -> Result<Measured> {
         let deliveries = bench.plan.deliveries;
         let data = Data::empty(bench, "data").await?;
-        let server = servers::tidewire(bench, data, Some("api")).await?;
+        let server = servers::tidewire(bench, data, &["--roles", "api"]).await?;
         let mut api = Api::open(server.addr).await?;
         let trigger = api.deliver("webhook", &sink.url(), json!({})).await?;
         let path = format!("/v1/webhook/{trigger}");
@@ -140,7 +140,7 @@ impl Backlog {
         }
         drop(api);
         let data = server.stop().await?;
-        let server = servers::tidewire(bench, data, None).await?;
+        let server = servers::tidewire(bench, data, &[]).await?;
         let mut figures = work_off(&server, deliveries).await?;
         insert_per_thousand(&mut figures);
         sink.each_once(deliveries).await?;
@@ -254,7 +254,7 @@ impl Paced {
     /// A trigger for each type, because one event trigger fires only so often a second.
     async fn deliver(&self, bench: &Bench, sink: &mut Sink, events: u64) -> Result<Figures> {
         let data = Data::empty(bench, "data").await?;
-        let server = servers::tidewire(bench, data, None).await?;
+        let server = servers::tidewire(bench, data, &[]).await?;
         let mut api = Api::open(server.addr).await?;
         for kind in TYPES {
             let of_kind = json!({"event_type": kind});

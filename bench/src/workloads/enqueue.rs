@@ -87,7 +87,7 @@ impl Scenario for Enqueue {
             Who::Tidewire => {
                 // Nobody works them: what is measured is enqueueing.
                 let data = Data::empty(bench, "data").await?;
-                let server = servers::tidewire(bench, data, Some("api")).await?;
+                let server = servers::tidewire(bench, data, &["--roles", "api"]).await?;
                 let callers = match *self {
                     Self::Singly { callers } => callers,
                     Self::Bulk { .. } => BULK_CONNECTIONS,

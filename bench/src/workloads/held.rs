@@ -92,7 +92,7 @@ impl Scenario for Through {
 impl Through {
     async fn tidewire(&self, bench: &Bench) -> Result<Figures> {
         let data = Data::empty(bench, "data").await?;
-        let server = servers::tidewire(bench, data, None).await?;
+        let server = servers::tidewire(bench, data, &[]).await?;
         let _held = match self.held {
             true => Some(hold_open(server.data.database()?).await?),
             false => None,

@@ -113,7 +113,7 @@ impl Scenario for Backlog {
 /// Enqueues into a server without workers, then starts one with them over the same data.
 async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
     let data = Data::empty(bench, "data").await?;
-    let server = servers::tidewire(bench, data, Some("api")).await?;
+    let server = servers::tidewire(bench, data, &["--roles", "api"]).await?;
     load::run(
         &server,
         "/v1/jobs",
@@ -123,7 +123,7 @@ async fn burn_down(bench: &Bench, jobs: u64) -> Result<Figures> {
     )
     .await?;
     let data = server.stop().await?;
-    let server = servers::tidewire(bench, data, None).await?;
+    let server = servers::tidewire(bench, data, &[]).await?;
     let figures = work_off(&server, jobs).await?;
     server.stop().await?;
     Ok(figures)

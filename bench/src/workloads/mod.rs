@@ -11,6 +11,7 @@ mod latency;
 mod memory;
 mod schedules;
 mod sse;
+mod threads;
 
 use anyhow::Result;
 
@@ -39,6 +40,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Held => held::run(bench).await?,
             Workload::Schedules => schedules::run(bench).await?,
             Workload::Deliveries => deliveries::run(bench).await?,
+            Workload::Threads => threads::run(bench).await?,
         };
         record
             .workloads

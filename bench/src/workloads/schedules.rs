@@ -154,15 +154,15 @@ impl Site {
         let data = Data::empty(bench, "data").await?;
         if bench.store == Store::Sqlite {
             return Ok(Self {
-                api: servers::tidewire(bench, data, None).await?,
+                api: servers::tidewire(bench, data, &[]).await?,
                 workers: Vec::new(),
                 schedulers: Vec::new(),
             });
         }
-        let api = servers::tidewire(bench, data, Some("api,worker,sweeper")).await?;
+        let api = servers::tidewire(bench, data, &["--roles", "api,worker,sweeper"]).await?;
         let start = async |roles| {
             let data = api.data.shared("more")?;
-            servers::tidewire(bench, data, Some(roles)).await
+            servers::tidewire(bench, data, &["--roles", roles]).await
         };
         let workers = vec![start("worker").await?];
         let schedulers = vec![start("scheduler").await?, start("scheduler").await?];

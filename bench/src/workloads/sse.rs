@@ -8,12 +8,13 @@ use anyhow::{Result, bail};
 
 use super::stream_contenders;
 use crate::bodies::Events;
+use crate::crowd::Subscribers;
 use crate::load::insert_latencies;
 use crate::process::Server;
 use crate::record::{Case, Figure, Figures};
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::{self, Who};
-use crate::sse::Subscribers;
+use crate::sse::{self, Tail};
 use crate::wire::{Conn, Template};
 
 const BURST_BATCH: u64 = 100;
@@ -54,8 +55,12 @@ impl Scenario for Fan {
 
     async fn measure(&self, bench: &Bench, contender: Contender) -> Result<Measured> {
         let server = servers::start(bench, contender.who).await?;
-        let tail = contender.who.tail_path();
-        let mut subscribers = Subscribers::connect(server.addr, tail, self.subscribers).await?;
+        let tail = Tail {
+            addr: server.addr,
+            path: contender.who.tail_path(),
+        };
+        let mut subscribers = Subscribers::none();
+        sse::subscribe(&mut subscribers, tail, self.subscribers).await?;
         let mut publisher = Publisher::open(&server, contender.who).await?;
         wait_until_heard(&mut subscribers, &mut publisher, self.subscribers).await?;
         let mut figures = Figures::new();
