@@ -15,6 +15,8 @@ use crate::load::{Answer, Caller, NextBody};
 const HELLO: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\
                      \"protocol\":1,\"lang\":\"bench\",\"version\":\"0\"}\r\n";
 const PONG: &[u8] = b"PONG\r\n";
+/// A stream that says nothing has a thousand at most.
+const MAX_CONSUMERS: usize = 100_000;
 /// How long a consumer stays that nobody hears.
 const INACTIVE: Duration = Duration::from_mins(5);
 const WRITES: &str = "a vector takes every write";
@@ -152,6 +154,7 @@ impl Client {
     async fn create_stream(&mut self, thread: &str, republishes: bool) -> Result<()> {
         let mut config = json!({
             "name": thread, "subjects": [subject(thread)], "storage": "file", "retention": "limits", "num_replicas": 1,
+            "max_consumers": MAX_CONSUMERS,
         });
         if republishes {
             config["republish"] = json!({"src": ">", "dest": "live.>"});

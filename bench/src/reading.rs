@@ -34,6 +34,25 @@ const SQLITE: &str = "\
   HTTP library that Tidewire uses, otherwise as bytes. Generator and endpoint, or Tidewire and endpoint, share the
   cores; a CPU second is that of whoever posts. *Answer stored* runs from the sending
   of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
+- **Threads**: single events of about 150 bytes, `message.delta` of a turn, the same bytes for everybody, each sent when
+  the one before was answered. *Appends*: 64 agents at once, a connection and a thread each. *append→subscriber*: from the
+  generator's clock before the sending to the same clock when a subscriber has the event, one thread of the generator
+  reading for all of them in turn; a run in which any subscriber missed an event or had one twice has no figure. *KiB an
+  idle subscriber*, in the notes, is what the server's memory grew by from no subscriber to 5,000 that had had a few
+  events each and then nothing for a second; what the kernel keeps of their sockets is not in it.
+  - *Tidewire* as shipped, its threads kept in SQLite, followed by server-sent events.
+  - *durable-streams* keeps a stream for each thread, followed by server-sent events too.
+  - *NATS JetStream*: a stream in files for each thread, which is several times faster than one for all, as a stream
+    syncs one message at a time (`sync_interval: always`; by default it acknowledges first and syncs every two minutes).
+    Its plain rows give every subscriber a push consumer of its own, without acknowledgements, as an ordered consumer is: it
+    begins where the reader left off, as a subscription to a thread does, and the server keeps its place. *Republished* are
+    plain subscriptions, to which the stream hands each message once it is stored: cheaper, without history, and who
+    missed a message has to notice and read it elsewhere. A stream allows a thousand consumers unless it says otherwise;
+    here it does.
+  - *Redis Streams*: XADD and, for each subscriber, XREAD that blocks and is asked again after every answer, with the
+    append-only file synced before each answer (`appendfsync always`; by default it is once a second), without
+    pipelining. It keeps everything in memory besides.
+  - Neither NATS, Redis nor durable-streams checks events, knows turns or ends them.
 ";
 
 const POSTGRES: &str = "\
@@ -72,4 +91,7 @@ Deliveries come from one process and go to an endpoint that is a process of its 
 200. *Limit* is the load generator posting there what Tidewire posted, byte for byte but for host, id and time, over as
 many connections as Tidewire has requests under way to one endpoint: without a store, and signing nothing anew;
 *with hyper* through the HTTP library that Tidewire uses, otherwise as bytes. *Answer stored* runs from the sending of the event to `finished_at` of its delivery, *received* to the endpoint's own clock.
+
+Threads are run only when they are asked for, as on SQLite, where it says what is compared; Tidewire keeps them in
+PostgreSQL, its peers in files of their own.
 ";

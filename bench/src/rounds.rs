@@ -145,7 +145,7 @@ pub trait Scenario {
     fn title(&self) -> String;
     fn unit(&self) -> &'static str;
     fn contenders(&self, bench: &Bench) -> Vec<Contender>;
-    /// Takes minutes: one round, which is not repeated.
+    /// Takes too long for more: one round, which is not repeated.
     fn is_long(&self) -> bool {
         false
     }

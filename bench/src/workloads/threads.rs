@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::until;
+use crate::args::Plan;
 use crate::bodies::Deltas;
 use crate::crowd::{Crowd, Subscribers};
 use crate::load::{self, Answer, Caller as _, NextBody, insert_latencies, wall_ns};
 use crate::peers::Peer;
 use crate::process::{self, Server};
 use crate::record::{Case, Figure, Figures};
+use crate::report::grouped;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::Who;
 use crate::threads::{Place, REPUBLISHED, Writer};
@@ -92,7 +94,7 @@ impl Scenario for Appends {
 
 struct Fan {
     subscribers: usize,
-    /// Also says what a subscriber takes of the memory.
+    /// The largest crowd: it also says what a subscriber takes of the memory.
     weighs: bool,
 }
 
@@ -101,10 +103,22 @@ impl Fan {
     /// readers few, since one thread reads for them all.
     fn pace(&self) -> Duration {
         Duration::from_millis(match self.subscribers {
-            ..=100 => 10,
+            ..=10 => 5,
+            11..=100 => 10,
             101..=1_000 => 50,
             _ => 250,
         })
+    }
+
+    /// Where one event wakes crowds, the slowest few of them decide: they get the time that there is.
+    fn events(&self, plan: &Plan) -> u64 {
+        let time = match self.subscribers {
+            _ if self.weighs => plan.thread_paced * 2,
+            ..=100 => plan.thread_paced / 2,
+            _ => plan.thread_paced,
+        };
+        let events = time.as_millis() / self.pace().as_millis();
+        u64::try_from(events).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -116,10 +130,16 @@ impl Scenario for Fan {
     fn title(&self) -> String {
         let plural = if self.subscribers == 1 { "" } else { "s" };
         format!(
-            "threads: append→subscriber, {} subscriber{plural} of one thread, {} events/s",
-            self.subscribers,
-            1_000 / self.pace().as_millis()
+            "threads: append→subscriber, {} subscriber{plural} of one thread, {} events/s{}",
+            grouped(self.subscribers as f64),
+            1_000 / self.pace().as_millis(),
+            if self.is_long() { ", one round" } else { "" }
         )
+    }
+
+    /// Gathering thousands takes its time; what they take of the memory is the same in every round.
+    fn is_long(&self) -> bool {
+        self.weighs
     }
 
     fn unit(&self) -> &'static str {
@@ -144,8 +164,7 @@ impl Scenario for Fan {
             audience.weigh(&place.server, &mut figures).await?;
         }
         let cpu = place.server.usage()?.cpu_seconds;
-        let events = bench.plan.thread_paced.as_millis() / self.pace().as_millis();
-        let events = u64::try_from(events)?.max(1);
+        let events = self.events(&bench.plan);
         audience.send(events, self.pace()).await?;
         let usage = place.server.usage()?;
         let cpu = usage.cpu_seconds - cpu;
