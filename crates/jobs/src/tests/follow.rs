@@ -357,10 +357,7 @@ async fn who_wants_claims_is_told_who_has_a_job_and_who_had_it(engine: Engine) {
             "x: running to pending, attempt 2 over by bob, the",
         ),
         // No claim: the worker is back, and the attempt goes on.
-        (
-            &told[4],
-            "x: pending to running, attempt 2 over late by bob",
-        ),
+        (&told[4], "x: pending to running, attempt 2 late by bob"),
         (&told[5], "x: running to done, attempt 2 over by bob"),
     ] {
         assert!(told.starts_with(begins), "{told}");
