@@ -10,12 +10,17 @@ PERMITTED_WAIT_SECONDS = 60
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Shorten the long poll: a claim may ask to be held open for a minute."""
-    body = case.body
-    if not isinstance(body, dict):
+    """Shorten the long polls: a claim, and a read of a thread, may ask to be held open for a minute."""
+    if isinstance(case.body, dict):
+        shorten(case.body, "wait_seconds")
+    if case.query:
+        shorten(case.query, "wait")
+
+
+def shorten(values, name):
+    try:
+        wait = float(values[name])
+    except (KeyError, TypeError, ValueError):
         return
-    wait = body.get("wait_seconds")
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
-        return
-    if LONGEST_WAIT_SECONDS < wait <= PERMITTED_WAIT_SECONDS:
-        body["wait_seconds"] = LONGEST_WAIT_SECONDS
+    if not isinstance(values[name], bool) and LONGEST_WAIT_SECONDS < wait <= PERMITTED_WAIT_SECONDS:
+        values[name] = LONGEST_WAIT_SECONDS

@@ -276,7 +276,7 @@ struct TailQuery {
 #[utoipa::path(
     get, path = "/v1/events/tail", tag = "events", operation_id = "tailEvents",
     params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "where to go on")),
-    responses((status = 200, description = "an endless stream of frames", body = String, content_type = "text/event-stream"))
+    responses((status = 200, description = "an endless stream of frames", body = sse::ServerSentEvent, content_type = "text/event-stream"))
 )]
 async fn tail(
     State(events): State<Events>,

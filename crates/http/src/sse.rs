@@ -26,6 +26,21 @@ pub const KEEPALIVE: Duration = Duration::from_secs(15);
 
 const COMMENT: Bytes = Bytes::from_static(b": keepalive\n\n");
 
+/// One frame, as descriptions have it.
+#[derive(utoipa::ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: frames are written as bytes"
+)]
+pub struct ServerSentEvent {
+    /// Where to go on, for `Last-Event-ID`.
+    id: Option<String>,
+    /// The event's type.
+    event: Option<String>,
+    /// The event, as JSON.
+    data: String,
+}
+
 /// Appends one frame. `id` and `event` must not contain line breaks (ids, positions and event
 /// types never do); `data` may, and its lines come back joined by `\n`.
 pub fn frame(buffer: &mut BytesMut, id: Option<&str>, event: Option<&str>, data: &[u8]) {

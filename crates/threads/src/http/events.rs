@@ -186,7 +186,7 @@ struct StreamQuery {
         ("Last-Event-ID" = Option<String>, Header, description = "the `seq` to go on behind"),
     ),
     responses(
-        (status = 200, description = "a stream of frames", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "a stream of frames", body = sse::ServerSentEvent, content_type = "text/event-stream"),
         answers::NotFound,
     )
 )]
