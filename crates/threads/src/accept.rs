@@ -145,11 +145,7 @@ impl Batch for Accepts {
     }
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Accept]) -> DbResult<Vec<Self::Out>> {
-        let Some(core) = self.0.upgrade() else {
-            return Err(tidewire_db::Error::Unavailable(
-                "the server is stopping".to_owned(),
-            ));
-        };
+        let core = Core::of(&self.0)?;
         let ops: Vec<_> = ops.iter().collect();
         match core.accept_in(tx, &ops).await {
             Ok(asked) => Ok(asked),
@@ -179,6 +175,35 @@ struct Begun<'b> {
 }
 
 impl Core {
+    /// Accepts one turn, whatever has to be cancelled for it first.
+    pub(crate) async fn accept_one_in(
+        self: &Arc<Self>,
+        tx: &mut Tx,
+        op: &Accept,
+    ) -> Result<Accepted, Error> {
+        if op.on_busy == OnBusy::Interrupt {
+            let known = self.store.turns(tx, &[(&op.key, &op.turn_id)]).await?;
+            let open = self.store.open(tx, &[&op.key]).await?;
+            let open = open.into_values().flatten();
+            let open: Vec<_> = open.map(|turn| turn.turn_id).collect();
+            if known.is_empty() && !open.is_empty() {
+                let open: Vec<_> = open.iter().map(String::as_str).collect();
+                let reason = format!("interrupted by the turn {}", op.turn_id);
+                self.cancel_in(tx, &op.key, &open, Some(&reason), false)
+                    .await?;
+            }
+        }
+        let answers = self.accept_in(tx, &[op]).await?;
+        match answers.into_iter().next() {
+            Some(Ok(Asked::Accepted(accepted))) => Ok(accepted),
+            Some(Err(error)) => Err(error),
+            // It came between the look and the lock.
+            Some(Ok(Asked::Interrupts)) | None => {
+                Err(tx.yield_to_others("another turn has come").into())
+            }
+        }
+    }
+
     /// Accepts turns inside a transaction, each taken or refused by itself.
     pub(crate) async fn accept_in(
         self: &Arc<Self>,

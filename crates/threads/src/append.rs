@@ -99,11 +99,7 @@ impl Batch for Appends {
         tx: &'a mut Tx,
         ops: &'a [ThreadAppend],
     ) -> DbResult<Vec<Option<Vec<Stored>>>> {
-        let Some(core) = self.0.upgrade() else {
-            return Err(tidewire_db::Error::Unavailable(
-                "the server is stopping".to_owned(),
-            ));
-        };
+        let core = Core::of(&self.0)?;
         let turns_of = |op: &'a ThreadAppend| op.turns().into_iter().map(|turn| (&op.key, turn));
         let named: Vec<_> = ops.iter().flat_map(turns_of).collect();
         let statuses = core.store.statuses(tx, &named).await?;
@@ -342,7 +338,7 @@ fn steps<'s>(
             Ok(now) => {
                 if now.is_terminal() && !step.now.is_terminal() {
                     step.end = Some(place);
-                    step.error = error_of(event);
+                    step.error = event.reason();
                 }
                 now
             }
@@ -353,26 +349,6 @@ fn steps<'s>(
         };
     }
     Ok(steps)
-}
-
-/// What the end of a turn says of its failure: the `error` of its payload, as text.
-fn error_of(event: &NewThreadEvent) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Said {
-        error: serde_json::Value,
-    }
-
-    let payload = event.payload.as_ref()?.get();
-    if event.kind != "turn.failed" {
-        return None;
-    }
-    match serde_json::from_str::<Said>(payload) {
-        Ok(Said {
-            error: serde_json::Value::String(text),
-        }) => Some(text),
-        Ok(Said { error }) => Some(error.to_string()),
-        Err(_) => None,
-    }
 }
 
 pub(crate) fn same(seen: &[(ThreadKey, Turn)], locked: &[(ThreadKey, Turn)]) -> bool {

@@ -160,6 +160,11 @@ impl NewThreadEvent {
         self.turn_id.is_some() && state::ending(&self.kind).is_some()
     }
 
+    /// Why its turn has ended, if it says so.
+    pub(crate) fn reason(&self) -> Option<String> {
+        reason(&self.kind, self.payload.as_deref()?)
+    }
+
     /// What it weighs in memory and in a statement, roughly.
     pub(crate) fn bytes(&self) -> usize {
         256 + self.payload.as_ref().map_or(0, |raw| raw.get().len())
@@ -278,25 +283,23 @@ pub(crate) struct Told {
     pub agent: Option<String>,
 }
 
-/// Why a turn has ended as it has, as the payload of its last event says.
-#[derive(Deserialize)]
-pub(crate) struct Reason {
-    error: Option<serde_json::Value>,
-    reason: Option<serde_json::Value>,
-}
+/// Why a turn has ended as it has, as an event of this type and payload says.
+pub(crate) fn reason(kind: &str, payload: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Said {
+        error: Option<serde_json::Value>,
+        reason: Option<serde_json::Value>,
+    }
 
-impl Reason {
-    pub(crate) fn of(kind: &str, payload: &str) -> Option<String> {
-        let said: Reason = serde_json::from_str(payload).ok()?;
-        let why = match kind {
-            "turn.failed" => said.error,
-            "turn.cancelled" => said.reason,
-            _ => None,
-        };
-        match why? {
-            serde_json::Value::String(text) => Some(text),
-            other => Some(other.to_string()),
-        }
+    let said: Said = serde_json::from_str(payload.get()).ok()?;
+    let why = match kind {
+        "turn.failed" => said.error,
+        "turn.cancelled" => said.reason,
+        _ => None,
+    };
+    match why? {
+        serde_json::Value::String(text) => Some(text),
+        other => Some(other.to_string()),
     }
 }
 
@@ -377,21 +380,12 @@ impl ThreadEvent {
         new: &NewThreadEvent,
         (id, seq, at): (&str, u64, Time),
     ) -> Self {
-        ThreadEvent {
-            spec_version: SPEC_VERSION,
-            event_id: new.event_id.clone().unwrap_or_else(|| id.to_owned()),
-            thread_id: Arc::clone(&key.thread),
-            turn_id: new.turn_id.clone(),
-            seq,
-            ts: new.ts.unwrap_or(at),
-            kind: new.kind.clone(),
-            level: new.level,
-            payload: new.payload.clone().unwrap_or_else(empty),
-            content_type: new.content_type.clone(),
-            source: new.source.clone(),
-            trace: new.trace.clone(),
-            tags: new.tags.clone(),
-        }
+        let complete = NewThreadEvent {
+            event_id: Some(new.event_id.clone().unwrap_or_else(|| id.to_owned())),
+            ts: Some(new.ts.unwrap_or(at)),
+            ..new.clone()
+        };
+        ThreadEvent::numbered(key, complete, seq)
     }
 
     /// As the log has it.

@@ -58,9 +58,7 @@ impl Turns {
     }
 
     async fn write(&self, tx: &mut Tx, steps: &[Step<'_>]) -> Result<()> {
-        let core = self.core.get().and_then(Weak::upgrade).ok_or_else(|| {
-            Error::Unavailable("the threads of this process are not there".to_owned())
-        })?;
+        let core = Core::of(self.core.get().unwrap_or(&Weak::new()))?;
         let mut claimed = Vec::new();
         let mut ended = Vec::new();
         for step in steps {
@@ -97,21 +95,14 @@ impl Follower for Turns {
 }
 
 impl Core {
-    /// What is to be said by a hot log that is apart.
-    fn unsaid(
-        &self,
-        step: &Step<'_>,
-        context: &Context,
-        kind: &str,
-        says: &impl Serialize,
-    ) -> Unsaid {
+    /// What is to be said by a hot log that is apart: an event of a turn.
+    fn unsaid(&self, key: &ThreadKey, event: NewThreadEvent) -> Unsaid {
         Unsaid {
             id: self.new_id(),
-            key: ThreadKey::new(step.tenant, &*context.thread),
-            turn_id: context.turn.to_string(),
-            kind: kind.to_owned(),
-            // Names, numbers and JSON.
-            payload: serde_json::value::to_raw_value(says).unwrap_or_default(),
+            key: key.clone(),
+            turn_id: event.turn_id.unwrap_or_default(),
+            kind: event.kind,
+            payload: event.payload.unwrap_or_default(),
         }
     }
 
@@ -149,33 +140,26 @@ impl Core {
             let id = (key.clone(), context.turn.to_string());
             statuses.get(&id) == Some(&TurnStatus::Running)
         };
-        if self.apart {
-            let again: Vec<_> = keys
-                .iter()
-                .zip(claimed)
-                .filter(|(key, (_, context))| is_again(key, context))
-                .map(|(_, (step, context))| {
-                    let says = Again {
-                        attempt: step.attempt,
-                        agent: step.worker,
-                    };
-                    self.unsaid(step, context, "turn.started", &says)
-                })
-                .collect();
-            return self.say(tx, &again).await;
-        }
-        let again: Vec<_> = keys
+        let again = claimed
             .iter()
-            .zip(claimed)
-            .filter(|(key, (_, context))| is_again(key, context))
-            .map(|(key, (step, context))| {
-                let says = Again {
-                    attempt: step.attempt,
-                    agent: step.worker,
-                };
-                let event = NewThreadEvent::of_turn("turn.started", &context.turn, &says);
-                ThreadAppend::new(key.clone(), vec![event])
-            })
+            .zip(&keys)
+            .filter(|((_, context), key)| is_again(key, context));
+        let again = again.map(|((step, context), key)| {
+            let says = Again {
+                attempt: step.attempt,
+                agent: step.worker,
+            };
+            (
+                key,
+                NewThreadEvent::of_turn("turn.started", &context.turn, &says),
+            )
+        });
+        if self.apart {
+            let unsaid: Vec<_> = again.map(|(key, event)| self.unsaid(key, event)).collect();
+            return self.say(tx, &unsaid).await;
+        }
+        let again: Vec<_> = again
+            .map(|(key, event)| ThreadAppend::new(key.clone(), vec![event]))
             .collect();
         let again: Vec<_> = again.iter().collect();
         self.write(tx, &again).await.map_err(store)?;
@@ -191,20 +175,22 @@ impl Core {
         if ended.is_empty() {
             return Ok(());
         }
-        if self.apart {
-            let says: Vec<_> = ended
-                .iter()
-                .map(|(step, context)| {
-                    let (status, says) = end_of(step);
-                    self.unsaid(step, context, state::ended_by(status), &says)
-                })
-                .collect();
-            return self.say(tx, &says).await;
-        }
         let keys: Vec<_> = ended
             .iter()
             .map(|(step, context)| ThreadKey::new(step.tenant, &*context.thread))
             .collect();
+        if self.apart {
+            let unsaid: Vec<_> = keys
+                .iter()
+                .zip(ended)
+                .map(|(key, (step, context))| {
+                    let (status, says) = end_of(step);
+                    let kind = state::ended_by(status);
+                    self.unsaid(key, NewThreadEvent::of_turn(kind, &context.turn, &says))
+                })
+                .collect();
+            return self.say(tx, &unsaid).await;
+        }
         let mut locked: Vec<_> = keys.iter().collect();
         locked.sort_unstable();
         locked.dedup();

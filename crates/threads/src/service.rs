@@ -11,7 +11,7 @@ use futures_util::Stream;
 use sha2::{Digest, Sha256};
 use tidewire_access::{Answer, Answered, Request, RequestKeys};
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Db, Hints, Tx};
+use tidewire_db::{Db, Hints, Result as DbResult};
 use tidewire_events::{
     Events, Stretch,
     live::{Feeds, From, Line as _, Tail, Watch},
@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Error, Thread, ThreadEvent, ThreadSettings, Turn,
-    accept::{Accept, Accepted, Asked, NewTurn, OnBusy},
+    accept::{Accept, Accepted, NewTurn},
     append::{Stored, ThreadAppend},
     event::NewThreadEvent,
     hot::{self, Embedded, HotLog, Kept, Once, OpenHotLog, Outbox},
@@ -460,33 +460,10 @@ impl Threads {
 }
 
 impl Core {
-    /// Accepts one turn, whatever has to be cancelled for it first.
-    pub(crate) async fn accept_one_in(
-        self: &Arc<Self>,
-        tx: &mut Tx,
-        op: &Accept,
-    ) -> Result<Accepted, Error> {
-        if op.on_busy == OnBusy::Interrupt {
-            let known = self.store.turns(tx, &[(&op.key, &op.turn_id)]).await?;
-            let open = self.store.open(tx, &[&op.key]).await?;
-            let open = open.into_values().flatten();
-            let open: Vec<_> = open.map(|turn| turn.turn_id).collect();
-            if known.is_empty() && !open.is_empty() {
-                let open: Vec<_> = open.iter().map(String::as_str).collect();
-                let reason = format!("interrupted by the turn {}", op.turn_id);
-                self.cancel_in(tx, &op.key, &open, Some(&reason), false)
-                    .await?;
-            }
-        }
-        let answers = self.accept_in(tx, &[op]).await?;
-        match answers.into_iter().next() {
-            Some(Ok(Asked::Accepted(accepted))) => Ok(accepted),
-            Some(Err(error)) => Err(error),
-            // It came between the look and the lock.
-            Some(Ok(Asked::Interrupts)) | None => {
-                Err(tx.yield_to_others("another turn has come").into())
-            }
-        }
+    /// What a lane or a follower writes with, for as long as the server runs.
+    pub(crate) fn of(core: &Weak<Core>) -> DbResult<Arc<Core>> {
+        let stopping = || tidewire_db::Error::Unavailable("the server is stopping".to_owned());
+        core.upgrade().ok_or_else(stopping)
     }
 }
 

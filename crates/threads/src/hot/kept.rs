@@ -379,11 +379,7 @@ impl Batch for Reserves {
     }
 
     async fn apply<'a>(&'a self, tx: &'a mut Tx, ops: &'a [Reserve]) -> DbResult<Vec<Block>> {
-        let Some(core) = self.0.upgrade() else {
-            return Err(tidewire_db::Error::Unavailable(
-                "the server is stopping".to_owned(),
-            ));
-        };
+        let core = Core::of(&self.0)?;
         let mut keys: BTreeMap<&ThreadKey, u64> = BTreeMap::new();
         for op in ops {
             keys.insert(&op.key, op.generation);

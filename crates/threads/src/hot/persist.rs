@@ -10,7 +10,7 @@ use crate::{
     Error, Turn, TurnStatus,
     append::{ThreadAppend, same},
     ending::Ready,
-    event::{NewThreadEvent, Reason, ThreadEvent},
+    event::{NewThreadEvent, ThreadEvent},
     metrics,
     model::ThreadKey,
     service::Core,
@@ -322,8 +322,7 @@ fn fates(entries: &[&Entry], seen: &[(ThreadKey, Turn)]) -> Fates {
                 continue;
             };
             if now.is_terminal() && !fate.now.is_terminal() {
-                let payload = event.payload.as_ref().map_or("", |payload| payload.get());
-                fate.end = Some((seq, Reason::of(&event.kind, payload)));
+                fate.end = Some((seq, event.reason()));
             }
             fate.now = now;
         }

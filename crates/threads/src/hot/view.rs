@@ -7,7 +7,7 @@ use tidewire_events::Stretch;
 use super::{HotLog, HotTurn};
 use crate::{
     Turn, TurnStatus,
-    event::{Reason, ThreadEvent},
+    event::{ThreadEvent, reason},
     model::ThreadKey,
 };
 
@@ -43,7 +43,7 @@ pub(crate) async fn merged(
         if let Some(end) = end {
             turn.finished_at = Some(end.ts);
             turn.started_at = turn.started_at.or(Some(end.ts));
-            turn.error = Reason::of(&end.kind, end.payload.get());
+            turn.error = reason(&end.kind, &end.payload);
         }
     } else if hot.status == TurnStatus::Running {
         turn.status = TurnStatus::Running;
