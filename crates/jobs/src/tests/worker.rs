@@ -408,11 +408,11 @@ async fn a_job_says_how_far_it_is_and_what_it_said_stays_to_its_end(engine: Engi
     said.notified().await;
     let detail = working.queue.jobs.get("default", &job.id).await.unwrap();
     assert_eq!(detail.job.status, Status::Running);
-    let progress = |detail: &JobDetail| {
+    let progress = |detail: &JobDetail| -> Option<serde_json::Value> {
         let progress = detail.progress.as_ref()?;
-        Some(progress.get().replace(' ', ""))
+        Some(serde_json::from_str(progress.get()).unwrap())
     };
-    let first = Some(r#"{"done":1,"of":2}"#.to_owned());
+    let first = Some(serde_json::json!({"done": 1, "of": 2}));
     assert_eq!(progress(&detail), first);
     go_on.notify_one();
     assert_eq!(progress(&working.ended(&job.id).await), first);
