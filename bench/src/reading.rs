@@ -41,6 +41,8 @@ const SQLITE: &str = "\
   idle subscriber*, in the notes, is what the server's memory grew by from no subscriber to 5,000 that had had a few
   events each and then nothing for a second; what the kernel keeps of their sockets is not in it.
   - *Tidewire* as shipped, its threads kept in SQLite, followed by server-sent events.
+    *Hot log in Redis*: the same with `--hot-log redis://…`, Redis set up as it is for itself below; the memory and the CPU
+    time are Tidewire's alone.
   - *durable-streams* keeps a stream for each thread, followed by server-sent events too.
   - *NATS JetStream*: a stream in files for each thread, which is several times faster than one for all, as a stream
     syncs one message at a time (`sync_interval: always`; by default it acknowledges first and syncs every two minutes).

@@ -19,9 +19,14 @@ use crate::sse::{self, Tail};
 /// JetStream with plain subscribers, to whom the server gives what it has stored: the variant beside its consumers.
 pub const REPUBLISHED: &str = "republished";
 
+/// Tidewire with its hot log in Redis: the variant beside its own store.
+pub const HOT_IN_REDIS: &str = "hot log in Redis";
+
 /// A server that keeps threads.
 pub struct Place {
     pub server: Server,
+    /// Where it has its hot log, if that is apart.
+    hot_log: Option<Server>,
     kind: Kind,
 }
 
@@ -37,10 +42,18 @@ enum Kind {
 
 impl Place {
     pub async fn start(bench: &Bench, contender: Contender) -> Result<Self> {
+        let mut hot_log = None;
         let (server, kind) = match contender.who {
             Who::Tidewire => {
                 let data = Data::empty(bench, "data").await?;
-                let server = servers::tidewire(bench, data, &[]).await?;
+                let mut flags = Vec::new();
+                if contender.variant == HOT_IN_REDIS {
+                    let redis = servers::of_peer(bench, Peer::Redis).await?;
+                    flags = vec!["--hot-log".to_owned(), format!("redis://{}", redis.addr)];
+                    hot_log = Some(redis);
+                }
+                let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+                let server = servers::tidewire(bench, data, &flags).await?;
                 (server, Kind::Tidewire)
             }
             Who::Peer(peer) => {
@@ -55,7 +68,19 @@ impl Place {
             }
             Who::Limit => bail!("threads have no limit"),
         };
-        Ok(Self { server, kind })
+        Ok(Self {
+            server,
+            hot_log,
+            kind,
+        })
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.server.stop().await?;
+        if let Some(redis) = self.hot_log {
+            redis.stop().await?;
+        }
+        Ok(())
     }
 
     /// Who says these things on a thread. There is one for each thread.

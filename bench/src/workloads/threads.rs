@@ -17,7 +17,7 @@ use crate::record::{Case, Figure, Figures};
 use crate::report::grouped;
 use crate::rounds::{self, Bench, Contender, Measured, Scenario};
 use crate::servers::Who;
-use crate::threads::{Place, REPUBLISHED, Writer};
+use crate::threads::{HOT_IN_REDIS, Place, REPUBLISHED, Writer};
 
 /// Each has a thread of its own.
 const AGENTS: usize = 64;
@@ -52,6 +52,10 @@ fn contenders(nats: &[&'static str]) -> Vec<Contender> {
     };
     let mut all = vec![
         Contender::plain(Who::Tidewire),
+        Contender {
+            who: Who::Tidewire,
+            variant: HOT_IN_REDIS,
+        },
         Contender::plain(Who::Peer(Peer::DurableStreams)),
     ];
     all.extend(nats.iter().map(jet_stream));
@@ -87,7 +91,7 @@ impl Scenario for Appends {
         }
         let usage = || place.server.usage().map(Some);
         let outcome = load::closed(writers, until(bench), usage).await?;
-        place.server.stop().await?;
+        place.stop().await?;
         Ok(outcome.figures(1).into())
     }
 }
@@ -175,7 +179,7 @@ impl Scenario for Fan {
         figures.insert(Figure::PeakRssMib, usage.peak_rss_mib);
         insert_latencies(&mut figures, &audience.subscribers.crowd.reset());
         drop(audience);
-        place.server.stop().await?;
+        place.stop().await?;
         Ok(figures.into())
     }
 }
