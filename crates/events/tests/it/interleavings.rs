@@ -183,7 +183,9 @@ async fn check(
             .collect();
         assert_eq!(places, (1..=seen.len() as u64).collect::<Vec<_>>());
         let seen: Vec<_> = seen.into_iter().map(|(_, event)| event).collect();
-        assert_eq!(seen, logs[tenant], "a follower saw another log");
+        // What a client that hung up has sent may still come behind the last.
+        let so_far = logs[tenant].get(..seen.len()).unwrap_or_default();
+        assert!(seen == so_far, "a follower saw another log");
     }
     is_as_told(&logs, &told);
 }
