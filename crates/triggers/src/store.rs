@@ -26,6 +26,7 @@ mod check;
 mod circuits;
 mod crowds;
 mod cursors;
+mod due;
 mod executions;
 mod fire;
 mod leftovers;
@@ -49,6 +50,7 @@ use tidewire_db::{Column, Dialect, Error, Result, Row, Sql};
 
 pub(crate) use circuits::CircuitRow;
 pub(crate) use cursors::{Followed, Place, RuleRow};
+pub(crate) use due::{Advance, DueRow, Mark};
 pub(crate) use executions::{AttemptRow, Outcome};
 pub(crate) use fire::{ExecutionRow, ScheduleRow};
 pub(crate) use leftovers::{OldConfig, OldSchedule};
@@ -57,13 +59,14 @@ pub(crate) use listing::{ExecutionEntry, ExecutionFilter};
 pub(crate) use look::Seen;
 pub(crate) use outbox::{Held, OutboxRow};
 pub(crate) use retention::OldExecution;
-pub(crate) use schedules::{Advance, Coming, DueRow, Mark};
+pub(crate) use schedules::Coming;
 pub(crate) use triggers::{ConfigRow, TriggerFilter, TriggerRow};
 
 pub(crate) struct Store {
     dialect: &'static Dialect,
     triggers: triggers::Statements,
     schedules: schedules::Statements,
+    due: due::Statements,
     fire: fire::Statements,
     outbox: outbox::Statements,
     executions: executions::Statements,
@@ -82,6 +85,7 @@ impl Store {
             dialect,
             triggers: triggers::Statements::new(dialect),
             schedules: schedules::Statements::new(dialect),
+            due: due::Statements::new(dialect),
             fire: fire::Statements::new(dialect),
             outbox: outbox::Statements::new(dialect),
             executions: executions::Statements::new(dialect),

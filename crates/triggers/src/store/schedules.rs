@@ -1,6 +1,4 @@
-//! Occurrences: the pending ones, and what became of the others.
-
-use std::sync::Arc;
+//! The rows of occurrences: the pending ones, and what became of the others.
 
 use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
@@ -14,14 +12,7 @@ pub(super) struct Statements {
     leave_out: Sql,
     delete: Sql,
     cancel_pending: Sql,
-    enter: Sql,
-    leave: Sql,
-    due: Sql,
-    next: Sql,
     behind: Sql,
-    configs_ahead: Sql,
-    advance: Sql,
-    rest: Sql,
     list: Sql,
     count: Sql,
     counts: Sql,
@@ -50,12 +41,6 @@ impl Statements {
                 Column::Time("fire_at"),
             ],
         );
-        let due = [
-            Column::Time("fire_at"),
-            Column::Id("tenant"),
-            Column::Id("trigger_id"),
-        ];
-        let entries = dialect.json_rows("r", &due);
         let behind = format!(
             "SELECT s.tenant, s.trigger_id, s.fire_at, s.status FROM {} {}
              WHERE s.tenant = {} AND s.trigger_id = {} AND s.fire_at > {}",
@@ -64,16 +49,6 @@ impl Statements {
             keys.col("tenant"),
             keys.col("trigger_id"),
             keys.col("fire_at")
-        );
-        let rested = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("id")]);
-        let advanced = dialect.json_rows(
-            "r",
-            &[
-                Column::Id("tenant"),
-                Column::Id("id"),
-                Column::Time("fired_until"),
-                Column::Time("next_run"),
-            ],
         );
         let finish = |attempts: u32, status| {
             dialect.update_rows(
@@ -98,48 +73,7 @@ impl Statements {
                 "UPDATE trigger_schedules SET status = 'cancelled', updated_at = ?
                  WHERE tenant = ? AND trigger_id = ? AND fire_at = ? AND status = 'pending'",
             ),
-            enter: insert(dialect, "trigger_due", &due),
-            leave: dialect.delete_rows("trigger_due", &entries, &["fire_at", "tenant", "trigger_id"]),
-            // Whoever edits a trigger has its row, and its occurrence is left to them for now. An engine
-            // that waited for the row sees it as it is since, and its entry as it was: they must agree.
-            due: dialect.sql(&format!(
-                "SELECT d.fire_at, d.tenant, d.trigger_id, t.config_id, t.saved_at, t.fired_until,
-                    CASE WHEN t.updated_at = t.created_at THEN 0 ELSE 1 END
-                 FROM trigger_due d {} WHERE d.fire_at <= ?1 AND {}
-                 AND t.tenant = d.tenant AND t.id = d.trigger_id AND t.next_run = d.fire_at
-                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?5{}",
-                dialect.then("triggers t"),
-                dialect.at_or_behind(
-                    &["d.fire_at", "d.tenant", "d.trigger_id"],
-                    &["?2", "?3", "?4"]
-                ),
-                dialect.skip_locked_of("t")
-            )),
-            next: dialect.sql(
-                "SELECT fire_at FROM trigger_due WHERE fire_at >= ? ORDER BY fire_at, tenant, trigger_id LIMIT 1",
-            ),
             behind: dialect.sql(&behind),
-            configs_ahead: dialect.sql(&format!(
-                "SELECT t.tenant, t.config_id FROM trigger_due d {} WHERE d.fire_at >= ? AND d.fire_at <= ?
-                 AND t.tenant = d.tenant AND t.id = d.trigger_id
-                 ORDER BY d.fire_at, d.tenant, d.trigger_id LIMIT ?",
-                dialect.then("triggers t")
-            )),
-            rest: dialect.update_rows(
-                "triggers",
-                &rested.arg(1),
-                &["tenant", "id"],
-                &[("status", "'inactive'"), ("updated_at", "?2")],
-            ),
-            advance: dialect.update_rows(
-                "triggers",
-                &advanced,
-                &["tenant", "id"],
-                &[
-                    ("fired_until", advanced.col("fired_until")),
-                    ("next_run", advanced.col("next_run")),
-                ],
-            ),
             list: dialect.sql(&format!(
                 "SELECT tenant, id, trigger_id, fire_at, {status}, attempt_count, last_attempt_at
                  FROM trigger_schedules WHERE tenant = ?2 AND trigger_id = ?3
@@ -162,64 +96,6 @@ pub(crate) struct Coming<'c> {
     pub fire_at: Time,
 }
 
-/// A place in the order in which occurrences are due: those at it or behind it are due later, or at
-/// the same time and come behind it by their tenant and trigger.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Mark {
-    pub fire_at: Time,
-    tenant: Arc<str>,
-    trigger_id: Arc<str>,
-}
-
-impl Mark {
-    /// Before everything that is due then.
-    pub(crate) fn start_of(fire_at: Time) -> Self {
-        Mark {
-            fire_at,
-            tenant: "".into(),
-            trigger_id: "".into(),
-        }
-    }
-
-    /// Just behind an occurrence. No character of an id is less than the exclamation mark.
-    pub(crate) fn behind(row: &DueRow) -> Self {
-        Mark {
-            fire_at: row.fire_at,
-            tenant: Arc::clone(&row.tenant),
-            trigger_id: format!("{}!", row.trigger_id).into(),
-        }
-    }
-}
-
-/// An occurrence that is due, and its trigger as it is; both stay so until the end of the
-/// transaction that looked.
-#[derive(Clone, Debug)]
-pub(crate) struct DueRow {
-    pub fire_at: Time,
-    pub tenant: Arc<str>,
-    pub trigger_id: Arc<str>,
-    pub config_id: Arc<str>,
-    pub saved_at: Time,
-    pub fired_until: Option<Time>,
-    /// The trigger was changed since it was made: it may have rows of times that are still to come.
-    pub is_edited: bool,
-}
-
-impl DueRow {
-    pub(crate) fn coming(&self) -> Coming<'_> {
-        self.at(self.fire_at)
-    }
-
-    /// Another occurrence of the same trigger.
-    pub(crate) fn at(&self, fire_at: Time) -> Coming<'_> {
-        Coming {
-            tenant: &self.tenant,
-            trigger_id: &self.trigger_id,
-            fire_at,
-        }
-    }
-}
-
 /// An occurrence that has a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -227,15 +103,6 @@ pub(crate) struct Kept {
     pub trigger_id: String,
     pub fire_at: Time,
     pub status: ScheduleStatus,
-}
-
-/// How far a trigger is after it was looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Advance<'a> {
-    pub tenant: &'a str,
-    pub trigger_id: &'a str,
-    pub fired_until: Option<Time>,
-    pub next_run: Option<Time>,
 }
 
 impl Store {
@@ -333,60 +200,6 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) async fn enter_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {
-        self.due_entries(tx, &self.schedules.enter, coming).await
-    }
-
-    pub(crate) async fn leave_due(&self, tx: &mut Tx, coming: &[Coming<'_>]) -> Result<()> {
-        if self.leave_crowd(tx, coming).await? {
-            return Ok(());
-        }
-        self.due_entries(tx, &self.schedules.leave, coming).await
-    }
-
-    async fn due_entries(&self, tx: &mut Tx, sql: &Sql, coming: &[Coming<'_>]) -> Result<()> {
-        if coming.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = coming
-            .iter()
-            .map(|of| (self.time(of.fire_at), of.tenant, of.trigger_id))
-            .collect();
-        tx.push(sql, vec![Arg::json(&rows)?]).await
-    }
-
-    /// Up to `most` occurrences that are due, the longest overdue first, from a place on; those that
-    /// somebody else has in hand are left out.
-    pub(crate) async fn due(
-        &self,
-        tx: &mut Tx,
-        now: Time,
-        from: &Mark,
-        most: u32,
-    ) -> Result<Vec<DueRow>> {
-        let args = vec![
-            now.into(),
-            from.fire_at.into(),
-            (&from.tenant).into(),
-            (&from.trigger_id).into(),
-            most.into(),
-        ];
-        let rows = tx.rows(&self.schedules.due, args).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(DueRow {
-                    fire_at: row.time(0)?,
-                    tenant: row.text(1)?.into(),
-                    trigger_id: row.text(2)?.into(),
-                    config_id: row.text(3)?.into(),
-                    saved_at: row.time(4)?,
-                    fired_until: row.opt_time(5)?,
-                    is_edited: row.int(6)? != 0,
-                })
-            })
-            .collect()
-    }
-
     /// The rows of later occurrences of triggers: what was cancelled before its time or, if the clock
     /// went back, fired.
     pub(crate) async fn schedules_behind(
@@ -426,60 +239,6 @@ impl Store {
             .map(|of| (of.tenant, of.trigger_id, self.time(of.fire_at)))
             .collect();
         Arg::json(&keys)
-    }
-
-    /// The configs by which occurrences of a span of time fire: (tenant, id), in their order.
-    pub(crate) async fn configs_ahead(
-        &self,
-        query: &mut impl Query,
-        (from, until): (Time, Time),
-        most: u32,
-    ) -> Result<Vec<(String, String)>> {
-        let args = vec![from.into(), until.into(), most.into()];
-        let rows = query.rows(&self.schedules.configs_ahead, args).await?;
-        rows.iter()
-            .map(|row| Ok((row.text(0)?, row.text(1)?)))
-            .collect()
-    }
-
-    /// Makes triggers inactive whose occurrences are taken away beside. Their rows must be locked.
-    pub(crate) async fn rest_triggers(
-        &self,
-        tx: &mut Tx,
-        of: &[(&str, &str)],
-        at: Time,
-    ) -> Result<()> {
-        if of.is_empty() {
-            return Ok(());
-        }
-        let args = vec![Arg::json(of)?, at.into()];
-        tx.push(&self.schedules.rest, args).await
-    }
-
-    /// The time of the first occurrence from a time on, whoever has it in hand.
-    pub(crate) async fn next_due(
-        &self,
-        query: &mut impl Query,
-        from: Time,
-    ) -> Result<Option<Time>> {
-        let row = query.row(&self.schedules.next, vec![from.into()]).await?;
-        row.map(|row| row.time(0)).transpose()
-    }
-
-    /// Writes how far triggers are. Their rows must be locked.
-    pub(crate) async fn advance(&self, tx: &mut Tx, advanced: &[Advance<'_>]) -> Result<()> {
-        if advanced.is_empty() || self.advance_crowd(tx, advanced).await? {
-            return Ok(());
-        }
-        let rows: Vec<_> = advanced
-            .iter()
-            .map(|of| {
-                let (until, next) = (self.opt_time(of.fired_until), self.opt_time(of.next_run));
-                (of.tenant, of.trigger_id, until, next)
-            })
-            .collect();
-        tx.push(&self.schedules.advance, vec![Arg::json(&rows)?])
-            .await
     }
 
     /// A page of a trigger's occurrences as they are `now`, the latest first, and how many there are in
