@@ -27,6 +27,7 @@
 
 mod book;
 mod round;
+mod scan;
 
 #[cfg(test)]
 mod tests;
