@@ -103,13 +103,13 @@ impl Store {
     /// What is measured on it, in the order of the page.
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
-            Appends, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory, Schedules,
-            Sse, Threads,
+            Appends, Archives, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory,
+            Schedules, Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
-                Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Threads, Memory,
-                Growth,
+                Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Threads, Archives,
+                Memory, Growth,
             ],
             Self::Postgres => &[
                 Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Threads, Held,
@@ -132,6 +132,8 @@ pub enum Workload {
     Deliveries,
     /// What agents say on threads, and those who read along.
     Threads,
+    /// A long thread in object storage; run once.
+    Archives,
     Memory,
     Growth,
     /// Jobs under a transaction that is held open; about a quarter of an hour.
@@ -150,6 +152,7 @@ impl Workload {
             Self::Schedules => "schedules",
             Self::Deliveries => "deliveries",
             Self::Threads => "threads",
+            Self::Archives => "archives",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::Held => "held",
@@ -229,6 +232,7 @@ impl RunArgs {
                 sse_paced: second / 2,
                 thread_subscribers: vec![1, 20, 100, 300],
                 thread_paced: second / 2,
+                archived_events: 20_000,
                 settle: second / 2,
                 growth: growth_sizes(self.growth_rows.min(20_000)),
                 held: self.held_jobs.min(20_000),
@@ -262,6 +266,7 @@ impl RunArgs {
             sse_paced: second * 4,
             thread_subscribers: vec![1, 100, 1_000, 5_000],
             thread_paced: second * 2,
+            archived_events: 1_000_000,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),
             held: self.held_jobs,
@@ -296,6 +301,8 @@ pub struct Plan {
     /// Of one thread, from few to many.
     pub thread_subscribers: Vec<usize>,
     pub thread_paced: Duration,
+    /// Of one thread.
+    pub archived_events: u64,
     /// How long an idle server is left alone before its memory is read.
     pub settle: Duration,
     pub growth: Vec<u64>,

@@ -55,6 +55,10 @@ const SQLITE: &str = "\
     append-only file synced before each answer (`appendfsync always`; by default it is once a second), without
     pipelining. It keeps everything in memory besides.
   - Neither NATS, Redis nor durable-streams checks events, knows turns or ends them.
+- **Archives**: one thread, filled once; its lines are those of its archive. *MB of lines* a second is from the start of the
+  archiver's job to its end, which is after the object was read back and sealed. *Limit* is the bare compression of the same
+  lines from a file in the page cache to nowhere, on one core: by the program `gzip -6`, and by the library and level that
+  Tidewire uses. A *page* is asked for from a random place, in the archive with nothing of it in memory at first.
 ";
 
 const POSTGRES: &str = "\

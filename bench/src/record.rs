@@ -26,6 +26,8 @@ pub enum Figure {
     PeakRssMib,
     /// What one idle subscriber adds to the memory.
     SubscriberKib,
+    /// The most that was fetched from objects for one page.
+    FetchedKib,
 }
 
 pub type Figures = BTreeMap<Figure, f64>;

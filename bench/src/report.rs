@@ -203,6 +203,7 @@ fn remark(row: &Row) -> Option<String> {
         figure(Figure::CpuPerThousand)
             .map(|seconds| format!("{seconds:.3} CPU seconds a thousand")),
         figure(Figure::SubscriberKib).map(|kib| format!("{kib:.1} KiB an idle subscriber")),
+        figure(Figure::FetchedKib).map(|kib| format!("{kib:.1} KiB fetched at most")),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
     (!words.is_empty()).then(|| words.join("; "))

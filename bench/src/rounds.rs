@@ -319,6 +319,7 @@ fn brief(figures: &Figures) -> String {
         (Figure::P99Ms, " ms p99"),
         (Figure::RssMib, " MiB"),
         (Figure::SubscriberKib, " KiB a subscriber"),
+        (Figure::FetchedKib, " KiB fetched"),
     ];
     let shown: Vec<String> = named
         .iter()

@@ -82,6 +82,20 @@ fn sqlite(record: &Record) -> Vec<Target> {
             16.0,
             "KiB",
         ),
+        to_limit(
+            record,
+            "making an archive: at least 0.8 of bare gzip of the same lines on one core",
+            "archives/making",
+            0.8,
+        ),
+        below(
+            record,
+            "a page of 100 events out of an archive of a million: less than 256 KiB fetched",
+            "archives/pages",
+            Figure::FetchedKib,
+            256.0,
+            "KiB",
+        ),
         below(
             record,
             "idle memory below 40 MiB",

@@ -82,6 +82,14 @@ impl Api {
         serde_json::from_slice(reply.body).with_context(|| format!("GET {path}: {}", reply.text()))
     }
 
+    pub async fn text(&mut self, path: &str) -> Result<String> {
+        let reply = self.conn.call(&get(self.addr, path, "")).await?;
+        if !reply.is_success() {
+            bail!("GET {path}: {}", reply.text());
+        }
+        String::from_utf8(reply.body.to_vec()).with_context(|| format!("GET {path} is no text"))
+    }
+
     /// The answer to a JSON body.
     pub async fn post<T: DeserializeOwned>(
         &mut self,

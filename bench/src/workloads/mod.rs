@@ -1,6 +1,7 @@
 //! What is asked of the contenders, one file a workload.
 
 mod appends;
+mod archives;
 mod batches;
 mod deliveries;
 mod enqueue;
@@ -41,6 +42,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Schedules => schedules::run(bench).await?,
             Workload::Deliveries => deliveries::run(bench).await?,
             Workload::Threads => threads::run(bench).await?,
+            Workload::Archives => archives::run(bench).await?,
         };
         record
             .workloads
