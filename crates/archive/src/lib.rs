@@ -1,0 +1,4 @@
+//! The cold tier: what grows old leaves the store for object storage, and is read at the same address.
+
+pub mod object;
+pub mod objects;
