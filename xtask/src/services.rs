@@ -6,8 +6,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use tidewire_testservers::{
-    Engine, Found, Kafka, PgBouncer, Redis, Server, ServerOptions, find, find_kafka,
-    find_pgbouncer, find_redis,
+    Engine, Found, Kafka, PgBouncer, Redis, S3, Server, ServerOptions, find, find_kafka,
+    find_pgbouncer, find_redis, find_s3,
 };
 
 use crate::process::{cargo, output};
@@ -66,6 +66,14 @@ pub fn list() -> Result<()> {
             "a private broker in KRaft mode, from Maven's archives",
         ),
     }
+    match S3::named() {
+        Some(_) => row(
+            "S3",
+            "?",
+            &format!("the server that {} names", S3::VARIABLE),
+        ),
+        None => server_row("S3", find_s3(), "a private server over a folder, by cargo"),
+    }
     println!(
         "\n`cargo xtask test` installs what is missing (Debian, as root) and starts what it needs"
     );
@@ -100,6 +108,8 @@ pub struct Running {
     kafka: Option<Kafka>,
     /// The same.
     redis: Option<Redis>,
+    /// The same.
+    s3: Option<S3>,
 }
 
 impl Running {
@@ -121,10 +131,15 @@ impl Running {
             Some(_) => None,
             None => Some(Redis::start(ServerOptions::default()).context("no Redis")?),
         };
+        let s3 = match S3::named() {
+            Some(_) => None,
+            None => Some(S3::start().context("no S3")?),
+        };
         Ok(Running {
             servers,
             kafka,
             redis,
+            s3,
         })
     }
 
@@ -132,11 +147,13 @@ impl Running {
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
         let kafka = self.kafka.iter();
         let redis = self.redis.iter();
+        let s3 = self.s3.iter();
         self.servers
             .iter()
             .filter_map(|(engine, server)| Some((engine.variable()?, server.url())))
             .chain(kafka.map(|kafka| (Kafka::VARIABLE, kafka.address())))
             .chain(redis.map(|redis| (Redis::VARIABLE, redis.url())))
+            .chain(s3.map(|s3| (S3::VARIABLE, s3.url())))
     }
 
     /// What runs, by product and version.
@@ -162,6 +179,10 @@ impl Running {
             Some(redis) => format!("Redis {}", redis.found().version),
             None => "Redis as the environment names it".to_owned(),
         });
+        all.push(match &self.s3 {
+            Some(s3) => format!("{} {}", s3.found().product, s3.found().version),
+            None => "S3 as the environment names it".to_owned(),
+        });
         all.join(", ")
     }
 
@@ -179,6 +200,7 @@ impl Running {
 pub fn run() -> Result<()> {
     tools::servers()?;
     tools::kafka()?;
+    tools::s3()?;
     let running = Running::start()?;
     let direct = running.postgres_url().context("no PostgreSQL")?;
     let pooler = PgBouncer::start(&direct)?;

@@ -39,6 +39,7 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
     steps.run("test tools", || {
         tools::servers()?;
         tools::kafka()?;
+        tools::s3()?;
         tools::kafka_client()?;
         if full {
             tools::browser()?;

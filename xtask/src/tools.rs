@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidewire_testservers::{
-    Engine, KAFKA_VERSION, Kafka, Redis, find, find_kafka, find_pgbouncer, find_redis, kafka_folder,
+    Engine, KAFKA_VERSION, Kafka, Redis, S3, S3_VERSION, find, find_kafka, find_pgbouncer,
+    find_redis, find_s3, kafka_folder,
 };
 
 use crate::apt;
@@ -30,16 +31,23 @@ pub fn cargo_deny() -> Result<PathBuf> {
         }
     }
     // It runs for two seconds: building it fast matters, not building it well.
-    run(cargo()
-        .args(["install", "cargo-deny", "--locked", "--force"])
-        .args(["--version", CARGO_DENY, "--root"])
+    run(&mut cargo_install("cargo-deny", CARGO_DENY, "0")?)?;
+    Ok(ours)
+}
+
+/// What builds a program into our folder, as fast as may be for what it is to do.
+fn cargo_install(package: &str, version: &str, optimised: &str) -> Result<Command> {
+    let mut install = cargo();
+    install
+        .args(["install", package, "--locked", "--force"])
+        .args(["--version", version, "--root"])
         .arg(folder()?)
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", optimised)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        .env_remove("CARGO_TARGET_DIR"))?;
-    Ok(ours)
+        .env_remove("CARGO_TARGET_DIR");
+    Ok(install)
 }
 
 /// Schemathesis, at the versions of its requirements file: the seed repeats a run only while the generators stay the
@@ -160,6 +168,19 @@ pub fn kafka() -> Result<()> {
         fetch_kafka(&target)?;
     }
     match find_kafka() {
+        Ok(_) => Ok(()),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+/// A server that speaks S3. It hashes all that it is given, so it is built a little better.
+pub fn s3() -> Result<()> {
+    let is_ours = find_s3().is_ok_and(|found| found.version == S3_VERSION);
+    if S3::named().is_some() || is_ours {
+        return Ok(());
+    }
+    run(cargo_install("s3s-fs", S3_VERSION, "1")?.args(["--features", "binary"]))?;
+    match find_s3() {
         Ok(_) => Ok(()),
         Err(why) => bail!("{why}"),
     }

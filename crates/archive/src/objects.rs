@@ -37,11 +37,11 @@ type Result<T> = std::result::Result<T, Error>;
 /// A request that moves eight megabytes has this long, which is 140 kB a second.
 const REQUEST_WITHIN: Duration = Duration::from_mins(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A request is tried again, so often and for so long: an archiver is run again, and somebody waits for a
-/// page.
-const RETRIES: usize = 5;
+/// A request is tried again, so often and for so long. That is enough for a server's restart, and no more:
+/// an archiver is run again, and somebody waits for a page.
+const RETRIES: usize = 10;
 const RETRY_WITHIN: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Whoever asks for our health does not wait for retries.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);

@@ -8,13 +8,15 @@
 use std::{
     io::Write as _,
     net::SocketAddr,
+    ops::DerefMut,
     sync::{Arc, Mutex, Once, OnceLock, PoisonError},
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
 pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
 use tidewire_testservers::{
-    Kafka as BlockingKafka, Redis as BlockingRedis, Server as Blocking, find_pgbouncer, of_database,
+    Kafka as BlockingKafka, Redis as BlockingRedis, Running, S3 as BlockingS3, Server as Blocking,
+    find_pgbouncer, of_database,
 };
 use tokio::task::spawn_blocking;
 
@@ -108,30 +110,61 @@ pub async fn pgbouncer(server: &str) -> Option<PgBouncer> {
 /// The `HOST:PORT` of the Kafka that this program's tests share, or nothing where it is not installed
 /// and not required. Whoever uses it has topics and groups of their own there.
 pub async fn kafka() -> Option<String> {
-    static SHARED: OnceLock<Result<(String, Option<BlockingKafka>), String>> = OnceLock::new();
-    let start = || {
-        if let Some(address) = BlockingKafka::named() {
-            return Ok((address, None));
+    static SHARED: Lent<BlockingKafka> = OnceLock::new();
+    lent("Kafka", &SHARED, BlockingKafka::named, || {
+        let kafka = BlockingKafka::start()?;
+        Ok((kafka.address(), kafka))
+    })
+    .await
+}
+
+/// Where a server is that a program's tests share, and what keeps it alive if it is ours.
+type Lent<S> = OnceLock<Result<(String, Option<S>), String>>;
+
+async fn lent<S: Send + Sync + 'static>(
+    name: &'static str,
+    shared: &'static Lent<S>,
+    named: fn() -> Option<String>,
+    start: fn() -> tidewire_testservers::Result<(String, S)>,
+) -> Option<String> {
+    let first = move || {
+        if let Some(there) = named() {
+            return Ok((there, None));
         }
-        match BlockingKafka::start() {
-            Ok(kafka) => Ok((kafka.address(), Some(kafka))),
+        match start() {
+            Ok((there, server)) => Ok((there, Some(server))),
             Err(error) => {
-                say(&format!("left out: all tests on Kafka: {error}"));
+                say(&format!("left out: all tests on {name}: {error}"));
                 Err(error.to_string())
             }
         }
     };
-    let shared = spawn_blocking(move || SHARED.get_or_init(start)).await;
-    match shared.expect("it does not panic") {
-        Ok((address, _)) => Some(address.clone()),
+    let found = spawn_blocking(move || shared.get_or_init(first)).await;
+    match found.expect("it does not panic") {
+        Ok((there, _)) => Some(there.clone()),
         Err(why) => {
             assert!(
                 !are_required(),
-                "{REQUIRED}=1 is set, and there is no Kafka: {why}"
+                "{REQUIRED}=1 is set, and there is no {name}: {why}"
             );
             None
         }
     }
+}
+
+/// Beside the runtime: its tasks go on while the server is away.
+async fn change<S: DerefMut<Target = Running> + Send + 'static>(
+    server: &Arc<Mutex<S>>,
+    what: &'static str,
+    change: fn(&mut S) -> tidewire_testservers::Result<()>,
+) {
+    let server = Arc::clone(server);
+    let done = spawn_blocking(move || {
+        let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+        let product = server.found().product;
+        change(&mut server).unwrap_or_else(|error| panic!("{product} did not {what}: {error}"));
+    });
+    done.await.expect("the server does as it is told");
 }
 
 /// A Kafka of one's own, for tests that stop it. It ends, and its data go, when it is dropped.
@@ -156,32 +189,17 @@ impl Kafka {
 
     /// Ends it cleanly.
     pub async fn stop(&self) {
-        self.change("stop", BlockingKafka::stop).await;
+        change(&self.kafka, "stop", |kafka| kafka.stop()).await;
     }
 
     /// Ends it with -9.
     pub async fn kill(&self) {
-        self.change("kill", BlockingKafka::kill).await;
+        change(&self.kafka, "kill", |kafka| kafka.kill()).await;
     }
 
     /// Starts it on its old port and folder, and waits until it serves.
     pub async fn start_again(&self) {
-        self.change("start again", BlockingKafka::start_again).await;
-    }
-
-    async fn change(
-        &self,
-        what: &'static str,
-        change: fn(&mut BlockingKafka) -> tidewire_testservers::Result<()>,
-    ) {
-        let kafka = Arc::clone(&self.kafka);
-        let done = spawn_blocking(move || {
-            let mut kafka = kafka.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut kafka)
-        });
-        done.await
-            .expect("it does not panic")
-            .unwrap_or_else(|error| panic!("Kafka did not {what}: {error}"));
+        change(&self.kafka, "start again", |kafka| kafka.start_again()).await;
     }
 
     /// `HOST:PORT`.
@@ -192,37 +210,19 @@ impl Kafka {
 }
 
 /// The URL of the Redis that this program's tests share, or nothing where it is not installed and not
-/// required. Whoever uses it has keys of their own there: see [`redis_prefix`].
+/// required. Whoever uses it has keys of their own there: see [`own_prefix`].
 pub async fn redis() -> Option<String> {
-    static SHARED: OnceLock<Result<(String, Option<BlockingRedis>), String>> = OnceLock::new();
-    let start = || {
-        if let Some(url) = BlockingRedis::named() {
-            return Ok((url, None));
-        }
-        match BlockingRedis::start(ServerOptions::default()) {
-            Ok(redis) => Ok((redis.url(), Some(redis))),
-            Err(error) => {
-                say(&format!("left out: all tests on Redis: {error}"));
-                Err(error.to_string())
-            }
-        }
-    };
-    let shared = spawn_blocking(move || SHARED.get_or_init(start)).await;
-    match shared.expect("it does not panic") {
-        Ok((url, _)) => Some(url.clone()),
-        Err(why) => {
-            assert!(
-                !are_required(),
-                "{REQUIRED}=1 is set, and there is no Redis: {why}"
-            );
-            None
-        }
-    }
+    static SHARED: Lent<BlockingRedis> = OnceLock::new();
+    lent("Redis", &SHARED, BlockingRedis::named, || {
+        let redis = BlockingRedis::start(ServerOptions::default())?;
+        Ok((redis.url(), redis))
+    })
+    .await
 }
 
-/// How the names of one test's keys begin in a shared Redis.
+/// How the names of one test's keys begin in a shared Redis, or its objects' in a shared bucket.
 #[must_use]
-pub fn redis_prefix() -> String {
+pub fn own_prefix() -> String {
     format!("test-{}", random_name())
 }
 
@@ -252,37 +252,99 @@ impl Redis {
 
     /// Ends it with -9.
     pub async fn kill(&self) {
-        self.change("kill", BlockingRedis::kill).await;
+        change(&self.redis, "kill", |redis| redis.kill()).await;
     }
 
     /// Starts it on its old port, with what it had.
     pub async fn start_again(&self) {
-        self.change("start again", BlockingRedis::start_again).await;
+        change(&self.redis, "start again", |redis| redis.start_again()).await;
     }
 
     /// Starts it on its old port, and it has forgotten everything.
     pub async fn start_empty(&self) {
-        self.change("start anew", BlockingRedis::start_empty).await;
-    }
-
-    async fn change(
-        &self,
-        what: &'static str,
-        change: fn(&mut BlockingRedis) -> tidewire_testservers::Result<()>,
-    ) {
-        let redis = Arc::clone(&self.redis);
-        let done = spawn_blocking(move || {
-            let mut redis = redis.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut redis)
-        });
-        done.await
-            .expect("it does not panic")
-            .unwrap_or_else(|error| panic!("Redis did not {what}: {error}"));
+        change(&self.redis, "start anew", BlockingRedis::start_empty).await;
     }
 
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// Where an S3 is, and who may do everything there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Address {
+    pub endpoint: String,
+    pub bucket: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+impl S3Address {
+    /// From `http://ACCESS_KEY_ID:SECRET_ACCESS_KEY@HOST:PORT/BUCKET`.
+    fn of(url: &str) -> Option<Self> {
+        let (login, server) = url.strip_prefix("http://")?.split_once('@')?;
+        let (id, secret) = login.split_once(':')?;
+        let (host, bucket) = server.split_once('/')?;
+        Some(S3Address {
+            endpoint: format!("http://{host}"),
+            bucket: bucket.to_owned(),
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.to_owned(),
+        })
+    }
+}
+
+/// The S3 that this program's tests share, or nothing where it is not installed and not required.
+/// Whoever uses it has a prefix of their own there: see [`own_prefix`].
+pub async fn s3() -> Option<S3Address> {
+    static SHARED: Lent<BlockingS3> = OnceLock::new();
+    let url = lent("S3", &SHARED, BlockingS3::named, || {
+        let s3 = BlockingS3::start()?;
+        Ok((s3.url(), s3))
+    });
+    let url = url.await?;
+    let address = S3Address::of(&url);
+    Some(address.unwrap_or_else(|| panic!("{} is no URL of an S3", BlockingS3::VARIABLE)))
+}
+
+/// An S3 of one's own, for tests that stop it. It ends, and its data go, when it is dropped.
+#[derive(Clone)]
+pub struct S3 {
+    s3: Arc<Mutex<BlockingS3>>,
+    address: S3Address,
+}
+
+impl S3 {
+    /// Starts one with an empty bucket, or nothing where it is not installed and not required.
+    pub async fn start() -> Option<Self> {
+        let started = spawn_blocking(BlockingS3::start).await;
+        match started.expect("it does not panic") {
+            Ok(s3) => Some(S3 {
+                address: S3Address::of(&s3.url()).expect("its own URL"),
+                s3: Arc::new(Mutex::new(s3)),
+            }),
+            Err(error) => {
+                assert!(!are_required(), "{REQUIRED}=1 is set: {error}");
+                say(&format!("left out: a test on S3: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Ends it with -9.
+    pub async fn kill(&self) {
+        change(&self.s3, "kill", |s3| s3.kill()).await;
+    }
+
+    /// Starts it on its old port, with what it had.
+    pub async fn start_again(&self) {
+        change(&self.s3, "start again", |s3| s3.start_again()).await;
+    }
+
+    #[must_use]
+    pub fn address(&self) -> &S3Address {
+        &self.address
     }
 }
 
@@ -310,33 +372,17 @@ impl Server {
 
     /// Ends it cleanly; connections are cut.
     pub async fn stop(&self) {
-        self.change("stop", Blocking::stop).await;
+        change(&self.server, "stop", |server| server.stop()).await;
     }
 
     /// Ends it with -9.
     pub async fn kill(&self) {
-        self.change("kill", Blocking::kill).await;
+        change(&self.server, "kill", |server| server.kill()).await;
     }
 
     /// Starts it on its old port and folder, and waits until it takes connections.
     pub async fn start_again(&self) {
-        self.change("start again", Blocking::start_again).await;
-    }
-
-    /// Beside the runtime: its tasks go on while the server is away.
-    async fn change(
-        &self,
-        what: &'static str,
-        change: fn(&mut Blocking) -> tidewire_testservers::Result<()>,
-    ) {
-        let server = Arc::clone(&self.server);
-        let done = spawn_blocking(move || {
-            let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut server)
-        });
-        done.await
-            .expect("it does not panic")
-            .unwrap_or_else(|error| panic!("{} did not {what}: {error}", self.engine));
+        change(&self.server, "start again", |server| server.start_again()).await;
     }
 
     #[must_use]

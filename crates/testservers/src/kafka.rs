@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::{
-    Context as _, Error, Found, Result,
+    Context as _, Error, Found, Result, Running, ServerOptions,
     guard::prepare,
-    programs::which,
-    server::{Product, Site, says},
+    programs::{tools, which},
+    server::{Product, Site, is_running, says},
 };
 
 /// The version that the chores fetch.
@@ -21,7 +21,41 @@ pub const KAFKA_VERSION: &str = "4.3.1";
 /// The variable that names a folder of archives instead of ours.
 const LIBRARIES: &str = "TIDEWIRE_TEST_KAFKA_LIBS";
 
-pub static KAFKA: Product = Product {
+/// An Apache Kafka of one's own: broker and controller in one. It ends, and its data go, when this is
+/// dropped or this process ends.
+pub struct Kafka {
+    running: Running,
+}
+
+is_running!(Kafka);
+
+impl Kafka {
+    /// The environment variable that points at one which runs already, by `HOST:PORT`.
+    pub const VARIABLE: &str = "TIDEWIRE_TEST_KAFKA";
+
+    /// The broker that the environment names, if it names one.
+    #[must_use]
+    pub fn named() -> Option<String> {
+        let address = std::env::var(Kafka::VARIABLE).ok()?;
+        (!address.is_empty()).then_some(address)
+    }
+
+    /// Makes an empty one on a free port of the loopback, and waits until it serves.
+    pub fn start() -> Result<Kafka> {
+        let found = find()?;
+        let options = ServerOptions::default();
+        let running = Running::start(&KAFKA, found, options, &std::env::temp_dir(), &[])?;
+        Ok(Kafka { running })
+    }
+
+    /// `HOST:PORT`, as clients want it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.url()
+    }
+}
+
+static KAFKA: Product = Product {
     // It runs as root too, and the archives may lie where only we can read.
     accounts: &[],
     name: "kafka",
@@ -42,13 +76,7 @@ pub fn folder() -> PathBuf {
     if let Some(folder) = std::env::var_os(LIBRARIES) {
         return folder.into();
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || workspace.unwrap_or(Path::new(".")).join("target"),
-        PathBuf::from,
-    );
-    let target = std::path::absolute(&target).unwrap_or(target);
-    target.join(format!("tools/kafka-{KAFKA_VERSION}"))
+    tools().join(format!("kafka-{KAFKA_VERSION}"))
 }
 
 /// Java with the archives of Kafka, by Kafka's version.

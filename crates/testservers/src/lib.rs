@@ -1,5 +1,5 @@
-//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer, Apache Kafka and
-//! Redis, private to whoever starts them. Development only.
+//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer, Apache Kafka, Redis
+//! and one that speaks S3, private to whoever starts them. Development only.
 //!
 //! A server runs from the programs that are installed, on a free loopback port, in a temporary
 //! folder, under an account without privileges when we are root. It never outlives the process that
@@ -20,14 +20,16 @@ mod pgbouncer;
 mod postgres;
 mod programs;
 mod redis;
+mod s3;
 mod server;
 
 pub use address::{at_address, of_database};
-pub use kafka::{KAFKA_VERSION, find as find_kafka, folder as kafka_folder};
+pub use kafka::{KAFKA_VERSION, Kafka, find as find_kafka, folder as kafka_folder};
 pub use pgbouncer::PgBouncer;
 pub use programs::{Found, find, find_pgbouncer};
-pub use redis::find as find_redis;
-pub use server::{Kafka, Redis, Server, ServerOptions, free_port};
+pub use redis::{Redis, find as find_redis};
+pub use s3::{S3, S3_VERSION, find as find_s3};
+pub use server::{Running, Server, ServerOptions, free_port};
 
 use std::fmt;
 

@@ -125,8 +125,18 @@ pub fn which(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// Where the chores keep what they fetch.
+pub fn tools() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || workspace.unwrap_or(Path::new(".")).join("target"),
+        PathBuf::from,
+    );
+    std::path::absolute(&target).unwrap_or(target).join("tools")
+}
+
 /// From `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.19-MariaDB-… for …`,
-/// `PgBouncer 1.18.0`, `Redis server v=7.0.15 sha=…`.
+/// `PgBouncer 1.18.0`, `Redis server v=7.0.15 sha=…`, `s3s-fs 0.14.1`.
 fn version_of(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -160,6 +170,7 @@ mod tests {
                 "7.0.15",
             ),
             ("PgBouncer 1.18.0\nlibevent 2.1.12-stable", "1.18.0"),
+            ("s3s-fs 0.14.1", "0.14.1"),
         ] {
             assert_eq!(version_in(said), Some(version), "{said}");
         }

@@ -3,12 +3,46 @@
 use std::{net::TcpStream, path::Path};
 
 use crate::{
-    Context as _, Error, Found, Result,
+    Context as _, Error, Found, Result, Running, ServerOptions,
     programs::which,
-    server::{Product, Site, says},
+    server::{Product, Site, is_running, says},
 };
 
-pub static REDIS: Product = Product {
+/// A Redis of one's own, which keeps an append-only file. It ends, and its data go, when this is dropped
+/// or this process ends.
+pub struct Redis {
+    running: Running,
+}
+
+is_running!(Redis);
+
+impl Redis {
+    /// The environment variable that points at one which runs already.
+    pub const VARIABLE: &str = "TIDEWIRE_TEST_REDIS_URL";
+
+    /// The URL that the environment names, if it names one.
+    #[must_use]
+    pub fn named() -> Option<String> {
+        let url = std::env::var(Redis::VARIABLE).ok()?;
+        (!url.is_empty()).then_some(url)
+    }
+
+    /// Makes an empty one on a free port of the loopback, and waits until it serves. A durable one
+    /// syncs each write (`appendfsync always`), others each second.
+    pub fn start(options: ServerOptions) -> Result<Redis> {
+        let found = find()?;
+        let running = Running::start(&REDIS, found, options, &std::env::temp_dir(), &[])?;
+        Ok(Redis { running })
+    }
+
+    /// Starts one that was stopped or killed, on its old port and without its file: it has forgotten
+    /// everything.
+    pub fn start_empty(&mut self) -> Result<()> {
+        self.running.start_empty()
+    }
+}
+
+static REDIS: Product = Product {
     accounts: &["redis", "nobody"],
     name: "redis",
     prepare,

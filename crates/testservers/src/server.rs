@@ -15,10 +15,8 @@ use crate::{
     find,
     folder::Folder,
     guard::{Guard, Guarded, tail_of},
-    kafka::{self, KAFKA},
     mysql::MYSQL,
     postgres::POSTGRES,
-    redis::{self, REDIS},
 };
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,9 +75,9 @@ impl Site {
     }
 }
 
-/// A process that is one of the products, with all that it stands on. It ends, and its data go, when
-/// this is dropped or this process ends.
-struct Running {
+/// A process that is one of the products, with all that it stands on, and what can be done with every one
+/// of them. It ends, and its data go, when this is dropped or this process ends.
+pub struct Running {
     // In this order: the guard ends the server before its folder goes.
     guard: Option<Guard>,
     folder: Folder,
@@ -89,7 +87,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(
+    pub(crate) fn start(
         product: &'static Product,
         found: Found,
         options: ServerOptions,
@@ -127,7 +125,8 @@ impl Running {
         Ok(running)
     }
 
-    fn start_again(&mut self) -> Result<()> {
+    /// Starts one that was stopped or killed, on its old port and folder.
+    pub fn start_again(&mut self) -> Result<()> {
         if let Some(guard) = &mut self.guard
             && guard.ended(Duration::ZERO).is_none()
         {
@@ -144,6 +143,41 @@ impl Running {
                 result => return result,
             }
         }
+    }
+
+    /// The same without its data: it has forgotten everything.
+    pub(crate) fn start_empty(&mut self) -> Result<()> {
+        let data = self.site.data();
+        fs::remove_dir_all(&data).context(|| format!("cannot empty {data}"))?;
+        (self.product.prepare)(&self.site)?;
+        self.start_again()
+    }
+
+    /// Ends it cleanly, as an operator would; open connections are cut.
+    pub fn stop(&mut self) -> Result<()> {
+        self.end(self.product.stop)
+    }
+
+    /// Ends it with -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.end("KILL")
+    }
+
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.site.found
+    }
+
+    /// Where its data and its logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// As its clients want it: for most a URL, with whoever owns everything in it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        (self.product.url)(&self.site)
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -209,6 +243,27 @@ impl Running {
     }
 }
 
+/// Gives a server of one's own all that every [`Running`] one can do.
+macro_rules! is_running {
+    ($server:ty) => {
+        impl std::ops::Deref for $server {
+            type Target = $crate::Running;
+
+            fn deref(&self) -> &$crate::Running {
+                &self.running
+            }
+        }
+
+        impl std::ops::DerefMut for $server {
+            fn deref_mut(&mut self) -> &mut $crate::Running {
+                &mut self.running
+            }
+        }
+    };
+}
+
+pub(crate) use is_running;
+
 /// A database server of one's own. It ends, and its data go, when this is dropped or this process
 /// ends.
 pub struct Server {
@@ -239,166 +294,13 @@ impl Server {
         Ok(Server { running, engine })
     }
 
-    /// Starts a server that was stopped or killed, on its old port and folder.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.running.start_again()
-    }
-
-    /// Ends it cleanly, as an operator would; open connections are cut.
-    pub fn stop(&mut self) -> Result<()> {
-        self.running.end(self.running.product.stop)
-    }
-
-    /// Ends it with -9.
-    pub fn kill(&mut self) -> Result<()> {
-        self.running.end("KILL")
-    }
-
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
     }
-
-    #[must_use]
-    pub fn found(&self) -> &Found {
-        &self.running.site.found
-    }
-
-    /// Where its data and its logs are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.running.folder.path()
-    }
-
-    /// Its owner's URL, with a database that is always there.
-    #[must_use]
-    pub fn url(&self) -> String {
-        (self.running.product.url)(&self.running.site)
-    }
 }
 
-/// An Apache Kafka of one's own: broker and controller in one. It ends, and its data go, when this is
-/// dropped or this process ends.
-pub struct Kafka {
-    running: Running,
-}
-
-impl Kafka {
-    /// The environment variable that points at one which runs already, by `HOST:PORT`.
-    pub const VARIABLE: &str = "TIDEWIRE_TEST_KAFKA";
-
-    /// The broker that the environment names, if it names one.
-    #[must_use]
-    pub fn named() -> Option<String> {
-        let address = std::env::var(Kafka::VARIABLE).ok()?;
-        (!address.is_empty()).then_some(address)
-    }
-
-    /// Makes an empty one on a free port of the loopback, and waits until it serves.
-    pub fn start() -> Result<Kafka> {
-        let found = kafka::find()?;
-        let options = ServerOptions::default();
-        let running = Running::start(&KAFKA, found, options, &std::env::temp_dir(), &[])?;
-        Ok(Kafka { running })
-    }
-
-    /// Starts one that was stopped or killed, on its old port and folder.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.running.start_again()
-    }
-
-    /// Ends it cleanly.
-    pub fn stop(&mut self) -> Result<()> {
-        self.running.end(self.running.product.stop)
-    }
-
-    /// Ends it with -9.
-    pub fn kill(&mut self) -> Result<()> {
-        self.running.end("KILL")
-    }
-
-    #[must_use]
-    pub fn found(&self) -> &Found {
-        &self.running.site.found
-    }
-
-    /// Where its data and its logs are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.running.folder.path()
-    }
-
-    /// `HOST:PORT`, as clients want it.
-    #[must_use]
-    pub fn address(&self) -> String {
-        (self.running.product.url)(&self.running.site)
-    }
-}
-
-/// A Redis of one's own, which keeps an append-only file. It ends, and its data go, when this is dropped
-/// or this process ends.
-pub struct Redis {
-    running: Running,
-}
-
-impl Redis {
-    /// The environment variable that points at one which runs already.
-    pub const VARIABLE: &str = "TIDEWIRE_TEST_REDIS_URL";
-
-    /// The URL that the environment names, if it names one.
-    #[must_use]
-    pub fn named() -> Option<String> {
-        let url = std::env::var(Redis::VARIABLE).ok()?;
-        (!url.is_empty()).then_some(url)
-    }
-
-    /// Makes an empty one on a free port of the loopback, and waits until it serves. A durable one
-    /// syncs each write (`appendfsync always`), others each second.
-    pub fn start(options: ServerOptions) -> Result<Redis> {
-        let found = redis::find()?;
-        let running = Running::start(&REDIS, found, options, &std::env::temp_dir(), &[])?;
-        Ok(Redis { running })
-    }
-
-    /// Starts one that was stopped or killed, on its old port, with what its file holds.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.running.start_again()
-    }
-
-    /// The same without its file: it has forgotten everything.
-    pub fn start_empty(&mut self) -> Result<()> {
-        let data = self.running.site.data();
-        std::fs::remove_dir_all(&data).context(|| format!("cannot empty {data}"))?;
-        (self.running.product.prepare)(&self.running.site)?;
-        self.running.start_again()
-    }
-
-    /// Ends it cleanly.
-    pub fn stop(&mut self) -> Result<()> {
-        self.running.end(self.running.product.stop)
-    }
-
-    /// Ends it with -9.
-    pub fn kill(&mut self) -> Result<()> {
-        self.running.end("KILL")
-    }
-
-    #[must_use]
-    pub fn found(&self) -> &Found {
-        &self.running.site.found
-    }
-
-    /// Where its data and its logs are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.running.folder.path()
-    }
-
-    #[must_use]
-    pub fn url(&self) -> String {
-        (self.running.product.url)(&self.running.site)
-    }
-}
+is_running!(Server);
 
 /// A port that nobody has at this moment, below those that systems give to outgoing connections:
 /// while a server is down, no client may get its port, nor reach itself there.

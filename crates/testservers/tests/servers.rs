@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidewire_testservers::{Engine, Kafka, PgBouncer, Redis, Result, Server, ServerOptions};
+use tidewire_testservers::{Engine, Kafka, PgBouncer, Redis, Running, S3, Server, ServerOptions};
 
 /// Those of the engines that are servers and that this machine has.
 fn installed() -> Vec<Engine> {
@@ -56,7 +56,7 @@ fn a_server_stops_and_comes_back_where_it_was() {
         let url = server.url();
         assert!(answers(&url), "{engine}");
         assert!(server.start_again().is_err(), "{engine} runs already");
-        for end in [Server::stop, Server::kill] as [fn(&mut Server) -> Result<()>; 2] {
+        for end in [Running::stop, Running::kill] {
             end(&mut server).unwrap();
             assert!(!answers(&url), "{engine}");
             server.start_again().unwrap();
@@ -172,7 +172,7 @@ fn a_kafka_stops_and_comes_back_where_it_was_and_leaves_nothing() {
     let (address, folder) = (kafka.address(), kafka.folder().to_owned());
     assert!(answers(&address));
     assert!(kafka.start_again().is_err(), "it runs already");
-    for end in [Kafka::stop, Kafka::kill] as [fn(&mut Kafka) -> Result<()>; 2] {
+    for end in [Running::stop, Running::kill] {
         end(&mut kafka).unwrap();
         assert!(!answers(&address));
         kafka.start_again().unwrap();
@@ -217,4 +217,28 @@ fn a_redis_comes_back_with_its_data_or_without() {
     redis.kill().unwrap();
     redis.start_empty().unwrap();
     assert_eq!(redis_says(&url, "EXISTS kept"), ":0");
+}
+
+#[test]
+fn an_s3_comes_back_with_its_data_and_leaves_nothing() {
+    let required = std::env::var_os("TIDEWIRE_TEST_REQUIRE_ENGINES");
+    if let Err(error) = tidewire_testservers::find_s3() {
+        assert!(required.is_none_or(|value| value != "1"), "{error}");
+        let _ = writeln!(std::io::stderr(), "left out: S3: {error}");
+        return;
+    }
+    let mut s3 = S3::start().unwrap();
+    let (url, folder) = (s3.url(), s3.folder().to_owned());
+    let kept = folder.join("data/archives/kept");
+    std::fs::write(&kept, "an object").unwrap();
+    for end in [Running::stop, Running::kill] {
+        end(&mut s3).unwrap();
+        assert!(!answers(&url));
+        s3.start_again().unwrap();
+        assert!(answers(&url) && kept.exists());
+        assert_eq!(s3.url(), url);
+    }
+    drop(s3);
+    assert!(!answers(&url));
+    assert!(!folder.exists());
 }

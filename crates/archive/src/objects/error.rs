@@ -56,16 +56,30 @@ pub(super) fn why(error: &object_store::Error) -> String {
     if is_about_bucket(error) {
         return format!("{said}: make the bucket, or name another");
     }
-    match error {
-        object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => {
-            format!("{said}: are the access key and its rights the right ones?")
-        }
-        _ if of_connecting(error) => {
-            format!("{said}: does it run, and is the endpoint the right one?")
-        }
-        _ => said,
+    if is_refused(error) {
+        return format!("{said}: are the access key and its rights the right ones?");
     }
+    if of_connecting(error) {
+        return format!("{said}: does it run, and is the endpoint the right one?");
+    }
+    said
+}
+
+/// The library has kinds for this, and does not use them of lists.
+fn is_refused(error: &object_store::Error) -> bool {
+    let code = whole(error);
+    let code = element(&code, "Code");
+    let by_code = [
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    ];
+    code.is_some_and(|code| by_code.contains(&code))
+        || matches!(
+            error,
+            object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. }
+        )
 }
 
 /// Whether it is not the object that is missing but all of its bucket.

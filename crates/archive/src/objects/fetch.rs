@@ -7,7 +7,7 @@ use futures_util::{
     Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
-use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
 
 use super::{Error, Objects, Result, upload::Sum};
 
@@ -25,8 +25,7 @@ impl Objects {
     /// How long an object is, and its bytes as a stream. It is one object to its end: if it is replaced
     /// meanwhile, the stream fails.
     pub async fn get(&self, key: &str) -> Result<(u64, BoxStream<'static, Result<Bytes>>)> {
-        let head = self.inner.store.head(&self.path(key)?).await;
-        let head = head.map_err(|error| self.failed("read", key, &error))?;
+        let head = self.head(key).await?;
         let (objects, key, size) = (self.clone(), key.to_owned(), head.size);
         let starts = (0..size.div_ceil(PIECE)).map(|piece| piece * PIECE);
         let pieces = stream::iter(starts).map(move |start| {
@@ -75,20 +74,18 @@ impl Objects {
             .await
     }
 
-    /// The last bytes of an object, all if it has no more, and its length.
+    /// The last bytes of an object, all if it has no more, and its length. Two requests, as not all that
+    /// speaks S3 knows ranges that count from the end: who knows the length asks for a range.
     pub async fn suffix(&self, key: &str, length: u64) -> Result<(Bytes, u64)> {
-        let what = || format!("read the last {length} bytes of");
-        let failed = |error| self.failed(what(), key, &error);
-        let options = GetOptions {
-            range: Some(GetRange::Suffix(length)),
-            ..GetOptions::default()
-        };
-        let found = self.inner.store.get_opts(&self.path(key)?, options).await;
-        let found = found.map_err(failed)?;
-        let (size, expected) = (found.meta.size, found.meta.size.min(length));
-        let bytes = found.bytes().await.map_err(failed)?;
-        self.all(&bytes, expected, key, what)?;
-        Ok((bytes, size))
+        let head = self.head(key).await?;
+        let range = head.size.saturating_sub(length)..head.size;
+        let bytes = self.piece(key, range, head.e_tag).await?;
+        Ok((bytes, head.size))
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let head = self.inner.store.head(&self.path(key)?).await;
+        head.map_err(|error| self.failed("read", key, &error))
     }
 
     async fn piece(&self, key: &str, range: Range<u64>, tag: Option<String>) -> Result<Bytes> {
@@ -104,28 +101,17 @@ impl Objects {
         };
         let found = self.inner.store.get_opts(&self.path(key)?, options).await;
         let bytes = found.map_err(failed)?.bytes().await.map_err(failed)?;
-        self.all(&bytes, range.end - range.start, key, what)?;
-        Ok(bytes)
-    }
-
-    /// A range that goes beyond the end of an object is answered with less.
-    fn all(
-        &self,
-        bytes: &Bytes,
-        expected: u64,
-        key: &str,
-        what: impl Fn() -> String,
-    ) -> Result<()> {
-        let actual = bytes.len() as u64;
-        if actual == expected {
-            return Ok(());
+        // One that goes beyond the end of an object is answered with less.
+        let (actual, expected) = (bytes.len() as u64, range.end - range.start);
+        if actual != expected {
+            return Err(Error::Failed {
+                what: what(),
+                key: key.to_owned(),
+                place: self.inner.place.clone(),
+                why: format!("only {actual} bytes came: the object was cut short or replaced"),
+            });
         }
-        Err(Error::Failed {
-            what: what(),
-            key: key.to_owned(),
-            place: self.inner.place.clone(),
-            why: format!("{actual} bytes came, the object may have been cut short"),
-        })
+        Ok(bytes)
     }
 }
 

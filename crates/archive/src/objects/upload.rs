@@ -163,12 +163,12 @@ impl Objects {
             None => {
                 self.must_be_new(path, key).await?;
                 let begun = self.inner.store.put_multipart(path).await;
-                let begun = begun.map_err(|error| self.failed("begin to write", key, &error))?;
+                let begun = begun.map_err(|error| self.failed("write", key, &error))?;
                 upload.insert(Upload::new(begun))
             }
         };
         let sent = upload.send(payload).await;
-        sent.map_err(|error| self.failed("write a part of", key, &error))
+        sent.map_err(|error| self.failed("write", key, &error))
     }
 
     async fn complete(&self, mut upload: Upload, key: &str, last: PutPayload) -> Result<()> {
@@ -180,7 +180,7 @@ impl Objects {
         if outcome.is_err() {
             upload.abandon().await;
         }
-        outcome.map_err(|error| self.failed("finish writing", key, &error))
+        outcome.map_err(|error| self.failed("write", key, &error))
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod folder;
 mod place;
+mod s3;
 mod suite;
 
 /// Makes each scenario of the suite a test in each place.
 macro_rules! everywhere {
     ($($scenario:ident),* $(,)?) => {
         everywhere! { @in in_a_folder, place::Place::folder, $($scenario),* }
+        everywhere! { @in in_s3, place::Place::s3, $($scenario),* }
     };
     (@in $place:ident, $open:path, $($scenario:ident),*) => {
         mod $place {

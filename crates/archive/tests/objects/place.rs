@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tempfile::TempDir;
 use tidewire_archive::objects::{Error, Listed, Objects, ObjectsSettings, Put};
+use tidewire_testkit::servers::{self, S3Address};
 
 pub struct Place {
     pub objects: Objects,
@@ -22,6 +23,19 @@ impl Place {
             objects: Objects::open(&ObjectsSettings::new(url)).unwrap(),
             folder: Some(folder),
         })
+    }
+
+    /// A prefix of one's own on the S3 that all tests share; nothing where there is none.
+    pub async fn s3() -> Option<Place> {
+        let address = servers::s3().await?;
+        Some(Place::at(&settings(&address)))
+    }
+
+    pub fn at(settings: &ObjectsSettings) -> Place {
+        Place {
+            objects: Objects::open(settings).unwrap(),
+            folder: None,
+        }
     }
 
     /// Writes these bytes in pieces of this size.
@@ -66,6 +80,20 @@ impl Place {
     pub async fn keys(&self, under: &str) -> Vec<String> {
         let listed = self.list(under).await;
         listed.into_iter().map(|one| one.key).collect()
+    }
+}
+
+/// How a prefix of one's own is reached on this S3.
+pub fn settings(address: &S3Address) -> ObjectsSettings {
+    ObjectsSettings {
+        endpoint: Some(address.endpoint.clone()),
+        access_key_id: Some(address.access_key_id.clone()),
+        secret_access_key: Some(address.secret_access_key.clone()),
+        ..ObjectsSettings::new(format!(
+            "s3://{}/{}/deep",
+            address.bucket,
+            servers::own_prefix()
+        ))
     }
 }
 

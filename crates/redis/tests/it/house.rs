@@ -60,7 +60,7 @@ impl Drop for Persister {
 /// Small numbers, so that tests meet every border.
 pub fn small(url: &str) -> RedisSettings {
     RedisSettings {
-        prefix: servers::redis_prefix(),
+        prefix: servers::own_prefix(),
         block: 20,
         keep: 8,
         lease: Duration::from_millis(600),
