@@ -67,8 +67,8 @@ impl Objects {
 
     /// Several ranges of an object.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let fetched = ranges.iter().map(|range| self.range(key, range.clone()));
-        stream::iter(fetched)
+        stream::iter(ranges.to_vec())
+            .map(|range| self.range(key, range))
             .buffered(RANGES_AT_ONCE)
             .try_collect()
             .await
