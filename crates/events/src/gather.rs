@@ -66,9 +66,10 @@ impl Gather {
         if self.run.is_all {
             return;
         }
-        // As many as fit if they are like those before.
-        let count = self.run.events.len().max(1);
-        let fit = (self.most.bytes - self.bytes.min(self.most.bytes)) / (self.bytes / count).max(1);
+        // As many as fit if they are like those before. There may be none yet, and more to look through.
+        let count = self.run.events.len();
+        let one = self.bytes.checked_div(count).unwrap_or(0).max(1);
+        let fit = (self.most.bytes - self.bytes.min(self.most.bytes)) / one;
         let fit = u32::try_from(fit).unwrap_or(u32::MAX);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.limit = self.most.events.saturating_sub(count).min(fit);

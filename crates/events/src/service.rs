@@ -402,18 +402,61 @@ impl Events {
         until: u64,
         limit: u32,
     ) -> DbResult<u64> {
-        let store = Arc::clone(&self.inner.store);
+        let events = self.clone();
         let of = Arc::<(String, String)>::new((tenant.to_owned(), stream.to_owned()));
         let trim = self.inner.db.transact("events.trim", move |tx: &mut Tx| {
-            let (store, of) = (Arc::clone(&store), Arc::clone(&of));
-            Box::pin(async move { store.trim(tx, (&of.0, &of.1), until, limit).await })
+            let (events, of) = (events.clone(), Arc::clone(&of));
+            Box::pin(async move { events.trim_in(tx, (&of.0, &of.1), until, limit).await })
         });
         trim.await
+    }
+
+    /// The same inside the caller's transaction.
+    pub async fn trim_in(
+        &self,
+        tx: &mut Tx,
+        stream: (&str, &str),
+        until: u64,
+        limit: u32,
+    ) -> DbResult<u64> {
+        self.inner.store.trim(tx, stream, until, limit).await
     }
 
     /// Puts events back that were trimmed, as they were. Those that are there are left alone.
     pub async fn put_back_in(&self, tx: &mut Tx, tenant: &str, events: &[Event]) -> DbResult<u64> {
         self.inner.store.put_back(tx, tenant, events).await
+    }
+
+    /// The first `seq` of a stream that the store has.
+    pub async fn first_stored(&self, stream: (&str, &str)) -> DbResult<Option<u64>> {
+        let mut read = self.inner.db.read();
+        self.inner.store.first_of(&mut read, stream).await
+    }
+
+    /// When the oldest event of a tenant that the store has was stored.
+    pub async fn oldest_stored(&self, tenant: &str) -> DbResult<Option<Time>> {
+        let mut read = self.inner.db.read();
+        self.inner.store.oldest(&mut read, tenant).await
+    }
+
+    /// The names of a tenant's streams, in their order, behind one of them.
+    pub async fn streams(&self, tenant: &str, behind: &str, limit: u32) -> DbResult<Vec<String>> {
+        let mut read = self.inner.db.read();
+        let mut names: Vec<String> = Vec::new();
+        // One after the other: what lies between two names is not walked.
+        while names.len() < limit as usize {
+            let behind = names.last().map_or(behind, String::as_str);
+            match self
+                .inner
+                .store
+                .next_stream(&mut read, tenant, behind)
+                .await?
+            {
+                Some(name) => names.push(name),
+                None => break,
+            }
+        }
+        Ok(names)
     }
 
     /// Where these streams (each with its tenant) end, in their order.

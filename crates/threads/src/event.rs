@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tidewire_core::{FieldError, Problem, Time, json, name};
 use tidewire_events::{Event, NewEvent};
 
-use crate::{TurnStatus, model::ThreadKey, state};
+use crate::{NAMESPACE, TurnStatus, model::ThreadKey, state};
 
 /// The format of events, as each says.
 pub const SPEC_VERSION: &str = "agent-events/1.0";
@@ -225,18 +225,21 @@ impl NewThreadEvent {
         Problem::all(errors)
     }
 
-    /// As the log keeps it.
-    pub(crate) fn to_log(&self, key: &ThreadKey) -> NewEvent {
-        let body = Body {
+    fn body(&self) -> Body {
+        Body {
             id: self.event_id.as_deref().map(Into::into),
             level: self.level,
             payload: self.payload.clone().unwrap_or_else(empty),
             content_type: self.content_type.as_deref().map(Into::into),
             trace: self.trace.clone(),
             tags: self.tags.clone(),
-        };
+        }
+    }
+
+    /// As the log keeps it.
+    pub(crate) fn to_log(&self, key: &ThreadKey) -> NewEvent {
         // Every part is JSON or text.
-        let body = to_raw_value(&body).unwrap_or_default();
+        let body = to_raw_value(&self.body()).unwrap_or_default();
         let mut event = NewEvent::kept(key.stream(), &self.kind, body);
         if let Some(turn) = &self.turn_id {
             event = event.about(turn);
@@ -319,9 +322,10 @@ struct Body {
 }
 
 /// An event of a thread.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ThreadEvent {
     #[schema(example = "agent-events/1.0")]
+    #[serde(skip_deserializing, default = "spec_version")]
     pub spec_version: &'static str,
     pub event_id: String,
     #[schema(value_type = String)]
@@ -346,7 +350,75 @@ pub struct ThreadEvent {
     pub tags: Option<Box<RawValue>>,
 }
 
+/// There has been no other.
+fn spec_version() -> &'static str {
+    SPEC_VERSION
+}
+
+/// What the log knows of a thread's event and does not show: with it an event can be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InLog {
+    pub id: String,
+    pub pos: u64,
+    pub created_at: Time,
+    /// How many triggers deep.
+    #[serde(default, skip_serializing_if = "is_shallow")]
+    pub depth: u32,
+    /// It came with an id of its own, by which it is deduplicated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dedupe: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
+fn is_shallow(depth: &u32) -> bool {
+    *depth == 0
+}
+
+impl InLog {
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        InLog {
+            id: event.id.clone(),
+            pos: event.pos,
+            created_at: event.created_at,
+            depth: event.depth,
+            dedupe: event.dedupe_key.is_some(),
+        }
+    }
+}
+
 impl ThreadEvent {
+    /// As the log had it.
+    pub fn into_log(self, log: InLog) -> Result<Event, serde_json::Error> {
+        let stream = format!("{NAMESPACE}{}", self.thread_id);
+        let dedupe_key = log.dedupe.then(|| format!("{stream}/{}", self.event_id));
+        let body = Body {
+            id: log.dedupe.then(|| self.event_id.into()),
+            level: self.level,
+            payload: self.payload,
+            content_type: self.content_type.map(Into::into),
+            trace: self.trace,
+            tags: self.tags,
+        };
+        Ok(Event {
+            id: log.id,
+            stream,
+            seq: self.seq,
+            kind: self.kind,
+            subject: self.turn_id,
+            payload: to_raw_value(&body)?,
+            dedupe_key,
+            source: self.source,
+            occurred_at: self.ts,
+            created_at: log.created_at,
+            pos: log.pos,
+            depth: log.depth,
+        })
+    }
+
     /// As a log that is apart has it: complete, with its id and its time.
     #[must_use]
     pub fn numbered(key: &ThreadKey, new: NewThreadEvent, seq: u64) -> Self {
@@ -388,8 +460,8 @@ impl ThreadEvent {
         ThreadEvent::numbered(key, complete, seq)
     }
 
-    /// As the log has it.
-    pub(crate) fn of_log(thread: &Arc<str>, event: Event) -> Result<Self, tidewire_db::Error> {
+    /// As it is shown, of what the log has.
+    pub fn of_log(thread: &Arc<str>, event: Event) -> Result<Self, tidewire_db::Error> {
         let body: Body = serde_json::from_str(event.payload.get()).map_err(|error| {
             tidewire_db::Error::Broken(format!(
                 "the event `{}` of the thread `{thread}` is none: {error}",
@@ -411,5 +483,48 @@ impl ThreadEvent {
             trace: body.trace,
             tags: body.tags,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_comes_back_into_the_log_as_it_was() {
+        let thread: Arc<str> = "t".into();
+        let key = ThreadKey::new(&"acme".into(), Arc::clone(&thread));
+        let said: [NewThreadEvent; 3] = [
+            serde_json::from_str(
+                r#"{"type":"custom","event_id":"mine","turn_id":"u","payload":{"n":1.50},"level":"warn",
+                    "source":"me","content_type":"text/plain","trace":{"a":[]},"tags":["x"]}"#,
+            )
+            .unwrap(),
+            serde_json::from_str(r#"{"type":"thread.ready","ts":"2026-01-31T12:00:00Z"}"#).unwrap(),
+            NewThreadEvent::gap("g", 3, 7, Time::from_millis(5)),
+        ];
+        for (place, new) in said.iter().enumerate() {
+            let own_id = new.event_id.as_ref();
+            let before = Event {
+                id: format!("id{place}"),
+                stream: key.stream(),
+                seq: 9,
+                kind: new.kind.clone(),
+                subject: new.turn_id.clone(),
+                payload: to_raw_value(&new.body()).unwrap(),
+                dedupe_key: own_id.map(|id| format!("{}/{id}", key.stream())),
+                source: new.source.clone(),
+                occurred_at: new.ts.unwrap_or(Time::from_millis(7)),
+                created_at: Time::from_millis(7),
+                pos: 12,
+                depth: 2,
+            };
+            let in_log = InLog::of(&before);
+            let shown = ThreadEvent::of_log(&thread, before.clone()).unwrap();
+            let line = serde_json::to_string(&shown).unwrap();
+            let read: ThreadEvent = serde_json::from_str(&line).unwrap();
+            let after = read.into_log(in_log).unwrap();
+            assert_eq!(format!("{before:?}"), format!("{after:?}"));
+        }
     }
 }

@@ -31,7 +31,7 @@ pub use self::http::{live_routes, routes};
 pub use accept::{Accepted, NewTurn, OnBusy};
 pub use append::Stored;
 pub use error::Error;
-pub use event::{GAP, Level, NewThreadEvent, ThreadEvent};
+pub use event::{GAP, InLog, Level, NewThreadEvent, ThreadEvent};
 pub use follow::{FOLLOWER, Turns};
 pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;

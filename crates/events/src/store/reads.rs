@@ -8,6 +8,7 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use chrono::NaiveDate;
+use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql};
 
 use super::{Store, parse_day};
@@ -21,6 +22,9 @@ pub(super) struct Statements {
     of_stream: Sql,
     of_stream_about: Sql,
     stream_ends: Sql,
+    first_seq: Sql,
+    oldest: Sql,
+    next_stream: Sql,
     day_bounds: Sql,
     days: Sql,
 }
@@ -53,6 +57,14 @@ impl Statements {
             of_stream: of_stream(""),
             of_stream_about: of_stream(" AND subject = ?"),
             stream_ends: dialect.sql(&stream_ends),
+            first_seq: dialect.sql(
+                "SELECT seq FROM events WHERE tenant = ? AND stream = ? ORDER BY seq LIMIT 1",
+            ),
+            oldest: dialect
+                .sql("SELECT created_at FROM events WHERE tenant = ? ORDER BY pos LIMIT 1"),
+            next_stream: dialect.sql(&format!(
+                "SELECT stream FROM {by_stream} WHERE tenant = ? AND stream > ? ORDER BY stream LIMIT 1"
+            )),
             last_seq: dialect.sql(
                 "SELECT seq FROM events WHERE tenant = ? AND stream = ? ORDER BY seq DESC LIMIT 1",
             ),
@@ -173,6 +185,39 @@ impl Store {
         };
         args.push(limit.into());
         query.rows(sql, args).await?.iter().map(event).collect()
+    }
+
+    /// Where a stream begins in the store.
+    pub(crate) async fn first_of(
+        &self,
+        query: &mut impl Query,
+        (tenant, stream): (&str, &str),
+    ) -> Result<Option<u64>> {
+        let args = vec![tenant.into(), stream.into()];
+        let row = query.row(&self.reads.first_seq, args).await?;
+        row.map(|row| row.count(0)).transpose()
+    }
+
+    /// When the first event of a log that the store has was stored.
+    pub(crate) async fn oldest(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+    ) -> Result<Option<Time>> {
+        let row = query.row(&self.reads.oldest, vec![tenant.into()]).await?;
+        row.map(|row| row.time(0)).transpose()
+    }
+
+    /// The stream whose name comes next.
+    pub(crate) async fn next_stream(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        behind: &str,
+    ) -> Result<Option<String>> {
+        let args = vec![tenant.into(), behind.into()];
+        let row = query.row(&self.reads.next_stream, args).await?;
+        row.map(|row| row.text(0)).transpose()
     }
 
     /// Where streams end, each in its place.
