@@ -8,8 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Threads, Triggers,
-    Turns,
+    Analytics, Archives, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Threads,
+    Triggers, Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -100,6 +100,12 @@ impl Client {
     #[must_use]
     pub fn turns(&self) -> Turns<'_> {
         Turns(self)
+    }
+
+    /// What has left the database, or may.
+    #[must_use]
+    pub fn archives(&self) -> Archives<'_> {
+        Archives(self)
     }
 
     #[must_use]

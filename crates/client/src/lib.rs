@@ -27,6 +27,7 @@
 
 pub mod agent;
 mod analytics;
+mod archives;
 mod client;
 mod error;
 mod events;
@@ -48,18 +49,19 @@ pub mod worker;
 
 pub use agent::{Agent, EmitError, Sink, Turn};
 pub use analytics::Analytics;
+pub use archives::{Archives, Download};
 pub use client::{Builder, Client};
 pub use error::{Error, FieldError, Problem, Result, TransportError, TransportKind};
 pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    AcceptedTurn, Appended, Attempt, ClaimedJob, EndpointState, Event, EventLevel, Execution,
-    ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job, JobStatus,
-    NewEvent, NewJob, NewThreadEvent, NewTrigger, NewTurn, Numbered, OnBusy, Page, PageNumber,
-    Pagination, RetentionStatus, Schedule, ScheduleStatus, SetOff, Source, StoredThreadEvent,
-    Thread, ThreadEvent, ThreadStatus, Trigger, TriggerEdit, TriggerStatus, TriggerSummary,
-    TriggerType, TurnRecord, TurnStatus,
+    AcceptedTurn, Appended, Archive, Attempt, ClaimedJob, EndpointState, Event, EventLevel,
+    Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job,
+    JobStatus, NewArchives, NewEvent, NewJob, NewThreadEvent, NewTrigger, NewTurn, Numbered,
+    OnBusy, Page, PageNumber, Pagination, RestoreArchives, RetentionStatus, Schedule,
+    ScheduleStatus, SetOff, Source, StoredThreadEvent, Thread, ThreadEvent, ThreadStatus, Trigger,
+    TriggerEdit, TriggerStatus, TriggerSummary, TriggerType, TurnRecord, TurnStatus,
 };
 pub use pages::Pages;
 pub use retry::Retry;

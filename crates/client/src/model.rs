@@ -2,6 +2,7 @@
 //! ([`RawValue`]), so no digit of a number is lost on the way through.
 
 mod analytics;
+mod archives;
 mod events;
 mod jobs;
 mod named;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use analytics::{Day, Summary, Timeseries};
+pub(crate) use archives::ArchivesPage;
+pub use archives::{Archive, NewArchives, RestoreArchives};
 pub(crate) use events::EventsPage;
 pub use events::{Appended, Event, NewEvent};
 pub use jobs::{Attempt, ClaimedJob, Job, JobStatus, NewJob};

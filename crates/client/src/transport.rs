@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Method, Response, StatusCode, Url,
+    Method, RequestBuilder, Response, StatusCode, Url,
     header::{self, HeaderValue},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -171,15 +171,7 @@ impl Client {
                 .map_err(|_| Error::Request(format!("{id:?} is not a position in the log")))?;
             request = request.header("last-event-id", id);
         }
-        let response = tokio::time::timeout(self.shared.timeout, request.send())
-            .await
-            .map_err(|_| {
-                Error::Transport(Box::new(TransportError::timeout(url, self.shared.timeout)))
-            })?
-            .map_err(|error| transport(url, error))?;
-        if !response.status().is_success() {
-            return Err(refusal(response, url).await);
-        }
+        let response = self.begun(request, url).await?;
         let kind = response
             .headers()
             .get(header::CONTENT_TYPE)
@@ -195,6 +187,27 @@ impl Client {
                 kind.unwrap_or("of no kind")
             ),
         })
+    }
+}
+
+impl Client {
+    /// Opens an answer that may be of any length; only its headers have a deadline.
+    pub(crate) async fn fetch(&self, url: &Url) -> Result<Response> {
+        let request = self.shared.http.get(url.clone());
+        self.begun(request.header(header::ACCEPT, "*/*"), url).await
+    }
+
+    async fn begun(&self, request: RequestBuilder, url: &Url) -> Result<Response> {
+        let response = tokio::time::timeout(self.shared.timeout, request.send())
+            .await
+            .map_err(|_| {
+                Error::Transport(Box::new(TransportError::timeout(url, self.shared.timeout)))
+            })?
+            .map_err(|error| transport(url, error))?;
+        if !response.status().is_success() {
+            return Err(refusal(response, url).await);
+        }
+        Ok(response)
     }
 }
 
