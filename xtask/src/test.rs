@@ -1,7 +1,7 @@
 //! `cargo xtask test`: fetch what the tests need, run them, then put the running server to the test.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
@@ -35,7 +35,7 @@ pub fn run(full: bool) -> Result<()> {
 }
 
 pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
-    let (mut program, mut python) = (None, None);
+    let (mut program, mut pythons) = (None, None);
     steps.run("test tools", || {
         tools::servers()?;
         tools::kafka()?;
@@ -45,7 +45,10 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
             tools::browser()?;
         }
         program = Some(tools::schemathesis()?);
-        python = Some(tools::standardwebhooks()?);
+        pythons = Some([
+            ("TIDEWIRE_TEST_STANDARDWEBHOOKS", tools::standardwebhooks()?),
+            ("TIDEWIRE_TEST_PYARROW", tools::pyarrow()?),
+        ]);
         Ok(Outcome::Passed)
     })?;
     // All targets, as the tests build them: then the server that is started below is the one that they were linked
@@ -61,8 +64,8 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         Ok(Outcome::Noted(running.summary()))
     })?;
     steps.run("cargo test", || {
-        let python = python.context("standardwebhooks was not installed")?;
-        cargo_test(tally, full, servers.as_ref(), &python)
+        let pythons = pythons.context("no Python was prepared")?;
+        cargo_test(tally, full, servers.as_ref(), pythons)
     })?;
     drop(servers);
     steps.run("schemathesis", || {
@@ -81,12 +84,12 @@ fn cargo_test(
     tally: &mut Tally,
     full: bool,
     servers: Option<&Running>,
-    python: &Path,
+    pythons: [(&str, PathBuf); 2],
 ) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
     command.envs(servers.into_iter().flat_map(Running::variables));
-    command.env("TIDEWIRE_TEST_STANDARDWEBHOOKS", python);
+    command.envs(pythons);
     // No engine is left out in silence here.
     command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
     if full {

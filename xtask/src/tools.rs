@@ -71,6 +71,16 @@ pub fn standardwebhooks() -> Result<PathBuf> {
     Ok(environment.join("bin/python"))
 }
 
+/// A Python with Arrow's reader of Parquet files.
+pub fn pyarrow() -> Result<PathBuf> {
+    let environment = python_environment("pyarrow", |environment| {
+        let mut import = command(environment.join("bin/python"));
+        import.args(["-c", "import pyarrow.parquet"]);
+        import
+    })?;
+    Ok(environment.join("bin/python"))
+}
+
 /// A Python environment of its own, with what the requirements file of that name lists. `works` is a command that
 /// succeeds if it is whole.
 fn python_environment(name: &str, works: impl Fn(&Path) -> Command) -> Result<PathBuf> {

@@ -3,3 +3,5 @@
 pub mod cache;
 pub mod object;
 pub mod objects;
+#[cfg(feature = "parquet")]
+pub mod parquet;
