@@ -20,6 +20,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    metrics,
     object::{self, Index, TAIL, Tail},
     objects::{self, Objects},
 };
@@ -141,6 +142,7 @@ impl Cache {
                 .collect()
         };
         let missing = unknown(&found);
+        metrics::looked_up(wanted.len() - missing.len(), missing.len());
         if missing.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
@@ -214,6 +216,7 @@ impl Cache {
         self.inner
             .fetched
             .fetch_add(bytes as u64, Ordering::Relaxed);
+        metrics::fetched(bytes as u64);
     }
 
     /// How many bytes of objects were fetched since this was made.

@@ -78,7 +78,7 @@ impl Objects {
             Place::Folder(folder) => in_folder(folder)?,
             Place::Bucket { bucket, prefix } => Inner {
                 store: Box::new(in_bucket(settings, &bucket)?),
-                place: settings.shown(),
+                place: settings.to_string(),
                 prefix,
                 folder: None,
             },
@@ -92,6 +92,15 @@ impl Objects {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.inner.place
+    }
+
+    /// A key with all that it has before it there.
+    #[must_use]
+    pub fn full_key(&self, key: &str) -> String {
+        match self.inner.prefix.as_ref() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        }
     }
 
     /// Whether objects can be listed there.
@@ -176,11 +185,7 @@ impl Objects {
 
     /// The key as the place has it.
     fn path(&self, key: &str) -> Result<Path> {
-        let prefix = self.inner.prefix.as_ref();
-        let whole = match prefix {
-            "" => key.to_owned(),
-            prefix => format!("{prefix}/{key}"),
-        };
+        let whole = self.full_key(key);
         let why = match Path::parse(&whole) {
             // The library forgives a slash before and behind.
             Ok(path) if path.as_ref() == whole && !key.is_empty() => return Ok(path),
@@ -264,7 +269,7 @@ fn in_bucket(settings: &ObjectsSettings, bucket: &str) -> Result<impl ObjectStor
     }
     builder.build().map_err(|error| Error::Place {
         what: "use",
-        place: settings.shown(),
+        place: settings.to_string(),
         why: error::why(&error),
     })
 }

@@ -48,6 +48,18 @@ impl ObjectsSettings {
         Ok(ObjectsSettings::new(url))
     }
 
+    /// A folder; a relative one is below the working folder.
+    pub fn folder(path: &std::path::Path) -> Result<Self, String> {
+        let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let url = Url::from_file_path(path).map_err(|()| "is no folder's name")?;
+        Ok(ObjectsSettings::new(url))
+    }
+
+    /// What makes no sense about these settings taken together.
+    pub fn check(&self) -> Result<(), String> {
+        self.place().map(drop)
+    }
+
     /// Checks them all, and gives what the URL names.
     pub(super) fn place(&self) -> Result<Place, String> {
         let place = read(&self.url).map_err(|why| format!("`{}` {why}", self.url))?;
@@ -79,12 +91,15 @@ impl ObjectsSettings {
             _ => Ok(place),
         }
     }
+}
 
+impl fmt::Display for ObjectsSettings {
     /// Where it is, for people.
-    pub(super) fn shown(&self) -> String {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
         match &self.endpoint {
-            Some(endpoint) => format!("{} at {endpoint}", self.url),
-            None => self.url.clone(),
+            Some(endpoint) if !self.url.starts_with("file:") => write!(f, " at {endpoint}"),
+            _ => Ok(()),
         }
     }
 }
