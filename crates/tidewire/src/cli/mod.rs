@@ -8,6 +8,7 @@
 //! A new command is a variant of [`Command`], a line in [`Command::run`], and a file.
 
 mod analytics;
+mod archive;
 mod complete;
 mod config;
 mod events;
@@ -85,6 +86,8 @@ enum Command {
     Webhooks(webhooks::Args),
     /// See what was said in threads, and follow what is being said
     Threads(threads::Args),
+    /// Archive what is old, check archives, and bring events back
+    Archive(archive::Args),
     /// Start turns of threads, see their answers come, cancel them
     Turns(turns::Args),
     /// Run an agent that answers turns by itself, to try things with
@@ -112,6 +115,7 @@ impl Command {
             | Command::Webhooks(_)
             | Command::Threads(_)
             | Command::Turns(_)
+            | Command::Archive(_)
             | Command::ReferenceAgent(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
@@ -138,6 +142,7 @@ impl Command {
             Command::Webhooks(args) => ask(webhooks::run(args, remote.client()?, printer)),
             Command::Threads(args) => ask(threads::run(args, remote.client()?, printer)),
             Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
+            Command::Archive(args) => ask(archive::run(args, remote.client()?, printer)),
             Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),

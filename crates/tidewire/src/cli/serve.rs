@@ -104,6 +104,7 @@ fn check(config: &Config, data: &str, printer: Printer) -> Result<(), Fault> {
 /// What a person is told once the server answers.
 struct Welcome {
     data: String,
+    objects: String,
     roles: String,
     open: bool,
 }
@@ -112,6 +113,7 @@ impl Welcome {
     fn of(config: &Config) -> Self {
         Welcome {
             data: config.store.shown(),
+            objects: config.archives.objects.to_string(),
             roles: config.roles.to_string(),
             open: config.access.open,
         }
@@ -147,6 +149,7 @@ impl Welcome {
         let text = format!(
             "listening on http://{address}
   data    {} ({state})
+  objects {}
   roles   {}
   access  {access}
 
@@ -157,6 +160,7 @@ try
   open {call}/docs in a browser
 ",
             self.data,
+            self.objects,
             self.roles,
             called_as()
         );

@@ -33,10 +33,18 @@ fn arg(setting: &'static Setting) -> Arg {
         help.push_str(&format!(" [default: {}]", setting.default));
     }
     help.push_str(&format!(" [env: {}]", setting.variable()));
-    Arg::new(setting.name)
+    let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.form)
-        .help(help)
+        .help(help);
+    if setting.form == "true|false" {
+        // The flag alone says yes.
+        return arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
+    }
+    arg
 }
 
 impl clap::Args for Flags {

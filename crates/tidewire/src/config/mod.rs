@@ -4,6 +4,7 @@
 //! `tidewire config env` all come from it. [`Values`] says where each value came from, [`Config`]
 //! is what they mean, one typed struct for each concern, checked before anything binds.
 
+mod archives;
 mod hot_log;
 mod job_bus;
 mod settings;
@@ -12,6 +13,7 @@ mod triggers;
 mod typed;
 mod values;
 
+pub use archives::Archives;
 pub use hot_log::HotLog;
 pub use job_bus::{Brokers, JobBus};
 pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};

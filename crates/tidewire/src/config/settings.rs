@@ -1,6 +1,7 @@
 //! The list of settings.
 
 use super::{
+    archives::from_s3_variables,
     hot_log::from_redis_variables,
     job_bus::from_kafka_variables,
     store::{from_postgres_variables, masked},
@@ -135,6 +136,15 @@ const REDIS_VARIABLES: Group = Group {
     join: from_redis_variables,
 };
 
+const S3_VARIABLES: Group = Group {
+    variables: &[
+        ("S3_ENDPOINT", ""),
+        ("S3_BUCKET", "uploads"),
+        ("S3_PREFIX", "eventide"),
+    ],
+    join: from_s3_variables,
+};
+
 pub const SETTINGS: &[Setting] = &[
     also(
         &["HTTP_ADDR", "PORT", "API_PORT"],
@@ -194,11 +204,78 @@ pub const SETTINGS: &[Setting] = &[
             "Where threads are written first: embedded (the store) or redis://[:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME], from where the role persister moves them to the store; docs/threads.md says what an answer is worth then",
         )),
     ),
+    or(
+        &S3_VARIABLES,
+        setting(
+            "objects",
+            "URL",
+            "",
+            "Where archives are kept: file:///FOLDER or s3://BUCKET[/PREFIX], which no other Tidewire's database may use. The default is the folder objects in the data folder, or FILE-objects beside a SQLite file that is named",
+        ),
+    ),
+    also(
+        &["S3_ENDPOINT"],
+        setting(
+            "s3-endpoint",
+            "URL",
+            "",
+            "What speaks S3, http://HOST:PORT or https://…; Amazon's own if it is not set",
+        ),
+    ),
+    also(
+        &["AWS_REGION"],
+        setting("s3-region", "NAME", "us-east-1", "The bucket's region"),
+    ),
+    also(
+        &["S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"],
+        setting(
+            "s3-access-key-id",
+            "ID",
+            "",
+            "The id of the key by which the bucket is used; once S3_ENDPOINT is set, eventide if it is not",
+        ),
+    ),
+    secret(also(
+        &["S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"],
+        setting(
+            "s3-secret-access-key",
+            "KEY",
+            "",
+            "The key itself; once S3_ENDPOINT is set, eventide if it is not",
+        ),
+    )),
+    also(
+        &["S3_USE_PATH_STYLE"],
+        setting(
+            "s3-path-style",
+            "true|false",
+            "true",
+            "Whether the bucket is named in the path, as what is like S3 wants it, or in the host's name",
+        ),
+    ),
+    setting(
+        "archive-older-than",
+        "DURATION",
+        "",
+        "What was stored so long ago is archived by the role archiver, such as 30d; nothing is if it is not set",
+    ),
+    setting(
+        "archive-trim",
+        "true|false",
+        "false",
+        "Whether what the archiver archives leaves the database then, and is read from the archives",
+    ),
+    setting(
+        "archive-every",
+        "DURATION",
+        "1h",
+        "How often the archiver looks for what is old enough; 10s to 30d",
+    ),
     setting(
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), persister (moves the hot log to the store), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), persister (moves the hot log to the store), archiver (archives what is old), sweeper (retention). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",

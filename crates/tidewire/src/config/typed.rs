@@ -13,7 +13,7 @@ use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
 use tidewire_threads::ThreadSettings;
 
-use super::{Bad, HotLog, JobBus, Store, Triggers, Values};
+use super::{Archives, Bad, HotLog, JobBus, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub struct Config {
     pub threads: ThreadSettings,
     pub job_bus: JobBus,
     pub hot_log: HotLog,
+    pub archives: Archives,
     pub drain: Duration,
     pub log: Log,
 }
@@ -74,17 +75,19 @@ pub enum Role {
     Relay,
     Realtime,
     Persister,
+    Archiver,
     Sweeper,
 }
 
 impl Role {
-    pub const ALL: [Role; 7] = [
+    pub const ALL: [Role; 8] = [
         Role::Api,
         Role::Worker,
         Role::Scheduler,
         Role::Relay,
         Role::Realtime,
         Role::Persister,
+        Role::Archiver,
         Role::Sweeper,
     ];
 
@@ -97,6 +100,7 @@ impl Role {
             Role::Relay => "relay",
             Role::Realtime => "realtime",
             Role::Persister => "persister",
+            Role::Archiver => "archiver",
             Role::Sweeper => "sweeper",
         }
     }
@@ -182,10 +186,12 @@ impl Config {
         let poll_interval = span("poll-interval", 10 * MS, 60 * S)?;
         let job_bus = need(values.read("job-bus", str::parse)?, "job-bus")?;
         let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
+        let store = Store::new(values, need(connections, "database-connections")?)?;
         let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
         Ok(Config {
             addr,
-            store: Store::new(values, need(connections, "database-connections")?)?,
+            archives: Archives::new(values, &store)?,
+            store,
             roles: need(values.read("roles", str::parse)?, "roles")?,
             access,
             cors_origins: values
@@ -290,6 +296,14 @@ pub(super) fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     }
 }
 
+pub(super) fn yes(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
 fn each<T, E: fmt::Display>(
     text: &str,
     read: impl Fn(&str) -> Result<T, E>,
@@ -346,7 +360,7 @@ mod tests {
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
         assert_eq!(
             config.roles.to_string(),
-            "api,worker,scheduler,relay,realtime,persister,sweeper"
+            "api,worker,scheduler,relay,realtime,persister,archiver,sweeper"
         );
     }
 

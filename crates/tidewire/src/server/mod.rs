@@ -1,5 +1,6 @@
 //! The composition root: makes every part, wires them, runs them, and takes them down again.
 
+mod archives;
 mod bus;
 mod hot;
 mod signals;
@@ -10,6 +11,7 @@ use std::{
 };
 
 use tidewire_access::Authenticate;
+use tidewire_archive::Archives;
 use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
@@ -38,6 +40,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_jobs::MIGRATIONS,
         tidewire_triggers::MIGRATIONS,
         tidewire_threads::MIGRATIONS,
+        tidewire_archive::MIGRATIONS,
     ]
     .concat()
 }
@@ -85,6 +88,7 @@ struct House {
     jobs: Jobs,
     triggers: Triggers,
     threads: Threads,
+    archives: Archives,
     /// For addresses that somebody configured.
     outbound: Client,
     /// How workers hear of deliveries, and others of what is fired.
@@ -157,7 +161,9 @@ impl House {
             poll_interval: config.poll_interval,
             reserved: &[tidewire_threads::NAMESPACE],
         };
-        let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
+        let (objects, reader) = archives::open(&db, &config.archives)?;
+        let cold = Some(Arc::new(reader.clone()) as _);
+        let events = Events::with_cold(db.clone(), clock.clone(), settings, cold, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.
         let (_, settings) = watch::channel(job_settings(config));
         let turns = Turns::default();
@@ -167,7 +173,8 @@ impl House {
                 tidewire_triggers::FOLLOWER,
                 Executions::new(&db, clock.clone()),
             )
-            .owning(tidewire_triggers::DISPATCH);
+            .owning(tidewire_triggers::DISPATCH)
+            .owning(tidewire_archive::VERIFY);
         let jobs = Jobs::new(
             db.clone(),
             clock.clone(),
@@ -191,6 +198,20 @@ impl House {
         let hot = hot::open(&config.hot_log, &streams);
         let threads = Threads::with_hot_log(rooms, config.threads, hot, streams.clone());
         turns.write_to(&threads);
+        let archives = Archives::new(
+            tidewire_archive::Rooms {
+                db: db.clone(),
+                clock: clock.clone(),
+                access: access.clone(),
+                events: events.clone(),
+                jobs: jobs.clone(),
+                threads: threads.clone(),
+            },
+            objects,
+            reader,
+            config.archives.settings,
+            streams.clone(),
+        );
         let outbound = Client::new(ClientOptions {
             policy: config.triggers.policy.clone(),
             ..ClientOptions::default()
@@ -203,6 +224,7 @@ impl House {
             bus::register(&health, &bus);
         }
         hot::register(&health, &threads, config.roles.has(Role::Persister));
+        archives::register(&health, &archives);
         register_store(&health, &db);
         sharing.tell(&health);
         if config.roles.has(Role::Scheduler) {
@@ -217,6 +239,7 @@ impl House {
             jobs,
             triggers,
             threads,
+            archives,
             outbound,
             bus,
             health,
@@ -266,6 +289,7 @@ impl House {
                 self.threads.clone(),
                 self.access.clone(),
             ))
+            .routes(tidewire_archive::routes(self.archives.clone()))
             .public(tidewire_triggers::public_routes(
                 self.triggers.clone(),
                 self.access.clone(),
@@ -361,6 +385,7 @@ fn describe_metrics() {
     tidewire_jobs::describe_metrics();
     tidewire_triggers::describe_metrics();
     tidewire_threads::describe_metrics();
+    tidewire_archive::describe_metrics();
     tidewire_outbound::describe_metrics();
     tidewire_redis::describe_metrics();
     bus::describe_metrics();

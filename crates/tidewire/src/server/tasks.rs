@@ -96,6 +96,16 @@ impl House {
                 }
             }));
         }
+        if config.roles.has(Role::Archiver) {
+            let archives = self.archives.clone();
+            tasks.push(Task::new("archiver", move |stop| {
+                let archives = archives.clone();
+                async move {
+                    archives.keep_archiving(stop).await;
+                    Ok(())
+                }
+            }));
+        }
         if config.roles.has(Role::Api) || config.roles.has(Role::Realtime) {
             let access = self.access.clone();
             tasks.push(Task::new("key-keeper", move |stop| {
@@ -122,10 +132,12 @@ impl House {
         let (jobs, options) = (self.jobs.clone(), worker_options(config));
         let (triggers, client) = (self.triggers.clone(), self.outbound.clone());
         let (dispatch, bus) = (config.triggers.dispatch, Arc::clone(&self.bus));
+        let mut processors = Processors::built_in();
+        self.archives.register(&mut processors);
         let queues = options.queues.as_ref();
         let delivers = queues.is_none_or(|queues| queues.contains(DELIVERIES));
         Task::new("worker", move |stop| {
-            let worker = Worker::new(jobs.clone(), Processors::built_in(), options.clone());
+            let worker = Worker::new(jobs.clone(), processors.clone(), options.clone());
             let dispatch = delivers
                 .then(|| dispatch_worker(&triggers, client.clone(), dispatch, options.clone()))
                 .map(|worker| worker.fed_by(Arc::clone(&bus)));

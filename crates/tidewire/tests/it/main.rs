@@ -5,6 +5,7 @@
 
 mod access;
 mod agents;
+mod archives;
 mod browser;
 mod cli;
 mod crash;
