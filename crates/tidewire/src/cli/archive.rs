@@ -5,7 +5,7 @@ mod get;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde::Deserialize;
 use tidewire_client::{Archive, Client, Job, NewArchives, RestoreArchives};
 use tidewire_core::duration;
@@ -62,7 +62,7 @@ enum Action {
 }
 
 #[derive(clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["thread", "stream", "all"])]
+#[command(group = ArgGroup::new("which").required(true).args(["thread", "stream", "all"]))]
 struct Run {
     /// The thread to archive
     #[arg(long, value_name = "THREAD")]
@@ -109,7 +109,7 @@ struct List {
 }
 
 #[derive(clap::Args)]
-#[group(id = "what", required = true, multiple = false, args = ["restored_thread", "restored_stream"])]
+#[command(group = ArgGroup::new("what").required(true).args(["restored_thread", "restored_stream"]))]
 struct Restore {
     /// The thread
     #[arg(id = "restored_thread", long = "thread", value_name = "THREAD")]

@@ -180,9 +180,12 @@ async fn archives_are_made_listed_read_checked_and_undone_by_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_old_enough_goes_by_itself() {
     let flags = [
-        "--archive-older-than=1s",
+        "--archive-older-than",
+        "1s",
         "--archive-trim",
-        "--archive-every=10s",
+        "true",
+        "--archive-every",
+        "10s",
     ];
     let house = House::new();
     let server = house.start();
@@ -208,7 +211,7 @@ async fn what_is_old_enough_goes_by_itself() {
 #[test]
 fn settings_of_archives_are_checked() {
     let house = House::new();
-    let refused = house.with(&["--archive-trim"]).refused().expect(64);
+    let refused = house.with(&["--archive-trim", "true"]).refused().expect(64);
     assert!(
         refused.error().contains("--archive-older-than"),
         "{refused:#?}"
