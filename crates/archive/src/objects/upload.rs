@@ -8,7 +8,10 @@ use object_store::{
     MultipartUpload, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload, path::Path,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::{Error, Objects, Result};
 
@@ -235,27 +238,30 @@ impl Upload {
 
     /// Leaves nothing behind, as far as that can be had: it is for an upload that has failed already.
     async fn abandon(&mut self) {
-        self.parts.shutdown().await;
-        if let Some(mut upload) = self.upload.take()
-            && let Err(error) = upload.abort().await
-        {
-            tracing::warn!(%error, "parts of a failed upload could not be removed");
+        if let Some(aborting) = self.abort() {
+            // It has said itself what went wrong.
+            let _ = aborting.await;
         }
+    }
+
+    /// In a task, which goes on when nobody waits for it any more. It must not hold an upload that is
+    /// aborted when it is dropped: a runtime that is about to end drops new tasks at once.
+    fn abort(&mut self) -> Option<JoinHandle<()>> {
+        let mut upload = self.upload.take()?;
+        let mut parts = std::mem::take(&mut self.parts);
+        // Without a runtime the process is about to end.
+        let runtime = Handle::try_current().ok()?;
+        Some(runtime.spawn(async move {
+            parts.shutdown().await;
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(%error, "parts of a failed upload could not be removed");
+            }
+        }))
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let Some(upload) = self.upload.take() else {
-            return;
-        };
-        let mut left = Upload {
-            upload: Some(upload),
-            parts: std::mem::take(&mut self.parts),
-        };
-        // Without a runtime the process is about to end.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { left.abandon().await });
-        }
+        self.abort();
     }
 }

@@ -1,10 +1,12 @@
 //! What only a folder has.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::mpsc};
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use tidewire_archive::objects::{Error, Objects, ObjectsSettings};
 
-use crate::place::Place;
+use crate::place::{Place, noise};
 
 #[tokio::test]
 async fn the_folder_is_made_and_its_loss_is_noticed() {
@@ -87,4 +89,26 @@ async fn a_file_that_may_not_be_read_is_named() {
     fs::create_dir(&file).unwrap();
     let error = place.read("a.gz").await.unwrap_err().to_string();
     assert!(error.contains("`a.gz`"), "{error}");
+}
+
+/// The runtime takes no more tasks then, not even one that tidies up.
+#[test]
+fn a_process_that_ends_in_the_middle_of_a_write_ends() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let place = runtime.block_on(Place::folder()).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let pieces = stream::iter(0..3).map(|_| Ok::<_, Error>(Bytes::from(noise(8 * 1024 * 1024))));
+    let waits = stream::once(async move {
+        sender.send(()).unwrap();
+        std::future::pending().await
+    });
+    let objects = place.objects.clone();
+    runtime.spawn(async move { objects.put("w.gz", pieces.chain(waits)).await });
+    receiver.recv().unwrap();
+    drop(runtime);
+    assert!(place.folder.unwrap().path().join("objects").is_dir());
 }
