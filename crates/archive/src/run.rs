@@ -100,7 +100,7 @@ impl Archives {
                 most_events: self.inner.settings.most_events,
                 most_bytes: self.inner.settings.most_bytes,
             };
-            let Some(archive) = self.write(&range, meter).await? else {
+            let Some(archive) = Box::pin(self.write(&range, meter)).await? else {
                 break;
             };
             if self.seal(&archive).await? {

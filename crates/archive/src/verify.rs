@@ -275,7 +275,8 @@ impl Archives {
             most_events: u64::MAX,
             most_bytes: u64::MAX,
         };
-        let written = self.write_as(archive.id.clone(), &range, meter).await?;
+        let writing = Box::pin(self.write_as(archive.id.clone(), &range, meter));
+        let written = writing.await?;
         let Some(written) = written.filter(|written| written.to_seq == archive.to_seq) else {
             return Ok(false);
         };

@@ -48,13 +48,14 @@ impl Archives {
         let wanted = job.payload::<RunRequest>()?.check().map_err(permanent)?;
         let meter = Arc::default();
         let tenant = Arc::clone(job.tenant());
-        told(&job, &meter, RUN, self.run(&tenant, &wanted, &meter)).await
+        let running = Box::pin(self.run(&tenant, &wanted, &meter));
+        told(&job, &meter, RUN, running).await
     }
 
     async fn do_verify(&self, job: JobContext) -> Result<Output, Failure> {
         let VerifyRequest { repair } = job.payload()?;
         let meter = Arc::default();
-        told(&job, &meter, VERIFY, self.verify(repair, &meter)).await
+        told(&job, &meter, VERIFY, Box::pin(self.verify(repair, &meter))).await
     }
 
     async fn do_restore(&self, job: JobContext) -> Result<Output, Failure> {
@@ -64,7 +65,7 @@ impl Archives {
             .map_err(permanent)?;
         let meter = Arc::<Meter>::default();
         let tenant = Arc::clone(job.tenant());
-        let restoring = self.restore(&tenant, &stream, from, &meter);
+        let restoring = Box::pin(self.restore(&tenant, &stream, from, &meter));
         told(&job, &meter, RESTORE, restoring).await
     }
 
@@ -109,10 +110,10 @@ impl Archives {
                 }
             }
         };
-        stop.run_until_cancelled(async {
+        let both = Box::pin(async {
             let _: ((), ()) = tokio::join!(schedule, settle);
-        })
-        .await;
+        });
+        stop.run_until_cancelled(both).await;
     }
 
     /// Makes a job for every tenant that has something so old, once a tick however many processes do.
@@ -164,9 +165,8 @@ async fn told<T: Serialize>(
     job: &JobContext,
     meter: &Meter,
     kind: &'static str,
-    work: impl Future<Output = Result<T, Error>>,
+    mut work: impl Future<Output = Result<T, Error>> + Unpin,
 ) -> Result<Output, Failure> {
-    let mut work = std::pin::pin!(work);
     let done = loop {
         tokio::select! {
             biased;
