@@ -186,6 +186,10 @@ impl Budget {
         self.bytes += bytes;
     }
 
+    fn add(&mut self, other: &Budget) {
+        self.read(other.fetches, other.bytes);
+    }
+
     fn is_spent(&self) -> bool {
         self.fetches >= MOST_FETCHES || self.bytes >= MOST_BYTES
     }

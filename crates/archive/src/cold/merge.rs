@@ -10,10 +10,14 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
+use futures_util::future::try_join_all;
 use tidewire_events::{Between, Cold, Event, Filter, Order, Stretch};
 
 use super::{Budget, CATALOGUE_PAGE, ColdReader, Opened, Page};
 use crate::{Error, model::Archive};
+
+/// Archives that are opened at the same time.
+const AT_ONCE: usize = 16;
 
 pub(super) struct Merge<'m> {
     reader: &'m ColdReader,
@@ -86,7 +90,7 @@ impl<'m> Merge<'m> {
                 return Ok(page.until(self.place(rank - 1)));
             }
             if of_candidate == Some(rank) && !is_read {
-                self.open().await?;
+                self.open(rank).await?;
                 continue;
             }
             let Some(Reverse((_, at))) = self.next.pop() else {
@@ -129,47 +133,83 @@ impl<'m> Merge<'m> {
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<(), Error> {
-        let Some((archive, cold_until)) = self.candidates.pop_front() else {
-            return Ok(());
-        };
+    /// Opens what begins where the read is. At the start of a span that may be many.
+    async fn open(&mut self, rank: u64) -> Result<(), Error> {
+        let some = self.candidates.iter().take(AT_ONCE);
+        let some = some.take_while(|(archive, _)| self.begin(archive) == rank);
+        let count = some.count();
+        let some: Vec<_> = self.candidates.drain(..count).collect();
+        let opening = some
+            .into_iter()
+            .map(|(archive, cold_until)| self.begun(archive, cold_until));
+        for (run, spent) in try_join_all(opening).await? {
+            self.budget.add(&spent);
+            self.runs.push(run);
+            self.queue(self.runs.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// An archive that is open and, if the span begins within it, read that far: the read cannot go on
+    /// without.
+    async fn begun(&self, archive: Archive, cold_until: u64) -> Result<(Run, Budget), Error> {
+        let mut spent = Budget::default();
         let opened = self.reader.open(archive).await?;
-        self.budget.opened();
+        spent.opened();
         let mut members = opened.of_positions(self.between, self.filter);
         if self.order == Order::Log {
             members.reverse();
         }
-        self.runs.push(Run {
+        let mut run = Run {
             opened,
             cold_until,
             members,
             events: VecDeque::new(),
-        });
-        self.queue(self.runs.len() - 1);
-        Ok(())
+        };
+        let next = run.members.last();
+        if next.is_some_and(|member| self.rank(self.bound(&run.opened, *member)) == self.start()) {
+            run.events = self
+                .next_of(&mut run.members, &run.opened, cold_until, &mut spent)
+                .await?;
+        }
+        Ok((run, spent))
     }
 
     async fn read_on(&mut self, at: usize) -> Result<(), Error> {
+        let mut spent = Budget::default();
+        let mut members = std::mem::take(&mut self.runs[at].members);
+        let run = &self.runs[at];
+        let next = self.next_of(&mut members, &run.opened, run.cold_until, &mut spent);
+        let events = next.await?;
+        self.budget.add(&spent);
         let run = &mut self.runs[at];
-        let Some(member) = run.members.pop() else {
-            return Ok(());
+        (run.members, run.events) = (members, events);
+        Ok(())
+    }
+
+    /// What is wanted of the next of these members, in the order of the read.
+    async fn next_of(
+        &self,
+        members: &mut Vec<usize>,
+        opened: &Opened,
+        cold_until: u64,
+        spent: &mut Budget,
+    ) -> Result<VecDeque<Event>, Error> {
+        let Some(member) = members.pop() else {
+            return Ok(VecDeque::new());
         };
-        let mut events = run
-            .opened
-            .read(member..member + 1, &mut self.budget)
-            .await?;
+        let mut events = opened.read(member..member + 1, spent).await?;
         let (after, before) = self.between;
         events.retain(|event| {
             event.pos > after
                 && event.pos < before
-                && event.seq <= run.cold_until
+                && event.seq <= cold_until
                 && self.filter.wants(event)
         });
         if self.order == Order::NewestFirst {
             events.reverse();
         }
-        run.events = events.into();
-        Ok(())
+        Ok(events.into())
     }
 
     /// Puts a run where its next event may come, if it has more.
