@@ -1,6 +1,10 @@
 //! Archives of the built binary: killed in the middle of everything, and asked for on the command line.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 use tidewire_testkit::{Engine, eventually, every_engine};
@@ -173,6 +177,28 @@ async fn archives_are_made_listed_read_checked_and_undone_by_command() {
     assert!(restored.stdout.contains("55 events"), "{restored:#?}");
     assert_eq!(log(&server).await, before);
     asked(&server, &["archive", "restore"], 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_the_command_leaves_the_job_to_go_on() {
+    // Nobody works, so the job waits.
+    let server = House::new().with(&["--roles", "api"]).start();
+    write(&server, 0).await;
+    let mut command = server.cli(&["archive", "--all"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it says something");
+    assert!(line.contains("waiting for its end"), "{line}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    line.clear();
+    said.read_line(&mut line).expect("it says something");
+    assert!(line.contains("goes on"), "{line}");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    let jobs = server.list("/v1/jobs", "jobs").await;
+    assert_eq!(jobs[0]["status"], "pending", "{jobs:?}");
     server.stop().await;
 }
 

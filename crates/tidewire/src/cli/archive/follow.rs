@@ -31,11 +31,13 @@ struct Progress {
 pub(super) async fn follow(job: Job, client: &Client) -> Result<Job, Fault> {
     let id = job.clone();
     tokio::select! {
-        ended = watch(job, client) => ended,
+        // First, so that it is heard before anybody is told of the job.
+        biased;
         signal = tokio::signal::ctrl_c() => match signal {
             Ok(()) => Err(left(&id)),
             Err(error) => Err(Fault::failed(error)),
         },
+        ended = watch(job, client) => ended,
     }
 }
 
@@ -43,6 +45,12 @@ async fn watch(mut job: Job, client: &Client) -> Result<Job, Fault> {
     // A restart of the server is no reason to lose sight of the job.
     let client = client.with_retry(Retry::patient());
     let mut told = Told::new();
+    if !told.is_terminal {
+        output::tell(&format!(
+            "{} is {}; waiting for its end (Ctrl-C leaves it to go on)",
+            job.id, job.status
+        ));
+    }
     let mut pause = LOOK_FIRST;
     while !job.status.is_final() {
         sleep(pause).await;
