@@ -97,6 +97,19 @@ impl Lines {
 
     /// Appends an event as a line, without the break at its end; the event's type.
     pub(crate) fn write(&self, out: &mut Vec<u8>, event: Event) -> Result<String, String> {
+        let start = out.len();
+        let kind = self.write_json(out, event)?;
+        // Payloads are kept as they came. A break in one stands between two of its parts, as within a
+        // text it is escaped.
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        Ok(kind)
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>, event: Event) -> Result<String, String> {
         let fault = |id: &str, why: &dyn std::fmt::Display| {
             format!("the event `{id}` cannot be written as a line: {why}")
         };
@@ -220,6 +233,28 @@ mod tests {
             let mark = mark(&line).unwrap();
             assert_eq!((mark.seq, mark.pos, mark.kind), (7, 40, "custom"));
             assert_eq!(mark.created_at, before.created_at);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_was_pretty_printed_is_one_line() {
+        let payload = "{\r\n  \"text\": \"two\\nlines\",\n  \"n\": [\n 1\n]\n}";
+        for stream in ["orders", "thread:t"] {
+            let payload = match stream {
+                "orders" => payload.to_owned(),
+                _ => format!("{{\"level\":\"info\",\"payload\":{payload}}}"),
+            };
+            let before = event(stream, &payload, 0);
+            let lines = Lines::of(stream);
+            let mut line = b"the one before\n".to_vec();
+            lines.write(&mut line, before.clone()).unwrap();
+            let line = line.strip_prefix(b"the one before\n").unwrap();
+            assert!(!line.iter().any(|byte| matches!(byte, b'\n' | b'\r')));
+            let after = lines.read(line).unwrap();
+            let value = |event: &Event| -> serde_json::Value {
+                serde_json::from_str(event.payload.get()).unwrap()
+            };
+            assert_eq!(value(&before), value(&after));
         }
     }
 
