@@ -129,24 +129,28 @@ impl<'c> Jobs<'c> {
         Ok(claimed.jobs)
     }
 
-    /// Says that the worker still has the job. A 409 means that it has not: stop working on it.
+    /// Says that the worker still has the job, and how far it is. A 409 means that it has not: stop working on it.
     pub async fn heartbeat(
         &self,
         id: &str,
         lease_token: &str,
         lease_seconds: Option<u64>,
+        progress: Option<&RawValue>,
     ) -> Result<Job> {
         #[derive(Serialize)]
         struct Body<'a> {
             lease_token: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             lease_seconds: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            progress: Option<&'a RawValue>,
         }
         let call = Call::post(
             self.0.url(&["v1", "jobs", id, "heartbeat"])?,
             &Body {
                 lease_token,
                 lease_seconds,
+                progress,
             },
         )?;
         self.0.send(call, Repeat::Always).await

@@ -1,6 +1,6 @@
 //! Reading as much as is wanted, not knowing how large it is.
 
-use crate::Event;
+use crate::{Event, tiers::Seen};
 
 /// How much is read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) struct Gather {
     run: Run,
     bytes: usize,
     limit: u32,
+    /// How far it was looked.
+    edge: Option<u64>,
 }
 
 impl Gather {
@@ -39,19 +41,21 @@ impl Gather {
                 is_all: false,
             },
             bytes: 0,
+            edge: None,
         }
     }
 
-    /// The last event so far, and how many to read behind it; none when it is enough.
-    pub(crate) fn next(&self) -> Option<(Option<&Event>, u32)> {
-        (self.limit > 0).then(|| (self.run.events.last(), self.limit))
+    /// The place behind which to read on, if it is not the start, and how many; none when it is
+    /// enough.
+    pub(crate) fn next(&self) -> Option<(Option<u64>, u32)> {
+        (self.limit > 0).then_some((self.edge, self.limit))
     }
 
-    /// Takes what was read.
-    pub(crate) fn take(&mut self, some: Vec<Event>) {
-        self.run.is_all = (some.len() as u64) < u64::from(self.limit);
+    pub(crate) fn take(&mut self, seen: Seen) {
+        self.run.is_all = seen.edge.is_none();
+        self.edge = seen.edge;
         self.limit = 0;
-        for event in some {
+        for event in seen.events {
             self.bytes += event.payload.get().len();
             if self.bytes > self.most.bytes && !self.run.events.is_empty() {
                 self.run.is_all = false;

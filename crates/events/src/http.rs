@@ -187,7 +187,8 @@ struct ListQuery {
 #[derive(Serialize, utoipa::ToSchema)]
 struct EventPage {
     events: Vec<Event>,
-    /// Send it as `cursor` for the next page; null at the end.
+    /// Send it as `cursor` for the next page; null at the end. A page with one may hold fewer events
+    /// than asked for, when a filter looks through archives.
     next_cursor: Option<String>,
 }
 
@@ -224,19 +225,13 @@ async fn list(
         from: query.from,
         to: query.to,
     };
-    // One more than asked for tells whether there is a next page.
-    let mut found = events
-        .list(&principal.tenant, &filter, before, limit + 1)
+    let page = events
+        .list(&principal.tenant, &filter, before, limit)
         .await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| page::cursor(LIST, &last.pos.to_string()));
+    let next = page.next.map(|pos| page::cursor(LIST, &pos.to_string()));
     Ok(Json(EventPage {
-        events: found,
-        next_cursor,
+        events: page.events,
+        next_cursor: next,
     }))
 }
 

@@ -8,6 +8,7 @@
 //! is a hint in memory, and so is what processes tell each other: whoever is behind reads the table.
 
 mod cloudevents;
+mod cold;
 mod depth;
 mod error;
 mod gather;
@@ -19,14 +20,16 @@ mod number;
 mod service;
 mod store;
 mod tail;
+mod tiers;
 
+pub use cold::{Between, Cold, ColdRange, Order};
 pub use depth::{DEPTH_HEADER, MAX_DEPTH, depth};
 pub use error::Error;
 pub use gather::{Run, Stretch};
 pub use http::routes;
 pub use migrations::MIGRATIONS;
 pub use model::{Appended, Event, Filter, MAX_BATCH, MAX_PAYLOAD, NewEvent};
-pub use service::{Append, Events, Settings, StreamEnd};
+pub use service::{Append, Events, Page, Settings, StreamEnd};
 pub use tail::Logs;
 
 /// HELP texts of this room's metrics.

@@ -294,3 +294,35 @@ pub struct Filter {
     /// Stored at or before.
     pub to: Option<Time>,
 }
+
+impl Filter {
+    pub(crate) fn wants_all(&self) -> bool {
+        let Filter {
+            kind,
+            stream,
+            subject,
+            source,
+            from,
+            to,
+        } = self;
+        [kind, stream, subject, source]
+            .iter()
+            .all(|wanted| wanted.is_none())
+            && from.is_none()
+            && to.is_none()
+    }
+
+    /// Whether it wants this event.
+    #[must_use]
+    pub fn wants(&self, event: &Event) -> bool {
+        let is = |wanted: &Option<String>, has: Option<&str>| {
+            wanted.as_deref().is_none_or(|it| Some(it) == has)
+        };
+        is(&self.kind, Some(&event.kind))
+            && is(&self.stream, Some(&event.stream))
+            && is(&self.subject, event.subject.as_deref())
+            && is(&self.source, event.source.as_deref())
+            && self.from.is_none_or(|from| event.created_at >= from)
+            && self.to.is_none_or(|to| event.created_at <= to)
+    }
+}

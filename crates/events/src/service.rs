@@ -13,12 +13,13 @@ use tidewire_db::{Batch, Db, Hints, Keep, Lane, Query as _, Result as DbResult, 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Appended, Error, Event, Filter, NewEvent, Run, Stretch,
+    Appended, ColdRange, Error, Event, Filter, NewEvent, Order, Run, Stretch,
     gather::Gather,
     live::{self, Growth, Line as _, Tail, Watch},
     number::{self, Ends},
     store::Store,
     tail::{self, Feeds, Logs},
+    tiers::Tiers,
 };
 
 #[derive(Clone, Debug)]
@@ -47,8 +48,14 @@ pub struct StreamEnd {
     pub at: Option<Time>,
 }
 
-/// Behind every position.
-const LAST: u64 = (1 << 48) - 1;
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page {
+    pub events: Vec<Event>,
+    /// The position before which to go on; `None` at the end. A page may be short of events and not
+    /// be the last: looking for what is rare in the cold tier has its bounds.
+    pub next: Option<u64>,
+}
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -208,6 +215,18 @@ impl Appends {
 impl Events {
     #[must_use]
     pub fn new(db: Db, clock: Clock, settings: Settings, shutdown: CancellationToken) -> Self {
+        Events::with_cold(db, clock, settings, None, shutdown)
+    }
+
+    /// A log of which a part may lie in another tier.
+    #[must_use]
+    pub fn with_cold(
+        db: Db,
+        clock: Clock,
+        settings: Settings,
+        cold: Option<Arc<dyn ColdRange>>,
+        shutdown: CancellationToken,
+    ) -> Self {
         let store = Arc::new(Store::new(db.dialect()));
         let feeds = Arc::new(Feeds::default());
         let appends = Appends {
@@ -219,8 +238,11 @@ impl Events {
         };
         let lane = db.lane(appends.clone());
         let logs = Arc::new(Logs {
-            db: db.clone(),
-            store: Arc::clone(&store),
+            tiers: Tiers {
+                db: db.clone(),
+                store: Arc::clone(&store),
+                cold,
+            },
         });
         let watch = Watch {
             line: Arc::clone(&logs),
@@ -302,40 +324,51 @@ impl Events {
     pub async fn get(&self, tenant: &str, id: &str) -> Result<Event, Error> {
         let unknown = || Error::NoSuchEvent(id.to_owned());
         let pos = ids::event_pos(id).ok_or_else(unknown)?;
-        let event = self
-            .inner
-            .store
-            .at(&mut self.inner.db.read(), tenant, pos)
-            .await?;
+        let event = self.inner.logs.tiers.at(tenant, pos).await?;
         event.filter(|event| event.id == id).ok_or_else(unknown)
     }
 
-    /// Events before `before` (a position), newest first.
+    /// A page of events before `before` (a position), newest first.
     pub async fn list(
         &self,
         tenant: &str,
         filter: &Filter,
         before: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<Event>, Error> {
-        Ok(self
-            .inner
-            .store
-            .newest(&mut self.inner.db.read(), tenant, filter, before, limit)
-            .await?)
+    ) -> Result<Page, Error> {
+        let mut between = (0, before.unwrap_or(u64::MAX));
+        if filter.from.is_some() || filter.to.is_some() {
+            let (store, mut read) = (&self.inner.store, self.inner.db.read());
+            between = store
+                .narrow_by_days(&mut read, tenant, filter, between)
+                .await?;
+        }
+        // One more than asked for tells whether there is a next page.
+        let tiers = &self.inner.logs.tiers;
+        let mut seen = tiers
+            .of_log(tenant, filter, between, Order::NewestFirst, limit + 1)
+            .await?;
+        if seen.events.len() > limit as usize {
+            seen.events.truncate(limit as usize);
+            seen.edge = seen.events.last().map(|event| event.pos);
+        }
+        Ok(Page {
+            events: seen.events,
+            next: seen.edge,
+        })
     }
 
     /// Events behind a position, in the order of the log.
     pub async fn after(&self, tenant: &str, pos: u64, most: Stretch) -> Result<Vec<Event>, Error> {
-        let (store, mut read) = (&self.inner.store, self.inner.db.read());
+        let tiers = &self.inner.logs.tiers;
         let filter = Filter::default();
         let mut gather = Gather::new(most);
-        while let Some((last, limit)) = gather.next() {
-            let span = (last.map_or(pos, |event| event.pos), LAST);
-            let some = store
-                .following(&mut read, tenant, &filter, span, limit)
+        while let Some((edge, limit)) = gather.next() {
+            let between = (edge.unwrap_or(pos), u64::MAX);
+            let seen = tiers
+                .of_log(tenant, &filter, between, Order::Log, limit)
                 .await?;
-            gather.take(some);
+            gather.take(seen);
         }
         Ok(gather.done().events)
     }
@@ -344,21 +377,43 @@ impl Events {
     /// given, in their order.
     pub async fn of_stream(
         &self,
-        (tenant, stream): (&str, &str),
+        stream: (&str, &str),
         subject: Option<&str>,
         (after, until): (u64, u64),
         most: Stretch,
     ) -> DbResult<Run> {
-        let (store, mut read) = (&self.inner.store, self.inner.db.read());
+        let tiers = &self.inner.logs.tiers;
         let mut gather = Gather::new(most);
-        while let Some((last, limit)) = gather.next() {
-            let span = (last.map_or(after, |event| event.seq), until);
-            let some = store
-                .of_stream(&mut read, (tenant, stream), subject, span, limit)
-                .await?;
-            gather.take(some);
+        while let Some((edge, limit)) = gather.next() {
+            let between = (edge.unwrap_or(after), until.saturating_add(1));
+            let seen = tiers.of_stream(stream, subject, between, limit).await?;
+            gather.take(seen);
         }
         Ok(gather.done())
+    }
+
+    /// Deletes the oldest stored events of a stream up to a `seq`, at most so many; how many it were.
+    /// Its last event stays, whatever is asked: by it the log knows where it goes on.
+    ///
+    /// To be called for what the cold tier answers for by now.
+    pub async fn trim(
+        &self,
+        (tenant, stream): (&str, &str),
+        until: u64,
+        limit: u32,
+    ) -> DbResult<u64> {
+        let store = Arc::clone(&self.inner.store);
+        let of = Arc::<(String, String)>::new((tenant.to_owned(), stream.to_owned()));
+        let trim = self.inner.db.transact("events.trim", move |tx: &mut Tx| {
+            let (store, of) = (Arc::clone(&store), Arc::clone(&of));
+            Box::pin(async move { store.trim(tx, (&of.0, &of.1), until, limit).await })
+        });
+        trim.await
+    }
+
+    /// Puts events back that were trimmed, as they were. Those that are there are left alone.
+    pub async fn put_back_in(&self, tx: &mut Tx, tenant: &str, events: &[Event]) -> DbResult<u64> {
+        self.inner.store.put_back(tx, tenant, events).await
     }
 
     /// Where these streams (each with its tenant) end, in their order.

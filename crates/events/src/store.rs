@@ -13,6 +13,7 @@ use tidewire_core::Time;
 use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
+    Event,
     number::{Ends, Hashes, Head, KeyHash, Known, KnownKeys, Numbered, Plan},
     service::Append,
 };
@@ -44,6 +45,10 @@ pub(crate) struct Store {
     insert_deep_events: Sql,
     insert_keys: Sql,
     insert_days: Sql,
+    /// As rows were, but for those that are there.
+    put_back: Sql,
+    bounds: Sql,
+    trim: Sql,
     head: Sql,
     heads: Sql,
     reads: reads::Statements,
@@ -116,6 +121,22 @@ impl Store {
                 ],
                 "tenant, day, first_pos",
             ),
+            put_back: {
+                let rows = dialect.json_rows("r", &EVENT);
+                let (insert, unless) = dialect.insert_new();
+                dialect.sql(&format!(
+                    "{insert} events ({EVENT_NAMES}, depth) SELECT {} FROM {} WHERE {} > 0{unless}",
+                    rows.columns,
+                    rows.from,
+                    rows.col("pos")
+                ))
+            },
+            bounds: dialect.sql(
+                "SELECT (SELECT seq FROM events WHERE tenant = ?1 AND stream = ?2 ORDER BY seq LIMIT 1),
+                        (SELECT seq FROM events WHERE tenant = ?1 AND stream = ?2 ORDER BY seq DESC LIMIT 1)",
+            ),
+            trim: dialect
+                .sql("DELETE FROM events WHERE tenant = ? AND stream = ? AND seq >= ? AND seq <= ?"),
             head: dialect.sql("SELECT pos FROM events WHERE tenant = ? ORDER BY pos DESC LIMIT 1"),
             heads: dialect.sql(&heads),
             reads: reads::Statements::new(dialect),
@@ -251,6 +272,60 @@ impl Store {
             tx.push(&self.insert_days, vec![Arg::json(&days)?]).await?;
         }
         Ok(())
+    }
+
+    /// Deletes a stream's oldest events up to a `seq`, but never its last; how many.
+    pub(crate) async fn trim(
+        &self,
+        tx: &mut Tx,
+        (tenant, stream): (&str, &str),
+        until: u64,
+        limit: u32,
+    ) -> Result<u64> {
+        let args = vec![tenant.into(), stream.into()];
+        let Some(row) = tx.row(&self.bounds, args).await? else {
+            return Ok(0);
+        };
+        let (first, last) = (count(&row, 0)?, count(&row, 1)?);
+        let most = first.saturating_add(u64::from(limit)).saturating_sub(1);
+        let until = until.min(last.saturating_sub(1)).min(most);
+        if first == 0 || first > until {
+            return Ok(0);
+        }
+        let args = vec![tenant.into(), stream.into(), first.into(), until.into()];
+        tx.execute(&self.trim, args).await
+    }
+
+    /// Inserts events as they were; how many were not there.
+    pub(crate) async fn put_back(
+        &self,
+        tx: &mut Tx,
+        tenant: &str,
+        events: &[Event],
+    ) -> Result<u64> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        let time = |time: Time| self.dialect.json_time(time);
+        let row = |event: &Event| {
+            (
+                tenant.to_owned(),
+                event.pos,
+                event.id.clone(),
+                event.stream.clone(),
+                event.seq,
+                event.kind.clone(),
+                event.subject.clone(),
+                event.payload.get().to_owned(),
+                event.dedupe_key.clone(),
+                event.source.clone(),
+                time(event.occurred_at),
+                time(event.created_at),
+                Some(event.depth).filter(|depth| *depth > 0),
+            )
+        };
+        let rows: Vec<_> = events.iter().map(row).collect();
+        tx.execute(&self.put_back, vec![Arg::json(&rows)?]).await
     }
 
     /// The last position of a tenant's log; 0 if it is empty.

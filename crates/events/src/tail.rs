@@ -5,20 +5,19 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use serde::Serialize;
 use tidewire_core::Time;
-use tidewire_db::{Db, Result};
+use tidewire_db::Result;
 use tidewire_http::sse;
 
 use crate::{
-    Event, Filter,
+    Event, Filter, Order,
     live::{self, Chunk, Line},
     number::Numbered,
-    store::Store,
+    tiers::Tiers,
 };
 
 /// The logs of this store.
 pub struct Logs {
-    pub(crate) db: Db,
-    pub(crate) store: Arc<Store>,
+    pub(crate) tiers: Tiers,
 }
 
 pub(crate) type Feeds = live::Feeds<Logs>;
@@ -56,7 +55,11 @@ impl Line for Logs {
     }
 
     async fn heads(&self, tenants: &[Arc<str>]) -> Result<Vec<(Arc<str>, u64)>> {
-        let heads = self.store.heads(&mut self.db.read(), tenants).await?;
+        let heads = self
+            .tiers
+            .store
+            .heads(&mut self.tiers.db.read(), tenants)
+            .await?;
         let heads = heads.into_iter();
         Ok(heads.map(|(tenant, head)| (tenant.into(), head)).collect())
     }
@@ -68,19 +71,15 @@ impl Line for Logs {
         (after, until): (u64, u64),
         limit: u32,
     ) -> Result<Chunk<Mark>> {
-        let (mut read, all) = (self.db.read(), Filter::default());
+        let all = Filter::default();
         let filter = filter.unwrap_or(&all);
-        let span = (after, until);
-        let events = self
-            .store
-            .following(&mut read, tenant, filter, span, limit)
+        let between = (after, until.saturating_add(1));
+        let seen = self
+            .tiers
+            .of_log(tenant, filter, between, Order::Log, limit)
             .await?;
-        let last = match events.last() {
-            Some(last) if events.len() as u64 == u64::from(limit) => last.pos,
-            // Less than a page: there is nothing else up to there.
-            _ => until,
-        };
-        Ok(chunk((after + 1, last), events.iter().map(view)))
+        let last = seen.edge.unwrap_or(until);
+        Ok(chunk((after + 1, last), seen.events.iter().map(view)))
     }
 }
 

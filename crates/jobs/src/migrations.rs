@@ -103,6 +103,13 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             output_json {json} NOT NULL,
             PRIMARY KEY (tenant, job_id)
         ) {clustered}",
+        "CREATE TABLE job_progress (
+            tenant {id} NOT NULL,
+            job_id {id} NOT NULL,
+            said_at {time} NOT NULL,
+            progress {json} NOT NULL,
+            PRIMARY KEY (tenant, job_id)
+        ) {churning}",
         "CREATE TABLE job_count_deltas (
             tenant {id} NOT NULL,
             id {id} NOT NULL,

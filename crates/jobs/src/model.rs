@@ -20,6 +20,8 @@ use crate::follow::Followed;
 pub const DEFAULT_QUEUE: &str = "default";
 /// Bytes of a payload, and of an output.
 pub const MAX_DOCUMENT: usize = 256 << 10;
+/// Bytes of what a job says of how far it is.
+pub const MAX_PROGRESS: usize = 4 << 10;
 /// Jobs that one claim may take.
 pub const MAX_CLAIM: u32 = 500;
 pub const MAX_ATTEMPTS: u32 = 100;
@@ -227,6 +229,9 @@ pub struct Attempt {
 pub struct JobDetail {
     #[serde(flatten)]
     pub job: Job,
+    /// How far it is, or was when it ended, in its worker's words; null if it never said.
+    #[schema(required, value_type = Option<serde_json::Value>)]
+    pub progress: Option<Box<RawValue>>,
     pub attempts_log: Vec<Attempt>,
 }
 
@@ -288,6 +293,12 @@ pub(crate) fn document(pointer: &str, document: &RawValue) -> Result<(), Problem
     size_within(pointer, document, MAX_DOCUMENT)?;
     json::check(document.get())
         .map_err(|fault| Problem::invalid(format!("{pointer}{}", fault.pointer), fault.detail))
+}
+
+/// What a job says of how far it is must be small: it is written again and again.
+pub(crate) fn check_progress(progress: &RawValue) -> Result<(), Problem> {
+    size_within("/progress", progress, MAX_PROGRESS)?;
+    document("/progress", progress)
 }
 
 pub(crate) fn size_within(pointer: &str, document: &RawValue, most: usize) -> Result<(), Problem> {

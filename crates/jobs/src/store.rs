@@ -11,6 +11,7 @@
 //! - `job_attempts`: attempts that ended without ending their job; of the attempt that ended it (or
 //!   is running) the job's own row is the record.
 //! - `job_results`: outputs other than null.
+//! - `job_progress`: what a long job last said of itself; apart, so that saying it moves no row of a job.
 //! - `job_count_deltas`, `metrics_daily`: see [`counts`].
 //!
 //! A job is in `job_queue` exactly while it is pending, in `job_leases` exactly while it is running,
@@ -35,6 +36,7 @@ mod limits;
 mod pick_up;
 #[cfg(test)]
 pub(crate) mod probe;
+mod progress;
 mod read;
 mod reserve;
 mod seize;
@@ -68,6 +70,7 @@ pub(crate) struct Store {
     hold: hold::Statements,
     limits: limits::Statements,
     pick_up: pick_up::Statements,
+    progress: progress::Statements,
     given_up: given_up::Statements,
     read: read::Statements,
     reserve: reserve::Statements,
@@ -87,6 +90,7 @@ impl Store {
             hold: hold::Statements::new(dialect),
             limits: limits::Statements::new(dialect),
             pick_up: pick_up::Statements::new(dialect),
+            progress: progress::Statements::new(dialect),
             given_up: given_up::Statements::new(dialect),
             read: read::Statements::new(dialect),
             reserve: reserve::Statements::new(dialect),

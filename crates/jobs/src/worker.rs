@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -278,7 +279,7 @@ impl Core {
             for holdings in self.held.since(lease / 6).chunks(BEATS) {
                 let beats = holdings
                     .iter()
-                    .map(|holding| holding.report(Says::Extend(lease)));
+                    .map(|holding| holding.report(extend(lease, None)));
                 let answers = match self.jobs.report(beats.collect()).await {
                     Ok(answers) => answers,
                     Err(error) => {
@@ -310,4 +311,8 @@ impl Core {
             }
         }
     }
+}
+
+fn extend(lease: Duration, progress: Option<Box<RawValue>>) -> Says {
+    Says::Extend { lease, progress }
 }

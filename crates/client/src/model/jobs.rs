@@ -163,6 +163,9 @@ pub struct Job {
     pub finished_at: Option<Time>,
     #[serde(default)]
     pub output: Option<Box<RawValue>>,
+    /// How far it is, as its worker said last. Only where one job is asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<RawValue>>,
     /// Only where one job is asked for by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts_log: Option<Vec<Attempt>>,

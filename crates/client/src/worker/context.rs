@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Client, Job};
@@ -16,6 +17,7 @@ pub struct JobContext {
     pub(super) job: Arc<Job>,
     pub(super) client: Client,
     pub(super) cancelled: CancellationToken,
+    pub(super) progress: Arc<watch::Sender<Option<Box<RawValue>>>>,
 }
 
 impl JobContext {
@@ -68,6 +70,15 @@ impl JobContext {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Says how far the job is, for those who look at it: small JSON, at most 4 KiB. Cheap to call often:
+    /// the newest word goes out once a second, with the heartbeats. The output says how it ended.
+    pub fn progress<T: Serialize + ?Sized>(&self, progress: &T) {
+        match to_raw_value(progress) {
+            Ok(progress) => drop(self.progress.send_replace(Some(progress))),
+            Err(error) => tracing::warn!(%error, "the job's progress cannot be written as JSON"),
+        }
     }
 
     /// Returns when the work is of no use any more: the job was cancelled, taken over, took longer

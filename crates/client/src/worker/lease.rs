@@ -2,8 +2,12 @@
 
 use std::{future::Future, time::Duration};
 
+use serde_json::value::RawValue;
 use tidewire_core::{backoff::Backoff, clock};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{ClaimedJob, Client, Error, Job, Result};
@@ -14,6 +18,8 @@ const AGAIN: Backoff = Backoff {
 };
 /// How long the end of a job may still be told after the worker's own deadline.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A job says how far it is at most so often.
+const SAID_EVERY: Duration = Duration::from_secs(1);
 const SHORTEST_BEAT: Duration = Duration::from_millis(100);
 /// An error's text, longer than which nobody reads it.
 const MOST_ERROR_CHARS: usize = 4_000;
@@ -47,15 +53,23 @@ impl<'c> Lease<'c> {
 
     /// Sends heartbeats at a third of the lease, or more often if so asked; returns when the lease
     /// is lost. A server that cannot be reached is no loss: an expired lease that nobody took over
-    /// is still good.
-    pub async fn keep(&self) {
+    /// is still good. What the job says of how far it is goes with them, and sends one if it is new.
+    pub async fn keep(&self, mut progress: watch::Receiver<Option<Box<RawValue>>>) {
         let third = (self.length / 3).max(SHORTEST_BEAT);
         let every = third.min(self.heartbeat).max(SHORTEST_BEAT);
         let mut wait = every;
         loop {
-            sleep(wait).await;
+            let mut next = Instant::now() + wait;
+            tokio::select! {
+                () = sleep_until(next) => {}
+                // Without a context there is nobody to say anything, until the work has ended.
+                Ok(()) = progress.changed() => next = next.min(Instant::now() + SAID_EVERY),
+            }
+            sleep_until(next).await;
             let jobs = self.client.jobs();
-            let beat = jobs.heartbeat(&self.id, &self.token, Some(self.asked_seconds));
+            let said = progress.borrow_and_update().clone();
+            let lease = Some(self.asked_seconds);
+            let beat = jobs.heartbeat(&self.id, &self.token, lease, said.as_deref());
             wait = match timeout(third, beat).await {
                 Ok(Ok(_)) => every,
                 Ok(Err(error)) if is_lost(&error) => return,
@@ -71,11 +85,7 @@ impl<'c> Lease<'c> {
         }
     }
 
-    pub async fn complete(
-        &self,
-        output: Option<&serde_json::value::RawValue>,
-        stop: &CancellationToken,
-    ) -> Told {
+    pub async fn complete(&self, output: Option<&RawValue>, stop: &CancellationToken) -> Told {
         self.tell(stop, || async {
             self.client
                 .jobs()

@@ -70,8 +70,10 @@ impl Runner {
             job: Arc::new(claimed.job),
             client: self.offered.clone(),
             cancelled: CancellationToken::new(),
+            progress: Arc::default(),
         };
         let cancelled = context.cancelled.clone();
+        let progress = context.progress.subscribe();
         let mut work = JoinSet::new();
         work.spawn(async move { processor.start(context).await }.in_current_span());
 
@@ -79,7 +81,7 @@ impl Runner {
             biased;
             joined = work.join_next() => Verdict::Finished(joined.expect("one task was spawned")),
             limit = passed(limit) => Verdict::TimedOut(limit),
-            () = lease.keep() => Verdict::Lost,
+            () = lease.keep(progress) => Verdict::Lost,
             () = self.deadline.cancelled() => Verdict::Drained,
         };
         // Whatever the processor handed the token to should stop too.

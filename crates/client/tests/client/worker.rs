@@ -225,6 +225,33 @@ async fn results_failures_and_panics_are_told() {
 }
 
 #[tokio::test]
+async fn what_a_job_says_of_its_progress_goes_out_with_a_heartbeat() {
+    let (board, heard) = Board::new();
+    let mut running = Running::start(&board, heard, |worker| {
+        // Not of itself.
+        worker.lease(HANG).register("long", |job| async move {
+            for page in 1..=3 {
+                job.progress(&json!({"page": page}));
+            }
+            job.cancelled().await;
+            Ok(())
+        })
+    })
+    .await;
+    board.enqueue(
+        "j",
+        "long",
+        json!({"lease_expires_at": "2026-01-01T01:00:00Z"}),
+    );
+    let (id, action, body) = timeout(HANG / 6, running.heard.recv())
+        .await
+        .expect("nothing is said before the lease is a third over")
+        .unwrap();
+    assert_eq!((id.as_str(), action.as_str()), ("j", "heartbeat"));
+    assert_eq!(body["progress"], json!({"page": 3}), "the newest word");
+}
+
+#[tokio::test]
 async fn a_lost_lease_cancels_the_job_and_its_result_is_not_sent() {
     let (board, heard) = Board::new();
     let (noticed, was_noticed) = oneshot::channel();

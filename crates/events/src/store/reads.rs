@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql};
 
 use super::{Store, parse_day};
-use crate::{Event, Filter, StreamEnd};
+use crate::{Event, Filter, Order, StreamEnd, cold::Between, tiers::END};
 
 const COLUMNS: &str = "id, stream, seq, type, subject, payload, dedupe_key, source, occurred_at, created_at, pos, depth";
 
@@ -32,7 +32,7 @@ impl Statements {
         let of_stream = |about: &str| {
             dialect.sql(&format!(
                 "SELECT {COLUMNS} FROM {by_stream}
-                 WHERE tenant = ? AND stream = ? AND seq > ? AND seq <= ?{about} ORDER BY seq LIMIT ?"
+                 WHERE tenant = ? AND stream = ? AND seq > ? AND seq < ?{about} ORDER BY seq LIMIT ?"
             ))
         };
         let pairs = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("stream")]);
@@ -99,67 +99,9 @@ impl Way {
     }
 }
 
-/// What lies strictly between two positions, or two places of a stream.
-#[derive(Clone, Copy)]
-struct Between {
-    after: u64,
-    before: u64,
-}
-
-/// Beyond every position; PostgreSQL and MySQL count to 2^63 - 1.
-const END: u64 = i64::MAX as u64;
-
 impl Store {
-    pub(crate) async fn at(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-        pos: u64,
-    ) -> Result<Option<Event>> {
-        let span = (pos.saturating_sub(1), pos);
-        let found = self
-            .following(query, tenant, &Filter::default(), span, 1)
-            .await?;
-        Ok(found.into_iter().next())
-    }
-
-    /// Events before `before`, newest first.
-    pub(crate) async fn newest(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-        filter: &Filter,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<Event>> {
-        let mut between = Between {
-            after: 0,
-            before: before.unwrap_or(END),
-        };
-        if filter.from.is_some() || filter.to.is_some() {
-            self.narrow_by_days(query, tenant, filter, &mut between)
-                .await?;
-        }
-        self.read(query, tenant, filter, between, Order::NewestFirst, limit)
-            .await
-    }
-
-    /// Events after `after` up to and including `until`, in the order of the log.
-    pub(crate) async fn following(
-        &self,
-        query: &mut impl Query,
-        tenant: &str,
-        filter: &Filter,
-        (after, until): (u64, u64),
-        limit: u32,
-    ) -> Result<Vec<Event>> {
-        let before = until.saturating_add(1);
-        let between = Between { after, before };
-        self.read(query, tenant, filter, between, Order::Log, limit)
-            .await
-    }
-
-    async fn read(
+    /// Stored events of a log that a filter wants, strictly between two positions.
+    pub(crate) async fn read(
         &self,
         query: &mut impl Query,
         tenant: &str,
@@ -174,7 +116,8 @@ impl Store {
         {
             between = self.places(query, tenant, stream, between).await?;
         }
-        if between.after.saturating_add(1) >= between.before {
+        let (after, before) = between;
+        if after.saturating_add(1) >= before {
             return Ok(Vec::new());
         }
         let by = way.by;
@@ -184,7 +127,7 @@ impl Store {
         };
         let mut text =
             format!("SELECT {COLUMNS} FROM {table} WHERE tenant = ? AND {by} > ? AND {by} < ?");
-        let mut args: Vec<Arg> = vec![tenant.into(), between.after.into(), between.before.into()];
+        let mut args: Vec<Arg> = vec![tenant.into(), after.into(), before.min(END).into()];
         for (column, wanted) in [
             ("type", &filter.kind),
             ("stream", &filter.stream),
@@ -204,23 +147,23 @@ impl Store {
             text.push_str(" AND created_at <= ?");
             args.push(to.into());
         }
-        let _ = write!(text, " ORDER BY {by}{} LIMIT ?", order.word());
+        let _ = write!(text, " ORDER BY {by}{} LIMIT ?", direction(order));
         args.push(limit.into());
         let rows = query.rows(&self.dialect.sql(&text), args).await?;
         rows.iter().map(event).collect()
     }
 
-    /// Events of a stream behind one place up to and including another, in their order.
+    /// Stored events of a stream strictly between two places, in their order.
     pub(crate) async fn of_stream(
         &self,
         query: &mut impl Query,
         (tenant, stream): (&str, &str),
         subject: Option<&str>,
-        (after, until): (u64, u64),
+        (after, before): Between,
         limit: u32,
     ) -> Result<Vec<Event>> {
-        let until = until.min(END);
-        let mut args: Vec<Arg> = vec![tenant.into(), stream.into(), after.into(), until.into()];
+        let before = before.min(END);
+        let mut args: Vec<Arg> = vec![tenant.into(), stream.into(), after.into(), before.into()];
         let sql = match subject {
             Some(subject) => {
                 args.push(subject.into());
@@ -263,13 +206,13 @@ impl Store {
     }
 
     /// Time never goes back along the log, so the days' first positions bound a range of time.
-    async fn narrow_by_days(
+    pub(crate) async fn narrow_by_days(
         &self,
         query: &mut impl Query,
         tenant: &str,
         filter: &Filter,
-        between: &mut Between,
-    ) -> Result<()> {
+        (mut after, mut before): Between,
+    ) -> Result<Between> {
         let from = filter
             .from
             .map_or(String::new(), |from| from.day().to_string());
@@ -279,13 +222,13 @@ impl Store {
         if let Some(row) = query.row(&self.reads.day_bounds, args).await? {
             if let Some(first) = row.opt_int(0)? {
                 let first = u64::try_from(first).unwrap_or(0);
-                between.after = between.after.max(first.saturating_sub(1));
+                after = after.max(first.saturating_sub(1));
             }
             if let Some(end) = row.opt_int(1)? {
-                between.before = between.before.min(u64::try_from(end).unwrap_or(0));
+                before = before.min(u64::try_from(end).unwrap_or(0));
             }
         }
-        Ok(())
+        Ok((after, before))
     }
 
     /// The same span as places in a stream.
@@ -294,29 +237,23 @@ impl Store {
         query: &mut impl Query,
         tenant: &str,
         stream: &str,
-        between: Between,
+        (after, before): Between,
     ) -> Result<Between> {
         let args = vec![tenant.into(), stream.into()];
         let last = match query.row(&self.reads.last_seq, args).await? {
             Some(row) => row.count(0)?,
             None => 0,
         };
-        let after = match between.after {
+        let stream = (tenant, stream);
+        let after = match after {
             0 => 0,
-            after => {
-                self.last_up_to(query, (tenant, stream), after, last)
-                    .await?
-            }
+            after => self.last_up_to(query, stream, after, last).await?,
         };
-        let before = match between.before {
-            END => END,
-            before => {
-                self.last_up_to(query, (tenant, stream), before - 1, last)
-                    .await?
-                    + 1
-            }
+        let before = match before {
+            END.. => END,
+            before => self.last_up_to(query, stream, before - 1, last).await? + 1,
         };
-        Ok(Between { after, before })
+        Ok((after, before))
     }
 
     /// The last `seq` of a stream whose event stands at `pos` or before it; 0 if there is none.
@@ -386,18 +323,10 @@ impl Store {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Order {
-    Log,
-    NewestFirst,
-}
-
-impl Order {
-    fn word(self) -> &'static str {
-        match self {
-            Order::Log => "",
-            Order::NewestFirst => " DESC",
-        }
+fn direction(order: Order) -> &'static str {
+    match order {
+        Order::Log => "",
+        Order::NewestFirst => " DESC",
     }
 }
 

@@ -1,12 +1,12 @@
 //! The log as one process serves it, and what its clients do.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::Request, middleware};
 use serde_json::Value;
 use tidewire_core::{Clock, Principal, Scopes};
 use tidewire_db::Db;
-use tidewire_events::{Events, Settings};
+use tidewire_events::{ColdRange, Events, Settings};
 use tidewire_testkit::{Engine, TestApp, TestStore};
 use tokio_util::sync::CancellationToken;
 
@@ -35,12 +35,22 @@ pub const NEVER: Duration = Duration::from_secs(86_400);
 
 /// A server on a store. Requests are those of the tenant `acme` unless `x-tenant` names another.
 pub async fn process(db: Db, clock: Clock, poll_interval: Duration) -> (TestApp, Events) {
+    process_with(db, clock, poll_interval, None).await
+}
+
+/// The same with a tier behind the store.
+pub async fn process_with(
+    db: Db,
+    clock: Clock,
+    poll_interval: Duration,
+    cold: Option<Arc<dyn ColdRange>>,
+) -> (TestApp, Events) {
     let shutdown = CancellationToken::new();
     let settings = Settings {
         poll_interval,
         ..Settings::default()
     };
-    let events = Events::new(db, clock, settings, shutdown.clone());
+    let events = Events::with_cold(db, clock, settings, cold, shutdown.clone());
     let routes = tidewire_events::routes(events.clone());
     let app = TestApp::start(shutdown, |app| {
         app.routes(routes)

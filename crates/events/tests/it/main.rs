@@ -2,6 +2,7 @@
 
 mod append;
 mod cloudevents;
+mod cold;
 mod follow;
 mod house;
 mod interleavings;

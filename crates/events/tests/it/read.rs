@@ -195,6 +195,7 @@ async fn tenants_do_not_see_each_other(engine: Engine) {
             .list(&other, &tidewire_events::Filter::default(), None, 10)
             .await
             .unwrap()
+            .events
             .is_empty()
     );
 }

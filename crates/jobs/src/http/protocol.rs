@@ -139,9 +139,13 @@ struct HeartbeatBody {
     /// How long the claim is good from now on; the server's setting if it is missing.
     #[schema(minimum = 1, maximum = 3600)]
     lease_seconds: Option<u32>,
+    /// How far it is: any JSON of at most 4 KiB, shown with the job. What was said before stays if
+    /// it is missing.
+    #[schema(value_type = Option<serde_json::Value>)]
+    progress: Option<Box<RawValue>>,
 }
 
-/// Say that a job is still being worked on.
+/// Say that a job is still being worked on, and how far it is.
 ///
 /// A 409 means that it is not this worker's any more (it was cancelled, taken over, or has run
 /// longer than its timeout): stop working on it.
@@ -164,8 +168,14 @@ async fn heartbeat(
     principal.require(Scope::Worker)?;
     let lease = lease(body.lease_seconds)?;
     Ok(Json(
-        jobs.heartbeat(&principal.tenant, &id, body.lease_token, lease)
-            .await?,
+        jobs.heartbeat(
+            &principal.tenant,
+            &id,
+            body.lease_token,
+            lease,
+            body.progress,
+        )
+        .await?,
     ))
 }
 

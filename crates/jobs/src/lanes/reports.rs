@@ -1,6 +1,10 @@
 //! What workers say of the jobs that they hold.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::value::RawValue;
 use tidewire_core::clock;
@@ -43,14 +47,18 @@ pub(crate) enum Says {
     },
     /// Gives it back: the attempt does not count.
     Release(Option<Later>),
-    Extend(Duration),
+    Extend {
+        lease: Duration,
+        /// How far it is, for those who ask.
+        progress: Option<Box<RawValue>>,
+    },
 }
 
 impl Says {
     fn note(&self) -> Option<&Note> {
         match self {
             Says::Complete { note, .. } | Says::Fail { note, .. } => note.as_ref(),
-            Says::Release(_) | Says::Extend(_) => None,
+            Says::Release(_) | Says::Extend { .. } => None,
         }
     }
 
@@ -58,7 +66,7 @@ impl Says {
     fn repeated(&self, state: &State) -> Result<Option<Change>, Lost> {
         match self {
             Says::Complete { .. } | Says::Fail { .. } | Says::Release(_) => Ok(None),
-            Says::Extend(_) => Err(state.over()),
+            Says::Extend { .. } => Err(state.over()),
         }
     }
 }
@@ -146,7 +154,7 @@ impl Reports {
                             state.fail(&failed, now)
                         }
                         Says::Release(later) => state.release(later.as_ref(), now),
-                        Says::Extend(lease) => return state.extend(*lease, now).map(Some),
+                        Says::Extend { lease, .. } => return state.extend(*lease, now).map(Some),
                     };
                     change.lease_ended.0 = lease_ended.0 && may_be_known(report);
                     change.note = report.says.note().cloned();
@@ -156,6 +164,8 @@ impl Reports {
         }
         let changes = changes.into_vec();
         write(room, tx, changes, now).await?;
+        let said = said(reports, &answers);
+        room.store.keep_progress(tx, &said, now).await?;
         self.jobs(tx, reports, answers).await
     }
 
@@ -183,7 +193,7 @@ impl Reports {
                 secret,
             };
             match report.says {
-                Says::Extend(_) => staying.push(held),
+                Says::Extend { .. } => staying.push(held),
                 _ => ending.push(held),
             }
         }
@@ -235,6 +245,27 @@ impl Reports {
         }
         Ok(out)
     }
+}
+
+/// How far jobs are, as they said last in reports that were taken.
+fn said<'r>(
+    reports: &[&'r Report],
+    answers: &[Result<(), Refused>],
+) -> Vec<(&'r str, &'r str, &'r RawValue)> {
+    let mut said: BTreeMap<(&str, &str), &RawValue> = BTreeMap::new();
+    for (report, answer) in reports.iter().zip(answers) {
+        if let Says::Extend {
+            progress: Some(progress),
+            ..
+        } = &report.says
+            && answer.is_ok()
+        {
+            said.insert((&report.tenant, &report.id), progress);
+        }
+    }
+    let said = said.into_iter();
+    said.map(|((tenant, id), progress)| (tenant, id, progress))
+        .collect()
 }
 
 /// Steps of one batch, at most one for each job: a later step of a job starts where the earlier

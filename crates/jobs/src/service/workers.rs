@@ -12,7 +12,7 @@ use crate::{
     bus::Wanted,
     lanes::{Claim, Claimed, Grant, PickUp, Refused, Report, Reported, Says},
     lease::Proof,
-    model::{ClaimedJob, Job, document, error_text},
+    model::{ClaimedJob, Job, check_progress, document, error_text},
 };
 
 /// What a worker asks for.
@@ -102,17 +102,21 @@ impl Jobs {
         self.inner.room.board.waiter(filter, worker)
     }
 
-    /// Says that a worker still has a job, and until when it wants it.
+    /// Says that a worker still has a job, until when it wants it, and how far it is.
     pub async fn heartbeat(
         &self,
         tenant: &Arc<str>,
         id: &str,
         token: String,
         lease: Option<Duration>,
+        progress: Option<Box<RawValue>>,
     ) -> Result<Job, Error> {
+        if let Some(progress) = &progress {
+            check_progress(progress)?;
+        }
         let lease = lease.unwrap_or_else(|| self.settings().lease);
-        self.report_job(tenant, id, token, Says::Extend(lease))
-            .await
+        let says = Says::Extend { lease, progress };
+        self.report_job(tenant, id, token, says).await
     }
 
     /// Ends a job well. Once its claim is over, by this report or otherwise, it answers with the job as

@@ -5,7 +5,7 @@ use tidewire_db::{Query, Result};
 use super::Store;
 
 /// Each question finds the rows that break the rule beside it.
-const RULES: [(&str, &str); 14] = [
+const RULES: [(&str, &str); 15] = [
     (
         "a pending job has its entry",
         "SELECT j.id FROM jobs j WHERE j.status = 'pending' AND NOT EXISTS (SELECT 1 FROM job_queue q
@@ -76,6 +76,11 @@ const RULES: [(&str, &str); 14] = [
         "a result has its job, which is done",
         "SELECT r.job_id FROM job_results r LEFT JOIN jobs j ON j.tenant = r.tenant AND j.id = r.job_id
             WHERE coalesce(j.status, '') <> 'done'",
+    ),
+    (
+        "progress has its job",
+        "SELECT p.job_id FROM job_progress p LEFT JOIN jobs j ON j.tenant = p.tenant AND j.id = p.job_id
+            WHERE j.id IS NULL",
     ),
 ];
 

@@ -30,8 +30,9 @@ impl Statements {
         );
         // The last column is the job's holder also after its end, for the log of attempts.
         let detail = format!(
-            "SELECT {JOB}, o.output_json, j.locked_by FROM jobs j {RESULT}
-             WHERE j.tenant = ? AND j.id = ?"
+            "SELECT {JOB}, o.output_json, j.locked_by,
+                (SELECT p.progress FROM job_progress p WHERE p.tenant = ?1 AND p.job_id = ?2)
+             FROM jobs j {RESULT} WHERE j.tenant = ?1 AND j.id = ?2"
         );
         let running = format!(
             "SELECT l.id FROM job_leases l {}
@@ -104,7 +105,11 @@ impl Store {
         {
             attempts_log.push(latest);
         }
-        Ok(Some(JobDetail { job, attempts_log }))
+        Ok(Some(JobDetail {
+            job,
+            progress: row.opt_json(JOB_COLUMNS + 2)?,
+            attempts_log,
+        }))
     }
 
     /// Up to `limit` jobs with ids in `floor..before`, newest first.

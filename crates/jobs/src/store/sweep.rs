@@ -11,7 +11,7 @@ pub(super) struct Statements {
     oldest: Sql,
     locked: Sql,
     present: Sql,
-    delete: [Sql; 3],
+    delete: [Sql; 4],
 }
 
 impl Statements {
@@ -48,6 +48,7 @@ impl Statements {
             delete: [
                 dialect.delete_rows("job_attempts", &of_jobs, &["tenant", "job_id"]),
                 dialect.delete_rows("job_results", &of_jobs, &["tenant", "job_id"]),
+                dialect.delete_rows("job_progress", &of_jobs, &["tenant", "job_id"]),
                 dialect.delete_rows("jobs", &jobs, &["tenant", "id"]),
             ],
         }

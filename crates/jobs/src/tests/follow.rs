@@ -178,7 +178,11 @@ async fn a_lease_that_runs_out_is_a_step_and_so_is_an_end_that_comes_late(engine
     assert_eq!(queue.jobs.expire().await.unwrap(), 1);
     let (tenant, id) = (&claimed.job.tenant, &claimed.job.id);
     let token = claimed.lease_token.clone();
-    queue.jobs.heartbeat(tenant, id, token, None).await.unwrap();
+    queue
+        .jobs
+        .heartbeat(tenant, id, token, None, None)
+        .await
+        .unwrap();
     queue.complete(&claimed).await.unwrap();
     assert_eq!(
         this.told(&added.id).await[1..],
@@ -338,9 +342,11 @@ async fn who_wants_claims_is_told_who_has_a_job_and_who_had_it(engine: Engine) {
     let token = second.lease_token.clone();
     let beat = queue
         .jobs
-        .heartbeat(&queue.tenant, &added.id, token.clone(), None);
+        .heartbeat(&queue.tenant, &added.id, token.clone(), None, None);
     beat.await.unwrap();
-    let beat = queue.jobs.heartbeat(&queue.tenant, &added.id, token, None);
+    let beat = queue
+        .jobs
+        .heartbeat(&queue.tenant, &added.id, token, None, None);
     beat.await.unwrap();
     queue.complete(&second).await.unwrap();
     let told = this.told(&added.id).await;

@@ -102,7 +102,9 @@ async fn workers_of_other_processes_hear_of_it(engine: Engine) {
     }
     // Where nobody tells, the next heartbeat does.
     let token = claimed.lease_token.clone();
-    let beat = here.jobs.heartbeat(&here.tenant, &job.id, token, None);
+    let beat = here
+        .jobs
+        .heartbeat(&here.tenant, &job.id, token, None, None);
     assert!(matches!(beat.await, Err(Error::LeaseLost { .. })));
 }
 
@@ -257,7 +259,7 @@ async fn the_worker_of_a_settled_job_is_answered_and_changes_nothing(engine: Eng
             );
             assert_eq!(again.last_error, settled.last_error);
         }
-        let beat = queue.jobs.heartbeat(tenant, id, token(), None).await;
+        let beat = queue.jobs.heartbeat(tenant, id, token(), None, None).await;
         let lost = beat.unwrap_err();
         assert!(lost.to_string().contains("it has ended"), "{lost}");
         let other = queue.jobs.complete(tenant, id, "another".to_owned(), None);

@@ -67,7 +67,9 @@ async fn a_job_is_enqueued_claimed_and_done(engine: Engine) {
         assert_eq!(super::squeezed(again.output.unwrap().get()), "{\"n\":1.50}");
     }
     let token = claimed.lease_token.clone();
-    let beat = queue.jobs.heartbeat(&queue.tenant, &job.id, token, None);
+    let beat = queue
+        .jobs
+        .heartbeat(&queue.tenant, &job.id, token, None, None);
     lost(beat.await);
     assert_eq!(queue.counts().await, (1, 0));
     queue.check().await;
@@ -157,9 +159,13 @@ async fn an_expired_lease_is_taken_over_and_the_late_worker_is_refused(engine: E
         (job.id.as_str(), 2)
     );
     lost(queue.complete(&first).await);
-    let beat = queue
-        .jobs
-        .heartbeat(&queue.tenant, &job.id, first.lease_token.clone(), None);
+    let beat = queue.jobs.heartbeat(
+        &queue.tenant,
+        &job.id,
+        first.lease_token.clone(),
+        None,
+        None,
+    );
     lost(beat.await);
     assert_eq!(queue.complete(&second).await.unwrap().status, Status::Done);
     let detail = queue.jobs.get("default", &job.id).await.unwrap();
@@ -194,7 +200,7 @@ async fn a_late_worker_is_believed_as_long_as_nobody_took_over(engine: Engine) {
             _ => {
                 let beat = queue
                     .jobs
-                    .heartbeat(&queue.tenant, &job.id, token, None)
+                    .heartbeat(&queue.tenant, &job.id, token, None, None)
                     .await;
                 (beat, &[(1, Outcome::Running)])
             }
@@ -237,9 +243,13 @@ async fn heartbeats_keep_a_job_until_its_timeout(engine: Engine) {
         .await;
     let claimed = queue.claim_one().await;
     let beat = || {
-        queue
-            .jobs
-            .heartbeat(&queue.tenant, &job.id, claimed.lease_token.clone(), None)
+        queue.jobs.heartbeat(
+            &queue.tenant,
+            &job.id,
+            claimed.lease_token.clone(),
+            None,
+            None,
+        )
     };
     for _ in 0..3 {
         queue.clock.advance(Duration::from_secs(30));

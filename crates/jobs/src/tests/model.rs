@@ -306,7 +306,7 @@ async fn report(queue: &Queue, model: &mut Model, id: &str, token: String, says:
         Says::Fail => jobs.fail(tenant, id, token.clone(), "x", None, false).await,
         Says::FailForGood => jobs.fail(tenant, id, token.clone(), "x", None, true).await,
         Says::Release => jobs.release(tenant, id, token.clone()).await,
-        Says::Heartbeat => jobs.heartbeat(tenant, id, token.clone(), None).await,
+        Says::Heartbeat => jobs.heartbeat(tenant, id, token.clone(), None, None).await,
     };
     let known = model.jobs.get_mut(id).unwrap();
     let is_proved = known.token.as_ref() == Some(&token);

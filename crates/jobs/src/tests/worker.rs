@@ -384,6 +384,43 @@ async fn heartbeats_hold_a_job_longer_than_its_lease_and_without_them_it_is_lost
     working.stop().await;
 }
 
+#[every_engine]
+async fn a_job_says_how_far_it_is_and_what_it_said_stays_to_its_end(engine: Engine) {
+    let (go_on, said) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut processors = Processors::new();
+    processors.register("long", {
+        let (go_on, said) = (Arc::clone(&go_on), Arc::clone(&said));
+        move |job: JobContext| {
+            let (go_on, said) = (Arc::clone(&go_on), Arc::clone(&said));
+            async move {
+                job.progress(&json("{\"done\": 1, \"of\": 2}")).await;
+                // Too soon to be worth a write.
+                job.progress(&json("{\"done\": 2, \"of\": 2}")).await;
+                said.notify_one();
+                go_on.notified().await;
+                Ok(Output::none())
+            }
+        }
+    });
+    let working = Working::start(engine, processors, WorkerOptions::default()).await;
+    let job = working.queue.add(NewJob::new("long")).await;
+    let untouched = working.queue.add(NewJob::new("of-nobody")).await;
+    said.notified().await;
+    let detail = working.queue.jobs.get("default", &job.id).await.unwrap();
+    assert_eq!(detail.job.status, Status::Running);
+    let progress = |detail: &JobDetail| -> Option<serde_json::Value> {
+        let progress = detail.progress.as_ref()?;
+        Some(serde_json::from_str(progress.get()).unwrap())
+    };
+    let first = Some(serde_json::json!({"done": 1, "of": 2}));
+    assert_eq!(progress(&detail), first);
+    go_on.notify_one();
+    assert_eq!(progress(&working.ended(&job.id).await), first);
+    let untouched = working.queue.jobs.get("default", &untouched.id).await;
+    assert_eq!(progress(&untouched.unwrap()), None);
+    working.stop().await;
+}
+
 #[every_engine(multi_thread)]
 async fn two_workers_do_every_job_once_while_jobs_keep_coming(engine: Engine) {
     let done = Arc::new(AtomicUsize::new(0));

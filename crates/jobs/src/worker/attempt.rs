@@ -106,7 +106,7 @@ impl Core {
     async fn wait_and_run(
         self: &Arc<Self>,
         job: Job,
-        holding: &Holding,
+        holding: &Arc<Holding>,
         default_timeout: Duration,
     ) -> Option<Says> {
         let slot = tokio::select! {
@@ -122,7 +122,7 @@ impl Core {
     fn attempt(
         self: &Arc<Self>,
         job: Job,
-        holding: &Holding,
+        holding: &Arc<Holding>,
         slot: OwnedSemaphorePermit,
         default_timeout: Duration,
     ) -> Attempt {
@@ -140,7 +140,7 @@ impl Core {
         let context = JobContext::new(
             job,
             Arc::clone(&self.name),
-            holding.lost.clone(),
+            Arc::clone(holding),
             Arc::clone(&slot),
         );
         let running = async move {

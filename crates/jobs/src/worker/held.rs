@@ -25,6 +25,8 @@ pub(super) struct Holding {
     /// Fired when the job is not this worker's any more.
     pub lost: CancellationToken,
     since: Instant,
+    /// When it last said how far it is.
+    said: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -99,7 +101,18 @@ impl Holding {
             claimed: state,
             lost: CancellationToken::new(),
             since: Instant::now(),
+            said: Mutex::default(),
         }
+    }
+
+    /// Whether it has said nothing for so long; it says something now.
+    pub(super) fn may_say(&self, every: Duration) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = said.is_none_or(|last| last.elapsed() >= every);
+        if may {
+            *said = Some(Instant::now());
+        }
+        may
     }
 
     pub(super) fn report(&self, says: Says) -> Report {

@@ -7,8 +7,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
-use super::slot::Slot;
+use super::{held::Holding, slot::Slot};
 use crate::{follow::Note, model::Job};
+
+/// A job says how far it is at most so often.
+const SAID_EVERY: Duration = Duration::from_secs(1);
 
 /// The code for one type of job: a type of its own, or an async closure.
 ///
@@ -34,21 +37,16 @@ where
 pub struct JobContext {
     job: Job,
     worker: Arc<str>,
-    lost: CancellationToken,
+    holding: Arc<Holding>,
     slot: Arc<Slot>,
 }
 
 impl JobContext {
-    pub(super) fn new(
-        job: Job,
-        worker: Arc<str>,
-        lost: CancellationToken,
-        slot: Arc<Slot>,
-    ) -> Self {
+    pub(super) fn new(job: Job, worker: Arc<str>, holding: Arc<Holding>, slot: Arc<Slot>) -> Self {
         JobContext {
             job,
             worker,
-            lost,
+            holding,
             slot,
         }
     }
@@ -106,7 +104,16 @@ impl JobContext {
     /// Fires when the job is not this attempt's any more: it was cancelled, or the lease was lost.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
-        &self.lost
+        &self.holding.lost
+    }
+
+    /// Says how far the job is, for those who look at it: small JSON, at most 4 KiB. It is cheap to call
+    /// often: what comes within a second of what was said last is dropped, and what cannot be
+    /// written is only logged. The job's output says how it ended.
+    pub async fn progress<T: Serialize + ?Sized>(&self, progress: &T) {
+        if self.holding.may_say(SAID_EVERY) {
+            self.slot.say(&self.holding, progress).await;
+        }
     }
 }
 

@@ -6,9 +6,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
+use serde::Serialize;
+use serde_json::value::to_raw_value;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::Core;
+use super::{Core, attempt::log_refused, extend, held::Holding};
+use crate::model::check_progress;
 
 pub(super) struct Slot {
     core: Arc<Core>,
@@ -51,6 +54,38 @@ impl Slot {
                 std::future::pending().await
             }
             value = returned => value,
+        }
+    }
+
+    /// Writes how far the job is.
+    pub(super) async fn say<T: Serialize + ?Sized>(&self, holding: &Holding, progress: &T) {
+        let progress = match to_raw_value(progress) {
+            Ok(progress) => progress,
+            Err(error) => {
+                tracing::warn!(%error, job_id = &*holding.id, "the job's progress cannot be written as JSON");
+                return;
+            }
+        };
+        if let Err(problem) = check_progress(&progress) {
+            tracing::warn!(
+                why = problem.detail,
+                job_id = &*holding.id,
+                "the job's progress was not written"
+            );
+            return;
+        }
+        let jobs = &self.core.jobs;
+        let says = extend(jobs.settings().lease, Some(progress));
+        match jobs.report(vec![holding.report(says)]).await {
+            Ok(answers) => {
+                if let Some(Err(refused)) = answers.into_iter().next() {
+                    log_refused(holding, &refused);
+                    holding.lost.cancel();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, job_id = &*holding.id, "the job's progress was not written");
+            }
         }
     }
 

@@ -63,6 +63,21 @@ async fn a_job_goes_from_hand_to_hand(engine: Engine) {
         .await
         .expect(200);
     assert_eq!(beat.json()["status"], "running");
+    let said = json!({"progress": {"pages": 7}});
+    house.act(&claimed, "heartbeat", said).await.expect(200);
+    let long = json!({"progress": "x".repeat(4096)});
+    let refused = house.act(&claimed, "heartbeat", long).await.expect(400);
+    assert!(
+        refused.text.contains("4096 are the most"),
+        "{}",
+        refused.text
+    );
+    // A heartbeat without a word leaves it as it was.
+    house
+        .act(&claimed, "heartbeat", json!({}))
+        .await
+        .expect(200);
+    assert_eq!(house.get(&claimed).await["progress"], json!({"pages": 7}));
     let failed = house
         .act(
             &claimed,

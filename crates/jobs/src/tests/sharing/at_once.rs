@@ -170,7 +170,7 @@ async fn act(queue: &Queue, seen: &Seen, op: Op) {
                 Says::Complete => jobs.complete(tenant, id, token.clone(), None).await,
                 Says::Fail => jobs.fail(tenant, id, token, "x", None, false).await,
                 Says::Release => jobs.release(tenant, id, token).await,
-                Says::Heartbeat => jobs.heartbeat(tenant, id, token, None).await,
+                Says::Heartbeat => jobs.heartbeat(tenant, id, token, None, None).await,
             };
             let is_done = allowed(result).is_some_and(|job| job.status == Status::Done);
             if is_done && matches!(says, Says::Complete) {

@@ -503,7 +503,7 @@ async fn an_attempt_that_was_given_up_and_goes_on_after_all_is_one(engine: Engin
     drop(keeper);
     // Its worker has it still.
     let (tenant, id, token) = (&job.job.tenant, &job.job.id, job.lease_token.clone());
-    let late = world.jobs.heartbeat(tenant, id, token, None);
+    let late = world.jobs.heartbeat(tenant, id, token, None, None);
     late.await.unwrap();
     assert!(attempts().await.is_empty());
     world.complete(&job).await;
