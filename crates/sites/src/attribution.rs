@@ -122,13 +122,13 @@ async fn of_subject(events: &Events, tenant: &str, subject: &str) -> DbResult<Ve
         ..Filter::default()
     };
     let mut all: Vec<Event> = Vec::new();
+    let mut before = None;
     while all.len() < MOST {
-        let before = all.last().map(|event| event.pos);
         let page = events.list(tenant, &filter, before, PAGE).await;
         let page = page.map_err(broken)?;
-        let is_last = page.len() < PAGE as usize;
-        all.extend(page);
-        if is_last {
+        all.extend(page.events);
+        before = page.next;
+        if before.is_none() {
             break;
         }
     }

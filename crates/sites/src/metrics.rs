@@ -25,7 +25,7 @@ pub fn describe() {
     );
     describe_counter!(
         "tidewire_site_syncs_total",
-        "syncs that ended, by outcome: done, put_off, failed"
+        "syncs that ended, by outcome: done, ended_early"
     );
     describe_counter!(
         "tidewire_attributions_corrected_total",

@@ -111,39 +111,54 @@ pub(super) fn source(raw: raw::Source) -> Checked<Source> {
     })
 }
 
-fn auth(raw: Spanned<raw::Auth>) -> Checked<Auth> {
-    let place = raw.span().start;
-    let template = |field: &str, text: &str| {
-        let read = Template::parse(text, IN_AUTH);
-        read.or_else(|why| fault(place, format!("auth.{field}: {why}")))
+fn auth(raw: raw::Auth) -> Checked<Auth> {
+    let (kind, place) = (*raw.kind.get_ref(), raw.kind.span().start);
+    let given = [
+        ("name", &raw.name),
+        ("value", &raw.value),
+        ("user", &raw.user),
+        ("password", &raw.password),
+    ];
+    let fit: &[&str] = match kind {
+        raw::AuthKind::Header => &["name", "value"],
+        raw::AuthKind::Bearer => &[],
+        raw::AuthKind::Basic => &["user", "password"],
+    };
+    for (field, value) in given {
+        if let Some(value) = value.as_ref().filter(|_| !fit.contains(&field)) {
+            let what = format!("auth.{field}: it does not go with this type");
+            return fault(value.span().start, what);
+        }
+    }
+    let template = |field: &str, text: &Option<Spanned<String>>, default: &str| match text {
+        Some(text) => at(&format!("auth.{field}"), text, |text| {
+            Template::parse(text, IN_AUTH)
+        }),
+        None => Template::parse(default, IN_AUTH).or_else(|why| fault(place, why)),
     };
     let authorization = || "Authorization".to_owned();
-    let (header, how, refused) = match raw.into_inner() {
-        raw::Auth::Header {
-            name,
-            value,
-            refused,
-        } => {
-            let value = template("value", value.as_deref().unwrap_or("{key}"))?;
-            (name, Showing::As(value), refused)
+    let (header, how) = match kind {
+        raw::AuthKind::Header => {
+            let Some(name) = &raw.name else {
+                return fault(place, "auth.name: the header's name is missing");
+            };
+            let name = at("auth.name", name, |name| {
+                let checked = check_header(name, "a", &Reserved::default());
+                checked.map_err(|error| error.to_string())?;
+                Ok(name.clone())
+            })?;
+            (name, Showing::As(template("value", &raw.value, "{key}")?))
         }
-        raw::Auth::Bearer { refused } => {
-            let value = template("value", "Bearer {key}")?;
-            (authorization(), Showing::As(value), refused)
+        raw::AuthKind::Bearer => {
+            let value = template("value", &None, "Bearer {key}")?;
+            (authorization(), Showing::As(value))
         }
-        raw::Auth::Basic {
-            user,
-            password,
-            refused,
-        } => {
-            let user = template("user", user.as_deref().unwrap_or("{key}"))?;
-            let password = template("password", password.as_deref().unwrap_or(""))?;
-            (authorization(), Showing::Basic(user, password), refused)
+        raw::AuthKind::Basic => {
+            let user = template("user", &raw.user, "{key}")?;
+            let password = template("password", &raw.password, "")?;
+            (authorization(), Showing::Basic(user, password))
         }
     };
-    if let Err(error) = check_header(&header, "a", &Reserved::default()) {
-        return fault(place, format!("auth.name: {error}"));
-    }
     let shows_key = match &how {
         Showing::As(value) => value.names("key"),
         Showing::Basic(user, password) => user.names("key") || password.names("key"),
@@ -154,7 +169,7 @@ fn auth(raw: Spanned<raw::Auth>) -> Checked<Auth> {
     Ok(Auth {
         header,
         how,
-        refused: refused.unwrap_or_else(|| vec![401, 403]),
+        refused: raw.refused.unwrap_or_else(|| vec![401, 403]),
     })
 }
 
@@ -180,14 +195,8 @@ fn resource(name: String, raw: Spanned<raw::Resource>, all: &[String]) -> Checke
     let time = time
         .map(|time| Ok((at(&of("time"), time, |text| Pointer::parse(text))?, time_format)))
         .transpose()?;
-    let pagination = match raw.pagination {
-        Some(raw) => {
-            let place = raw.span().start;
-            pagination(raw.into_inner())
-                .or_else(|why| fault(place, format!("{}{why}", of("pagination"))))?
-        }
-        None => Pagination::None,
-    };
+    let pagination = raw.pagination;
+    let pagination = pagination.map(|raw| self::pagination(&of("pagination"), &raw));
     let incremental = raw.incremental;
     let incremental = incremental
         .map(|raw| self::incremental(&of("incremental"), raw, newest_first, all))
@@ -199,7 +208,7 @@ fn resource(name: String, raw: Spanned<raw::Resource>, all: &[String]) -> Checke
         id: at(&of("id"), &raw.id, |text| Pointer::parse(text))?,
         time,
         newest_first,
-        pagination,
+        pagination: pagination.transpose()?.unwrap_or(Pagination::None),
         incremental,
         event: shape(&of("event"), raw.event)?,
         snapshot: raw
@@ -210,71 +219,99 @@ fn resource(name: String, raw: Spanned<raw::Resource>, all: &[String]) -> Checke
     })
 }
 
-/// What follows in an error begins with the field's name behind a dot, or with a colon.
-fn pagination(raw: raw::Pagination) -> Result<Pagination, String> {
-    let parameter = |parameter: String| match parameter.is_empty() {
-        true => Err(".parameter: must not be empty".to_owned()),
-        false => Ok(parameter),
+fn pagination(of: &str, raw: &raw::Pagination) -> Checked<Pagination> {
+    use raw::PaginationKind as Kind;
+    let (kind, place) = (*raw.kind.get_ref(), raw.kind.span().start);
+    fn start<T>(field: &Option<Spanned<T>>) -> Option<usize> {
+        field.as_ref().map(|field| field.span().start)
+    }
+    let given = [
+        ("parameter", start(&raw.parameter)),
+        ("start", start(&raw.start)),
+        ("size", start(&raw.size)),
+        ("size_parameter", start(&raw.size_parameter)),
+        ("has_more", start(&raw.has_more)),
+        ("total", start(&raw.total)),
+        ("next", start(&raw.next)),
+    ];
+    let fit: &[&str] = match kind {
+        Kind::None | Kind::Link => &[],
+        Kind::Page => &["parameter", "start", "size", "size_parameter", "has_more", "total"],
+        Kind::Offset => &["parameter", "size", "size_parameter", "has_more", "total"],
+        Kind::Cursor => &["parameter", "next"],
+        Kind::NextUrl => &["next"],
+        Kind::StartingAfter => &["parameter", "has_more"],
     };
-    let pointer = |field: &str, text: Option<String>| {
-        let read = text.map(|text| Pointer::parse(&text)).transpose();
-        read.map_err(|why| format!(".{field}: {why}"))
+    for (field, place) in given {
+        if let Some(place) = place.filter(|_| !fit.contains(&field)) {
+            return fault(place, format!("{of}.{field}: it does not go with this type"));
+        }
+    }
+    let missing = |field: &str| Fault {
+        at: place,
+        what: format!("{of}.{field}: it is missing"),
     };
-    let end = |has_more, total| {
-        Ok::<_, String>(End {
-            has_more: pointer("has_more", has_more)?,
-            total: pointer("total", total)?,
+    let parameter = || match &raw.parameter {
+        Some(name) => at(&format!("{of}.parameter"), name, |name| {
+            match name.is_empty() {
+                true => Err("must not be empty".to_owned()),
+                false => Ok(name.clone()),
+            }
+        }),
+        None => Err(missing("parameter")),
+    };
+    let pointer = |field: &str, text: &Option<Spanned<String>>| {
+        let read = text.as_ref().map(|text| {
+            at(&format!("{of}.{field}"), text, |text| Pointer::parse(text))
+        });
+        read.transpose()
+    };
+    let next = || match pointer("next", &raw.next)? {
+        Some(next) => Ok(next),
+        None => Err(missing("next")),
+    };
+    let end = || {
+        Ok(End {
+            has_more: pointer("has_more", &raw.has_more)?,
+            total: pointer("total", &raw.total)?,
         })
     };
-    let size = |size: Option<u64>, parameter: Option<String>| match (size, parameter) {
+    let size = || match (&raw.size, &raw.size_parameter) {
         (None, None) => Ok(None),
-        (Some(0), _) => Err(".size: must be 1 at least".to_owned()),
-        (Some(count), parameter) => Ok(Some(Size { count, parameter })),
-        (None, Some(_)) => Err(".size_parameter: it goes with `size`, which is missing".to_owned()),
+        (Some(size), _) if *size.get_ref() == 0 => {
+            fault(size.span().start, format!("{of}.size: must be 1 at least"))
+        }
+        (Some(size), parameter) => Ok(Some(Size {
+            count: *size.get_ref(),
+            parameter: parameter.as_ref().map(|name| name.get_ref().clone()),
+        })),
+        (None, Some(name)) => {
+            let what = format!("{of}.size_parameter: it goes with `size`, which is missing");
+            fault(name.span().start, what)
+        }
     };
-    Ok(match raw {
-        raw::Pagination::None {} => Pagination::None,
-        raw::Pagination::Page {
-            parameter: by,
-            start,
-            size: count,
-            size_parameter,
-            has_more,
-            total,
-        } => Pagination::Page {
-            parameter: parameter(by)?,
-            start: start.unwrap_or(1),
-            size: size(count, size_parameter)?,
-            end: end(has_more, total)?,
+    Ok(match kind {
+        Kind::None => Pagination::None,
+        Kind::Page => Pagination::Page {
+            parameter: parameter()?,
+            start: raw.start.as_ref().map_or(1, |start| *start.get_ref()),
+            size: size()?,
+            end: end()?,
         },
-        raw::Pagination::Offset {
-            parameter: by,
-            size: count,
-            size_parameter,
-            has_more,
-            total,
-        } => Pagination::Offset {
-            parameter: parameter(by)?,
-            size: size(count, size_parameter)?,
-            end: end(has_more, total)?,
+        Kind::Offset => Pagination::Offset {
+            parameter: parameter()?,
+            size: size()?,
+            end: end()?,
         },
-        raw::Pagination::Cursor {
-            parameter: by,
-            next,
-        } => Pagination::Cursor {
-            parameter: parameter(by)?,
-            next: Pointer::parse(&next).map_err(|why| format!(".next: {why}"))?,
+        Kind::Cursor => Pagination::Cursor {
+            parameter: parameter()?,
+            next: next()?,
         },
-        raw::Pagination::NextUrl { next } => Pagination::NextUrl {
-            next: Pointer::parse(&next).map_err(|why| format!(".next: {why}"))?,
-        },
-        raw::Pagination::Link {} => Pagination::Link,
-        raw::Pagination::StartingAfter {
-            parameter: by,
-            has_more,
-        } => Pagination::StartingAfter {
-            parameter: parameter(by)?,
-            has_more: pointer("has_more", has_more)?,
+        Kind::NextUrl => Pagination::NextUrl { next: next()? },
+        Kind::Link => Pagination::Link,
+        Kind::StartingAfter => Pagination::StartingAfter {
+            parameter: parameter()?,
+            has_more: pointer("has_more", &raw.has_more)?,
         },
     })
 }

@@ -14,7 +14,7 @@ pub(super) struct Source {
     pub kind: Spanned<String>,
     pub title: Option<String>,
     pub base_url: Option<Spanned<String>>,
-    pub auth: Spanned<Auth>,
+    pub auth: Auth,
     #[serde(default)]
     pub headers: Ordered<Spanned<String>>,
     pub profile: Option<Profile>,
@@ -23,22 +23,25 @@ pub(super) struct Source {
     pub resources: Spanned<Ordered<Spanned<Resource>>>,
 }
 
+/// Which fields go together is checked behind this: of a variant, nobody knows the lines.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Auth {
-    Header {
-        name: String,
-        value: Option<String>,
-        refused: Option<Vec<u16>>,
-    },
-    Bearer {
-        refused: Option<Vec<u16>>,
-    },
-    Basic {
-        user: Option<String>,
-        password: Option<String>,
-        refused: Option<Vec<u16>>,
-    },
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    #[serde(rename = "type")]
+    pub kind: Spanned<AuthKind>,
+    pub name: Option<Spanned<String>>,
+    pub value: Option<Spanned<String>>,
+    pub user: Option<Spanned<String>>,
+    pub password: Option<Spanned<String>>,
+    pub refused: Option<Vec<u16>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AuthKind {
+    Header,
+    Bearer,
+    Basic,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +71,7 @@ pub(super) struct Resource {
     pub time_format: Option<Spanned<Format>>,
     #[serde(default)]
     pub order: Order,
-    pub pagination: Option<Spanned<Pagination>>,
+    pub pagination: Option<Pagination>,
     pub incremental: Option<Incremental>,
     pub event: Shape,
     pub snapshot: Option<Shape>,
@@ -93,36 +96,29 @@ pub(super) enum Format {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Pagination {
-    None {},
-    Page {
-        parameter: String,
-        start: Option<u64>,
-        size: Option<u64>,
-        size_parameter: Option<String>,
-        has_more: Option<String>,
-        total: Option<String>,
-    },
-    Offset {
-        parameter: String,
-        size: Option<u64>,
-        size_parameter: Option<String>,
-        has_more: Option<String>,
-        total: Option<String>,
-    },
-    Cursor {
-        parameter: String,
-        next: String,
-    },
-    NextUrl {
-        next: String,
-    },
-    Link {},
-    StartingAfter {
-        parameter: String,
-        has_more: Option<String>,
-    },
+#[serde(deny_unknown_fields)]
+pub(super) struct Pagination {
+    #[serde(rename = "type")]
+    pub kind: Spanned<PaginationKind>,
+    pub parameter: Option<Spanned<String>>,
+    pub start: Option<Spanned<u64>>,
+    pub size: Option<Spanned<u64>>,
+    pub size_parameter: Option<Spanned<String>>,
+    pub has_more: Option<Spanned<String>>,
+    pub total: Option<Spanned<String>>,
+    pub next: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PaginationKind {
+    None,
+    Page,
+    Offset,
+    Cursor,
+    NextUrl,
+    Link,
+    StartingAfter,
 }
 
 #[derive(Deserialize)]

@@ -47,7 +47,8 @@ fn what_is_wrong_is_named_with_its_line() {
     for (line, with, said) in [
         (1, SMALL.replace("\"shop\"", "\"my shop\""), "kind"),
         (4, SMALL.replace("bearer", "cookie"), "cookie"),
-        (4, SMALL.replace("\"bearer\"", "\"header\"\nname = \"a b\""), "auth.name"),
+        (5, SMALL.replace("\"bearer\"", "\"header\"\nname = \"a b\""), "auth.name"),
+        (5, SMALL.replace("\"bearer\"", "\"bearer\"\nname = \"a\""), "does not go with"),
         (4, SMALL.replace("\"bearer\"", "\"header\"\nname = \"X-Key\"\nvalue = \"x\""), "{key}"),
         (7, SMALL.replace("\"/orders\"", "\"orders\""), "resources.orders.path"),
         (7, SMALL.replace("/orders\"", "/{shop}\""), "{shop}"),
@@ -58,9 +59,11 @@ fn what_is_wrong_is_named_with_its_line() {
         (13, SMALL.replace(":{id}", ""), "{id} must stand in it"),
         (13, SMALL.replace("{site}:", ""), "{site} must stand in it"),
         (12, format!("{SMALL}attribution = true\n"), "`subject` is missing"),
-        (14, format!("{SMALL}[resources.orders.pagination]\ntype = \"pages\"\n"), "pages"),
-        (14, format!("{SMALL}[resources.orders.pagination]\ntype = \"page\"\nparameter = \"\"\n"), "pagination.parameter"),
-        (14, format!("{SMALL}[resources.orders.pagination]\ntype = \"offset\"\nparameter = \"o\"\ntotal = \"t\"\n"), "pagination.total"),
+        (15, format!("{SMALL}[resources.orders.pagination]\ntype = \"pages\"\n"), "pages"),
+        (15, format!("{SMALL}[resources.orders.pagination]\ntype = \"cursor\"\nparameter = \"after\"\n"), "pagination.next"),
+        (16, format!("{SMALL}[resources.orders.pagination]\ntype = \"link\"\nparameter = \"page\"\n"), "does not go with"),
+        (16, format!("{SMALL}[resources.orders.pagination]\ntype = \"page\"\nparameter = \"\"\n"), "pagination.parameter"),
+        (17, format!("{SMALL}[resources.orders.pagination]\ntype = \"offset\"\nparameter = \"o\"\ntotal = \"t\"\n"), "pagination.total"),
         (15, format!("{SMALL}[resources.orders.incremental]\ncursor = \"/at\"\n"), "newest_first"),
         (17, format!("{SMALL}[resources.orders.incremental]\ncursor = \"/at\"\nparameter = \"since\"\noverlap = 5\n"), "overlap"),
         (17, format!("{SMALL}[resources.orders.incremental]\ncursor = \"/at\"\nparameter = \"since\"\nlag = \"soon\"\n"), "incremental.lag"),
@@ -80,7 +83,7 @@ fn those_that_come_along_are_sound() {
     let sources = Sources::shipped();
     assert_eq!(sources.kinds(), ["builder", "github", "stripe"]);
     assert_eq!(sources.get("builder").unwrap().names(), ["users", "orders"]);
-    assert_eq!(sources.get("stripe").unwrap().names(), ["customers", "charges", "events"]);
+    assert_eq!(sources.get("stripe").unwrap().names(), ["events", "customers", "charges"]);
 
     let builder = sources.get("builder").unwrap();
     let user = raw(&json!({"id": "usr_1", "created_at": "2026-01-31T12:00:00Z"}));

@@ -65,7 +65,7 @@ impl Batch {
                     report.skipped += 1;
                     let id = resource.id_of(&record).unwrap_or_else(|_| "?".to_owned());
                     let id = tidewire_core::problem::clip(&id);
-                    let said = || format!("the record `{id}`: {why}");
+                    let said = || clip(&format!("the record `{id}`: {why}"));
                     report.skipped_because.get_or_insert_with(said);
                 }
             }
@@ -229,6 +229,11 @@ fn event(stream: &str, made: &Made, carried: &Carried<'_>) -> Result<NewEvent, D
 
 pub(super) fn written(progress: &impl Serialize) -> Result<String, DbError> {
     serde_json::to_string(progress).map_err(|error| DbError::Broken(error.to_string()))
+}
+
+/// Progress is small.
+fn clip(text: &str) -> String {
+    text.chars().take(300).collect()
 }
 
 /// Of an append inside a transaction.

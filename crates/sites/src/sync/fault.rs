@@ -15,6 +15,8 @@ pub(crate) enum Why {
     Misplaced(String),
     /// Asking again is of no use.
     Lasting(String),
+    /// Its address is one that must not be called.
+    Forbidden(String),
 }
 
 impl Why {
@@ -33,7 +35,8 @@ impl fmt::Display for Why {
         | Why::TooMany(said, _)
         | Why::Refused(said)
         | Why::Misplaced(said)
-        | Why::Lasting(said)) = self;
+        | Why::Lasting(said)
+        | Why::Forbidden(said)) = self;
         f.write_str(said)
     }
 }

@@ -206,10 +206,10 @@ impl Asker<'_> {
         match answered {
             Ok(answer) => self.judge(answer),
             Err(error) => Err(match error {
-                Outbound::BadUrl(_)
-                | Outbound::BadHeader { .. }
-                | Outbound::BadMethod(_)
-                | Outbound::Refused { .. } => Why::Lasting(error.to_string()),
+                Outbound::Refused { .. } => Why::Forbidden(error.to_string()),
+                Outbound::BadUrl(_) | Outbound::BadHeader { .. } | Outbound::BadMethod(_) => {
+                    Why::Lasting(error.to_string())
+                }
                 error => Why::Passing(error.to_string()),
             }),
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidewire_core::{Time, ids};
-use tidewire_db::Error as DbError;
+use tidewire_db::{BoxFuture, Error as DbError};
 use tokio::sync::mpsc;
 
 use super::{
@@ -67,11 +67,15 @@ pub(crate) struct Run<'a> {
     /// When others have their turn.
     pub until: Instant,
     /// Is told how far it is.
-    pub tell: &'a (dyn Fn(&Report) + Send + Sync),
+    pub tell: &'a (dyn Fn(Report) -> BoxFuture<'a, ()> + Send + Sync),
 }
 
 /// A page on its way to the store, and where reading goes on behind it.
-type Sent = (Page, Window);
+struct Sent {
+    page: Page,
+    window: Window,
+    is_last: bool,
+}
 
 impl Inner {
     /// Takes a site into a job's hands. An attempt of the same job takes it from the one before.
@@ -236,7 +240,8 @@ impl Run<'_> {
         let text = written(&progress)?;
         let how = self.resource.incremental.as_ref().filter(|_| beginning.expired);
         let again: Arc<[String]> = how.map(|how| how.refreshes.as_slice()).unwrap_or_default().into();
-        let begun = self.writer().step("sites.begin", move |writer, tx| {
+        let writer = self.writer();
+        let begun = writer.step("sites.begin", move |writer, tx| {
             let (text, again) = (text.clone(), Arc::clone(&again));
             Box::pin(async move {
                 let (store, of) = (&writer.inner.store, writer.of());
@@ -282,8 +287,14 @@ impl Run<'_> {
                         break;
                     }
                 };
-                let more = window.turn(self.resource, &page.turned);
-                if sender.send((page, window.clone())).await.is_err() || !more {
+                let is_last = !window.turn(self.resource, &page.turned);
+                let window = window.clone();
+                let sent = Sent {
+                    page,
+                    window,
+                    is_last,
+                };
+                if sender.send(sent).await.is_err() || is_last {
                     break;
                 }
             }
@@ -291,15 +302,17 @@ impl Run<'_> {
         };
         let writing = async move {
             while let Some(first) = pages.recv().await {
-                let mut batch = self.batch(progress, first);
+                let mut is_last = first.is_last;
+                let mut batch = self.batch(progress, first.page, first.window);
                 while batch.events.len() < MOST_EVENTS
                     && batch.bytes < MOST_BYTES
-                    && let Ok((page, window)) = pages.try_recv()
+                    && let Ok(next) = pages.try_recv()
                 {
-                    batch.add(self.resource, page, window);
+                    is_last = next.is_last;
+                    batch.add(self.resource, next.page, next.window);
                 }
                 self.write(progress, batch).await?;
-                if Instant::now() > self.until {
+                if Instant::now() > self.until && !is_last {
                     return Err(Ended::Turn);
                 }
             }
@@ -319,7 +332,7 @@ impl Run<'_> {
             let mut window = progress.window.clone();
             let page = self.asker.page(self.resource, &window).await?;
             let more = window.turn(self.resource, &page.turned);
-            let batch = self.batch(progress, (page, window));
+            let batch = self.batch(progress, page, window);
             let inserted = self.write(progress, batch).await?;
             if inserted == 0 || !more {
                 return Ok(());
@@ -327,7 +340,7 @@ impl Run<'_> {
         }
     }
 
-    fn batch(&self, progress: &Progress, (page, window): Sent) -> Batch {
+    fn batch(&self, progress: &Progress, page: Page, window: Window) -> Batch {
         let mut batch = Batch::new(progress.report.clone(), progress.window.clone());
         batch.add(self.resource, page, window);
         batch
@@ -352,7 +365,7 @@ impl Run<'_> {
                 progress.report.duplicates += duplicates;
                 progress.report.duration_ms =
                     duration_ms(progress.window.started_at, self.inner.clock.now());
-                (self.tell)(&progress.report);
+                (self.tell)(progress.report.clone()).await;
                 Ok(inserted)
             }
             Written::Lost => Err(Ended::Lost),
@@ -365,7 +378,8 @@ impl Run<'_> {
         let now: Time = self.inner.clock.now();
         report.duration_ms = duration_ms(window.started_at, now);
         let (mark, text) = (window.mark(self.resource, row.mark), written(&report)?);
-        let ended = self.writer().step("sites.end", move |writer, tx| {
+        let writer = self.writer();
+        let ended = writer.step("sites.end", move |writer, tx| {
             let text = text.clone();
             Box::pin(async move {
                 let (store, of) = (&writer.inner.store, writer.of());

@@ -119,8 +119,12 @@ impl Window {
 
     /// At the end: whether the front has to be read once more, which the window is then set to.
     pub fn turn_to_front(&mut self, resource: &Resource) -> bool {
-        let grown = self.total > self.first_total;
-        if self.front || !resource.pagination.is_positional() || !(grown || self.resumed) {
+        let grown = match self.total {
+            Some(total) => Some(total) > self.first_total,
+            // Nobody knows what has come while nobody read.
+            None => self.resumed,
+        };
+        if self.front || !resource.pagination.is_positional() || !grown {
             return false;
         }
         self.front = true;
