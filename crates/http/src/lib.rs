@@ -9,6 +9,7 @@
 mod app;
 mod body;
 mod caller;
+mod endless;
 mod health;
 mod host;
 mod json;

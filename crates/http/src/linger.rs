@@ -8,6 +8,7 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,6 +37,94 @@ impl Lingering {
             stop,
             ending: None,
         }
+    }
+}
+
+/// A stream that can be taken out of the hands of whoever has it.
+#[derive(Clone)]
+pub(crate) struct Lent(Arc<Mutex<Loan>>);
+
+struct Loan {
+    stream: Option<Lingering>,
+    /// What was to be written has not all been taken by the kernel.
+    holds_back: bool,
+}
+
+impl Lent {
+    pub(crate) fn new(stream: Lingering) -> Self {
+        Lent(Arc::new(Mutex::new(Loan {
+            stream: Some(stream),
+            holds_back: false,
+        })))
+    }
+
+    pub(crate) fn holds_back(&self) -> bool {
+        self.loan().holds_back
+    }
+
+    /// Takes the stream back. Whoever had it sees its end.
+    pub(crate) fn take(&self) -> Option<TcpStream> {
+        self.loan().stream.take().map(|lingering| lingering.stream)
+    }
+
+    fn loan(&self) -> MutexGuard<'_, Loan> {
+        // One task has it: nobody waits for this.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(
+        &self,
+        poll: impl FnOnce(Pin<&mut Lingering>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.loan().stream {
+            Some(stream) => poll(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.loan().holds_back = written.is_pending();
+        written
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written(self.with(|stream| stream.poll_write(cx, bytes)))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.written(self.with(|stream| stream.poll_write_vectored(cx, slices)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
     }
 }
 

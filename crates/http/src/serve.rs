@@ -3,12 +3,14 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -28,7 +30,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::linger::Lingering;
+use crate::{
+    endless::{self, Handover, may_be_taken},
+    linger::{Lent, Lingering},
+};
 
 /// What one listener allows.
 #[derive(Clone, Copy, Debug)]
@@ -165,35 +170,44 @@ where
         + 'static,
     S::Future: Send,
 {
-    async fn connection(self, stream: TcpStream, _slot: OwnedSemaphorePermit) {
+    async fn connection(self, stream: TcpStream, slot: OwnedSemaphorePermit) {
         if let Err(error) = tune(&stream) {
             tracing::debug!(%error, "socket options");
         }
         let spoken = AtomicBool::new(false);
-        let (app, speaks) = (self.app.clone(), &spoken);
+        let handover = Arc::new(Handover::default());
+        let (app, speaks, keeps) = (self.app.clone(), &spoken, &handover);
         let service = service_fn(move |request| {
             speaks.store(true, Ordering::Relaxed);
-            app.clone().call(request)
+            let handover = may_be_taken(&request).then(|| Arc::clone(keeps));
+            let answering = app.clone().call(request);
+            async move {
+                let response = answering.await?;
+                Ok::<_, Infallible>(match handover {
+                    Some(handover) => handover.keep(response),
+                    None => response,
+                })
+            }
         });
-        let stream = Lingering::new(stream, self.shutdown.clone());
+        let stream = Lent::new(Lingering::new(stream, self.shutdown.clone()));
         let mut connection = pin!(
             self.protocol
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(stream.clone()), service)
         );
         // A child has a lock of its own: the connection's every poll would take the parent's.
         let stop = self.shutdown.child_token();
         let mut stopped = pin!(stop.cancelled());
         let mut silence = pin!(sleep(self.limits.head));
         let mut silent = true;
-        let ended = loop {
+        let driven = loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => break ended,
+                driven = drive(connection.as_mut(), &stream, &handover) => break driven,
                 () = &mut stopped => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         biased;
-                        ended = connection.as_mut() => break ended,
+                        driven = drive(connection.as_mut(), &stream, &handover) => break driven,
                         () = self.cut.cancelled() => {
                             self.cut_count.fetch_add(1, Ordering::AcqRel);
                             return;
@@ -209,10 +223,49 @@ where
                 }
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(error = %error, "connection ended");
+        match driven {
+            Driven::Ended(Ok(())) => {}
+            Driven::Ended(Err(error)) => tracing::debug!(error = %error, "connection ended"),
+            Driven::Endless(body) => {
+                if let Some(stream) = stream.take() {
+                    // A task of its own: this one's memory holds a whole connection's state.
+                    tokio::spawn(self.endless(stream, body, slot));
+                }
+            }
         }
     }
+
+    async fn endless(self, stream: TcpStream, body: Body, _slot: OwnedSemaphorePermit) {
+        let cut = self.cut.clone();
+        let sent = endless::send(stream, body, self.shutdown.clone());
+        if cut.run_until_cancelled(sent).await.is_none() {
+            self.cut_count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// How a connection comes to its end here.
+enum Driven<E> {
+    Ended(E),
+    /// Nothing more is to be done for it but to send this.
+    Endless(Body),
+}
+
+/// Drives a connection to its end, or to where it is taken over.
+async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    stream: &Lent,
+    handover: &Handover,
+) -> Driven<C::Output> {
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Driven::Ended(ended)),
+        Poll::Pending if stream.holds_back() => Poll::Pending,
+        Poll::Pending => match handover.take_due() {
+            Some(body) => Poll::Ready(Driven::Endless(body)),
+            None => Poll::Pending,
+        },
+    })
+    .await
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {

@@ -19,7 +19,7 @@ use tidewire_core::Problem;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::ApiError;
+use crate::{ApiError, endless::Endless};
 
 /// How long a stream is silent before a comment says that it lives.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -88,6 +88,7 @@ where
         ended: false,
     });
     let mut response = Response::new(body);
+    response.extensions_mut().insert(Endless);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

@@ -4,19 +4,21 @@
 //!   which its turns take their order; it never changes. Where the thread ends is the log's to say.
 //! - `turns`: what is asked and what became of it.
 //! - `turns_open`: one slim entry for each turn that has not ended, in the order in which they came.
-//!   `waits` is 1 for one that
-//!   waits for those before it.
+//!   `waits` is 1 for one that waits for those before it.
 
 mod hot;
+mod turns;
 
 use std::{collections::HashMap, sync::Arc};
 
-use serde_json::value::RawValue;
 use tidewire_core::Time;
-use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
 
-pub(crate) use self::hot::HotStore;
-use crate::{Turn, TurnStatus, model::ThreadKey};
+pub(crate) use self::{
+    hot::HotStore,
+    turns::{NewTurnRow, OpenTurn, Started, TurnStep},
+};
+use crate::model::ThreadKey;
 
 pub(crate) struct Store {
     dialect: &'static Dialect,
@@ -24,19 +26,7 @@ pub(crate) struct Store {
     lock_threads: Sql,
     insert_threads: Sql,
     list_threads: Sql,
-    turns: Sql,
-    statuses: Sql,
-    lock_turns: Sql,
-    list_turns: Sql,
-    insert_turns: Sql,
-    update_turns: Sql,
-    start_turns: Sql,
-    open: Sql,
-    insert_open: Sql,
-    delete_open: Sql,
-    give_job: Sql,
-    give_job_open: Sql,
-    last_workers: Sql,
+    turns: turns::Statements,
     pub(crate) hot: HotStore,
 }
 
@@ -51,91 +41,11 @@ pub(crate) struct ThreadRow {
     pub is_open: bool,
 }
 
-/// A turn that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OpenTurn {
-    pub id: String,
-    pub turn_id: String,
-    pub job_id: Option<String>,
-    /// It gets its job when those before it have ended.
-    pub waits: bool,
-}
-
-/// A turn that is recorded for the first time.
-pub(crate) struct NewTurnRow<'t> {
-    pub key: &'t ThreadKey,
-    pub turn_id: &'t str,
-    pub id: String,
-    pub status: TurnStatus,
-    pub agent: Option<&'t str>,
-    pub job_id: Option<&'t str>,
-    pub seq: u64,
-    pub input: Option<&'t RawValue>,
-    /// It gets its job later.
-    pub waits: bool,
-}
-
-/// What becomes of a turn.
-pub(crate) struct TurnStep<'t> {
-    pub key: &'t ThreadKey,
-    pub turn: &'t Turn,
-    pub status: TurnStatus,
-    pub ended_seq: Option<u64>,
-    pub error: Option<&'t str>,
-}
-
-/// A turn that an agent has claimed.
-pub(crate) struct Started<'t> {
-    pub tenant: &'t str,
-    pub thread: &'t str,
-    pub turn: &'t str,
-    pub worker: Option<&'t str>,
-}
-
-const TURN: &str =
-    "t.turn_id, t.thread_id, t.status, t.agent, t.job_id, t.worker, t.seq, t.ended_seq,
-    t.created_at, t.started_at, t.finished_at, t.error, t.input, t.id";
-
-const KEY: [Column; 3] = [
-    Column::Id("tenant"),
-    Column::Id("thread_id"),
-    Column::Id("turn_id"),
-];
-const KEY_NAMES: [&str; 3] = ["tenant", "thread_id", "turn_id"];
-
-fn insert(dialect: &Dialect, table: &str, columns: &[Column]) -> Sql {
-    let rows = dialect.json_rows("r", columns);
-    let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
-    let (names, columns, from) = (names.join(", "), &rows.columns, &rows.from);
-    dialect.sql(&format!(
-        "INSERT INTO {table} ({names}) SELECT {columns} FROM {from}"
-    ))
-}
-
 impl Store {
     pub(crate) fn new(dialect: &'static Dialect) -> Arc<Self> {
         let is_open = "(SELECT o.id FROM turns_open o
             WHERE o.tenant = t.tenant AND o.thread_id = t.thread_id ORDER BY o.id LIMIT 1)";
         let thread = format!("t.thread_id, t.id, t.idle_timeout_seconds, t.created_at, {is_open}");
-        let threads = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("thread_id")]);
-        let of_threads = |table: &str| {
-            format!(
-                "FROM {} {} WHERE t.tenant = {} AND t.thread_id = {}",
-                threads.from,
-                dialect.then(&format!("{table} t")),
-                threads.col("tenant"),
-                threads.col("thread_id")
-            )
-        };
-        let turns = dialect.json_rows("r", &KEY);
-        let of_turns = format!(
-            "FROM {} {} WHERE t.tenant = {} AND t.thread_id = {} AND t.turn_id = {}",
-            turns.from,
-            dialect.then("turns t"),
-            turns.col("tenant"),
-            turns.col("thread_id"),
-            turns.col("turn_id")
-        );
         let (insert_new, unless_known) = dialect.insert_new();
         let new_threads = dialect.json_rows(
             "r",
@@ -155,126 +65,22 @@ impl Store {
             // SQLite would take ON for a join's.
             new_threads.col("idle_timeout_seconds")
         );
-        let steps = [
-            &KEY[..],
-            &[
-                Column::Id("new_status"),
-                Column::Int("new_ended_seq"),
-                Column::Text("new_error"),
-                Column::Time("new_started_at"),
-                Column::Time("new_finished_at"),
-            ],
-        ]
-        .concat();
-        let steps = dialect.json_rows("r", &steps);
-        let update_turns = dialect.update_rows(
-            "turns",
-            &steps,
-            &KEY_NAMES,
-            &[
-                ("status", steps.col("new_status")),
-                ("ended_seq", steps.col("new_ended_seq")),
-                ("error", steps.col("new_error")),
-                ("started_at", steps.col("new_started_at")),
-                ("finished_at", steps.col("new_finished_at")),
-            ],
-        );
-        let started = [&KEY[..], &[Column::Id("new_worker"), Column::Time("now")]].concat();
-        let started = dialect.json_rows("r", &started);
-        let started_at = format!("coalesce(turns.started_at, {})", started.col("now"));
-        let start_turns = dialect.update_rows_where(
-            "turns",
-            &started,
-            &KEY_NAMES,
-            &[
-                ("status", "'running'"),
-                ("worker", started.col("new_worker")),
-                ("started_at", &started_at),
-            ],
-            "turns.status IN ('accepted', 'running')",
-        );
-        let open_key = [
-            Column::Id("tenant"),
-            Column::Id("thread_id"),
-            Column::Id("id"),
-        ];
-        let gone = dialect.json_rows("r", &open_key);
         Arc::new(Store {
             dialect,
-            hot: HotStore::new(dialect),
-            threads: dialect.sql(&format!("SELECT t.tenant, {thread} {}", of_threads("threads"))),
+            threads: dialect.sql(&format!("SELECT t.tenant, {thread} {}", of_threads(dialect, "threads"))),
             lock_threads: dialect.sql(&format!(
                 "SELECT t.thread_id {} ORDER BY t.tenant, t.thread_id{}",
-                of_threads("threads"),
+                of_threads(dialect, "threads"),
                 dialect.lock()
             )),
             insert_threads: dialect.sql(&insert_threads),
             list_threads: dialect.sql(&format!(
                 "SELECT t.tenant, {thread} FROM threads t WHERE t.tenant = ? AND t.id < ? ORDER BY t.id DESC LIMIT ?"
             )),
-            turns: dialect.sql(&format!("SELECT t.tenant, {TURN} {of_turns}")),
-            statuses: dialect.sql(&format!(
-                "SELECT t.tenant, t.thread_id, t.turn_id, t.status {of_turns}"
-            )),
-            lock_turns: dialect.sql(&format!(
-                "SELECT t.tenant, {TURN} {of_turns} ORDER BY t.tenant, t.thread_id, t.turn_id{}",
-                dialect.lock()
-            )),
-            list_turns: dialect.sql(&format!(
-                "SELECT t.tenant, {TURN} FROM turns t WHERE t.tenant = ? AND t.thread_id = ? AND t.id < ?
-                 ORDER BY t.id DESC LIMIT ?"
-            )),
-            insert_turns: insert(
-                dialect,
-                "turns",
-                &[
-                    Column::Id("tenant"),
-                    Column::Id("thread_id"),
-                    Column::Id("turn_id"),
-                    Column::Id("id"),
-                    Column::Id("status"),
-                    Column::Id("agent"),
-                    Column::Id("job_id"),
-                    Column::Int("seq"),
-                    Column::Time("created_at"),
-                    Column::Time("started_at"),
-                    Column::Json("input"),
-                ],
-            ),
-            update_turns,
-            start_turns,
-            open: dialect.sql(&format!(
-                "SELECT t.tenant, t.thread_id, t.id, t.turn_id, t.job_id, t.waits {} ORDER BY t.tenant, t.thread_id, t.id",
-                of_threads("turns_open")
-            )),
-            insert_open: insert(
-                dialect,
-                "turns_open",
-                &[
-                    Column::Id("tenant"),
-                    Column::Id("thread_id"),
-                    Column::Id("id"),
-                    Column::Id("turn_id"),
-                    Column::Id("job_id"),
-                    Column::Int("waits"),
-                ],
-            ),
-            delete_open: dialect.delete_rows("turns_open", &gone, &["tenant", "thread_id", "id"]),
-            give_job: dialect.sql(
-                "UPDATE turns SET job_id = ? WHERE tenant = ? AND thread_id = ? AND turn_id = ?",
-            ),
-            give_job_open: dialect
-                .sql("UPDATE turns_open SET job_id = ?, waits = 0 WHERE tenant = ? AND thread_id = ? AND id = ?"),
-            last_workers: dialect.sql(&format!(
-                "SELECT t.tenant, t.thread_id, (SELECT u.worker FROM turns u
-                    WHERE u.tenant = t.tenant AND u.thread_id = t.thread_id ORDER BY u.id DESC LIMIT 1)
-                 {}",
-                of_threads("threads")
-            )),
+            turns: turns::Statements::new(dialect),
+            hot: HotStore::new(dialect),
         })
     }
-
-    // --- threads ---
 
     /// Those of these threads that are there.
     pub(crate) async fn threads(
@@ -338,255 +144,28 @@ impl Store {
         let rows = query.rows(&self.list_threads, args).await?;
         rows.iter().map(thread).collect()
     }
+}
 
-    // --- turns ---
+/// Inserts rows that travel as one argument.
+fn insert(dialect: &Dialect, table: &str, columns: &[Column]) -> Sql {
+    let rows = dialect.json_rows("r", columns);
+    let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+    let (names, columns, from) = (names.join(", "), &rows.columns, &rows.from);
+    dialect.sql(&format!(
+        "INSERT INTO {table} ({names}) SELECT {columns} FROM {from}"
+    ))
+}
 
-    /// Turns by their keys; those that are unknown are left out.
-    pub(crate) async fn turns(
-        &self,
-        query: &mut impl Query,
-        keys: &[(&ThreadKey, &str)],
-    ) -> Result<Vec<(ThreadKey, Turn)>> {
-        self.turns_by(&self.turns, query, keys).await
-    }
-
-    /// The same, and nobody else changes them before the commit.
-    pub(crate) async fn lock_turns(
-        &self,
-        tx: &mut Tx,
-        keys: &[(&ThreadKey, &str)],
-    ) -> Result<Vec<(ThreadKey, Turn)>> {
-        self.turns_by(&self.lock_turns, tx, keys).await
-    }
-
-    /// What these turns are, as far as they are known.
-    pub(crate) async fn statuses(
-        &self,
-        query: &mut impl Query,
-        keys: &[(&ThreadKey, &str)],
-    ) -> Result<HashMap<(ThreadKey, String), TurnStatus>> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let rows = query.rows(&self.statuses, vec![triples(keys)?]).await?;
-        rows.iter()
-            .map(|row| {
-                let key = ThreadKey {
-                    tenant: row.text(0)?.into(),
-                    thread: row.text(1)?.into(),
-                };
-                let status = row.text(3)?.parse().map_err(Error::Broken)?;
-                Ok(((key, row.text(2)?), status))
-            })
-            .collect()
-    }
-
-    async fn turns_by(
-        &self,
-        sql: &Sql,
-        query: &mut impl Query,
-        keys: &[(&ThreadKey, &str)],
-    ) -> Result<Vec<(ThreadKey, Turn)>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = query.rows(sql, vec![triples(keys)?]).await?;
-        rows.iter()
-            .map(|row| {
-                let turn = turn(row)?;
-                let tenant = row.text(0)?.into();
-                Ok((ThreadKey::new(&tenant, turn.thread_id.as_str()), turn))
-            })
-            .collect()
-    }
-
-    /// Turns of a thread before one (its `id`), newest first, each with its `id`.
-    pub(crate) async fn list_turns(
-        &self,
-        query: &mut impl Query,
-        key: &ThreadKey,
-        before: &str,
-        limit: u32,
-    ) -> Result<Vec<(Turn, String)>> {
-        let args = vec![
-            (&key.tenant).into(),
-            (&key.thread).into(),
-            before.into(),
-            limit.into(),
-        ];
-        let rows = query.rows(&self.list_turns, args).await?;
-        rows.iter()
-            .map(|row| Ok((turn(row)?, row.text(14)?)))
-            .collect()
-    }
-
-    pub(crate) async fn insert_turns(
-        &self,
-        tx: &mut Tx,
-        turns: &[NewTurnRow<'_>],
-        now: Time,
-    ) -> Result<()> {
-        if turns.is_empty() {
-            return Ok(());
-        }
-        let now = self.dialect.json_time(now);
-        let rows: Vec<_> = turns
-            .iter()
-            .map(|row| {
-                let started = (row.status == TurnStatus::Running).then_some(&now);
-                (
-                    &*row.key.tenant,
-                    &*row.key.thread,
-                    row.turn_id,
-                    &row.id,
-                    row.status.as_str(),
-                    row.agent,
-                    row.job_id,
-                    row.seq,
-                    &now,
-                    started,
-                    row.input.map(RawValue::get),
-                )
-            })
-            .collect();
-        tx.push(&self.insert_turns, vec![Arg::json(&rows)?]).await?;
-        let open: Vec<_> = turns
-            .iter()
-            .filter(|row| !row.status.is_terminal())
-            .map(|row| {
-                (
-                    &*row.key.tenant,
-                    &*row.key.thread,
-                    &row.id,
-                    row.turn_id,
-                    row.job_id,
-                    i64::from(row.waits),
-                )
-            })
-            .collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        tx.push(&self.insert_open, vec![Arg::json(&open)?]).await
-    }
-
-    /// Writes what becomes of turns that are locked.
-    pub(crate) async fn step_turns(
-        &self,
-        tx: &mut Tx,
-        steps: &[TurnStep<'_>],
-        now: Time,
-    ) -> Result<()> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let time = |at: Option<Time>| at.map(|at| self.dialect.json_time(at));
-        let rows: Vec<_> = steps
-            .iter()
-            .map(|step| {
-                let finished = step.status.is_terminal().then_some(now);
-                (
-                    &*step.key.tenant,
-                    &*step.key.thread,
-                    &step.turn.turn_id,
-                    step.status.as_str(),
-                    step.ended_seq,
-                    step.error,
-                    time(Some(step.turn.started_at.unwrap_or(now))),
-                    time(finished),
-                )
-            })
-            .collect();
-        tx.push(&self.update_turns, vec![Arg::json(&rows)?]).await
-    }
-
-    /// Agents have claimed these turns, as far as they have not ended.
-    pub(crate) async fn start_turns(
-        &self,
-        tx: &mut Tx,
-        started: &[Started<'_>],
-        now: Time,
-    ) -> Result<()> {
-        let now = self.dialect.json_time(now);
-        let mut rows: Vec<_> = started
-            .iter()
-            .map(|row| (row.tenant, row.thread, row.turn, row.worker, &now))
-            .collect();
-        rows.sort_unstable();
-        tx.push(&self.start_turns, vec![Arg::json(&rows)?]).await
-    }
-
-    /// The open turns of these threads, in the order in which they came.
-    pub(crate) async fn open(
-        &self,
-        query: &mut impl Query,
-        keys: &[&ThreadKey],
-    ) -> Result<HashMap<ThreadKey, Vec<OpenTurn>>> {
-        let mut open: HashMap<ThreadKey, Vec<OpenTurn>> = HashMap::new();
-        for row in query.rows(&self.open, vec![pairs(keys)?]).await? {
-            let key = ThreadKey {
-                tenant: row.text(0)?.into(),
-                thread: row.text(1)?.into(),
-            };
-            open.entry(key).or_default().push(OpenTurn {
-                id: row.text(2)?,
-                turn_id: row.text(3)?,
-                job_id: row.opt_text(4)?,
-                waits: row.int(5)? != 0,
-            });
-        }
-        Ok(open)
-    }
-
-    pub(crate) async fn close(&self, tx: &mut Tx, gone: &[(&ThreadKey, &str)]) -> Result<()> {
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = gone
-            .iter()
-            .map(|(key, id)| (&*key.tenant, &*key.thread, *id))
-            .collect();
-        tx.push(&self.delete_open, vec![Arg::json(&rows)?]).await
-    }
-
-    /// A turn that waited has its job.
-    pub(crate) async fn give_job(
-        &self,
-        tx: &mut Tx,
-        key: &ThreadKey,
-        turn: &OpenTurn,
-        job_id: &str,
-    ) -> Result<()> {
-        let args = |id: &str| -> Vec<Arg> {
-            vec![
-                job_id.into(),
-                (&key.tenant).into(),
-                (&key.thread).into(),
-                id.into(),
-            ]
-        };
-        tx.push(&self.give_job, args(&turn.turn_id)).await?;
-        tx.push(&self.give_job_open, args(&turn.id)).await
-    }
-
-    /// Which agent had the last turn of each of these threads, if any had.
-    pub(crate) async fn last_workers(
-        &self,
-        query: &mut impl Query,
-        keys: &[&ThreadKey],
-    ) -> Result<HashMap<ThreadKey, String>> {
-        let mut workers = HashMap::new();
-        for row in query.rows(&self.last_workers, vec![pairs(keys)?]).await? {
-            if let Some(worker) = row.opt_text(2)? {
-                let key = ThreadKey {
-                    tenant: row.text(0)?.into(),
-                    thread: row.text(1)?.into(),
-                };
-                workers.insert(key, worker);
-            }
-        }
-        Ok(workers)
-    }
+/// Those rows of a table that belong to threads which travel as one argument.
+fn of_threads(dialect: &Dialect, table: &str) -> String {
+    let threads = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("thread_id")]);
+    format!(
+        "FROM {} {} WHERE t.tenant = {} AND t.thread_id = {}",
+        threads.from,
+        dialect.then(&format!("{table} t")),
+        threads.col("tenant"),
+        threads.col("thread_id")
+    )
 }
 
 fn pairs(keys: &[&ThreadKey]) -> Result<Arg> {
@@ -597,16 +176,6 @@ fn pairs(keys: &[&ThreadKey]) -> Result<Arg> {
     Arg::json(&pairs)
 }
 
-fn triples(keys: &[(&ThreadKey, &str)]) -> Result<Arg> {
-    let mut keys: Vec<_> = keys
-        .iter()
-        .map(|(key, turn)| (&*key.tenant, &*key.thread, *turn))
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    Arg::json(&keys)
-}
-
 /// Behind the tenant.
 fn thread(row: &Row) -> Result<ThreadRow> {
     Ok(ThreadRow {
@@ -615,26 +184,5 @@ fn thread(row: &Row) -> Result<ThreadRow> {
         idle_timeout_seconds: row.count(3)?,
         created_at: row.time(4)?,
         is_open: row.opt_text(5)?.is_some(),
-    })
-}
-
-/// Behind the tenant.
-fn turn(row: &Row) -> Result<Turn> {
-    Ok(Turn {
-        turn_id: row.text(1)?,
-        thread_id: row.text(2)?,
-        status: row.text(3)?.parse().map_err(Error::Broken)?,
-        agent: row.opt_text(4)?,
-        job_id: row.opt_text(5)?,
-        worker: row.opt_text(6)?,
-        seq: row.count(7)?,
-        ended_seq: row
-            .opt_int(8)?
-            .map(|seq| u64::try_from(seq).unwrap_or_default()),
-        created_at: row.time(9)?,
-        started_at: row.opt_time(10)?,
-        finished_at: row.opt_time(11)?,
-        error: row.opt_text(12)?,
-        input: row.opt_json(13)?,
     })
 }

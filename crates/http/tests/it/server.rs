@@ -1,13 +1,19 @@
 //! The server loop over real sockets.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
+use bytes::Bytes;
+use futures_util::stream;
 use tidewire_http::{Limits, serve, sse};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::timeout,
 };
@@ -45,7 +51,7 @@ async fn start(limits: Limits) -> Running {
         )
         .route(
             "/stream",
-            get(move || async move { sse::response(futures_util::stream::pending(), &ending) }),
+            get(move || async move { sse::response(stream::pending(), &ending) }),
         )
         .with_state(());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -277,4 +283,108 @@ async fn an_answer_that_comes_before_the_whole_body_arrives() {
         read.unwrap().unwrap();
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
+}
+
+/// Says when the stream that has it is gone.
+struct Gone(Arc<Notify>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// A server of one stream: frames as they are handed in, until they end.
+async fn streaming(limits: Limits) -> (Running, mpsc::UnboundedSender<Bytes>, Arc<Notify>) {
+    let (hand_in, frames) = mpsc::unbounded_channel::<Bytes>();
+    let frames = Arc::new(Mutex::new(Some(frames)));
+    let (shutdown, gone) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let (ending, going) = (shutdown.clone(), Arc::clone(&gone));
+    let app = Router::new()
+        .route(
+            "/stream",
+            get(move || async move {
+                let frames = frames.lock().unwrap().take().unwrap();
+                let held = (frames, Gone(Arc::clone(&going)));
+                let frames = stream::unfold(held, |mut held| async move {
+                    Some((held.0.recv().await?, held))
+                });
+                sse::response(frames, &ending)
+            }),
+        )
+        .with_state(());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let running = Running {
+        address: listener.local_addr().unwrap(),
+        server: tokio::spawn(serve(listener, app, shutdown.clone(), limits)),
+        shutdown,
+        entered: Arc::default(),
+        leave: Arc::default(),
+    };
+    (running, hand_in, gone)
+}
+
+#[tokio::test]
+async fn an_endless_answer_comes_in_chunks_to_its_end() {
+    let (running, frames, _) = streaming(Limits::default()).await;
+    let mut client = connect(running.address).await;
+    // What is there before the head has gone out, …
+    frames.send(Bytes::from_static(b"data: 1\n\n")).unwrap();
+    ask(&mut client, "/stream").await;
+    let head = read_until(&mut client, "9\r\ndata: 1\n\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(
+        head.contains("\r\ntransfer-encoding: chunked\r\n"),
+        "{head}"
+    );
+    // … what comes later, more than the kernel takes at once, and what is nothing: no chunk, which
+    // would be the end.
+    let large = vec![b'x'; 8 << 20];
+    frames.send(Bytes::new()).unwrap();
+    frames.send(Bytes::from(large.clone())).unwrap();
+    drop(frames);
+    let rest = read_until(&mut client, "").await;
+    let expected = format!(
+        "800000\r\n{}\r\n0\r\n\r\n",
+        String::from_utf8(large).unwrap()
+    );
+    assert!(rest == expected, "{} bytes", rest.len());
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_client_leaves() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let (running, frames, gone) = streaming(limits).await;
+    let mut client = connect(running.address).await;
+    ask(&mut client, "/stream").await;
+    frames.send(Bytes::from_static(b"data: 1\n\n")).unwrap();
+    read_until(&mut client, "data: 1\n\n\r\n").await;
+    // What it says meanwhile is of no interest, …
+    ask(&mut client, "/stream").await;
+    frames.send(Bytes::from_static(b"data: 2\n\n")).unwrap();
+    read_until(&mut client, "data: 2\n\n\r\n").await;
+    drop(client);
+    // … that it goes is, and its place is somebody else's then.
+    timeout(DEADLINE, gone.notified()).await.unwrap();
+    let mut next = connect(running.address).await;
+    ask(&mut next, "/nothing").await;
+    let answer = read_until(&mut next, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stream_of_http_1_0_ends_with_its_connection() {
+    let (running, frames, _) = streaming(Limits::default()).await;
+    let mut client = connect(running.address).await;
+    client
+        .write_all(b"GET /stream HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    frames.send(Bytes::from_static(b"data: 1\n\n")).unwrap();
+    drop(frames);
+    let answer = read_until(&mut client, "").await;
+    assert!(answer.ends_with("\r\n\r\ndata: 1\n\n"), "{answer}");
 }

@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 use tidewire_core::{Principal, Scope, ids};
 use tidewire_db::Tx;
 
-use super::{Inner, SetOff, Triggers, check_payload, next_depth};
+use super::{
+    Inner, Triggers,
+    by_hand::{SetOff, check_payload, next_depth},
+};
 use crate::{
     Error, Rule,
     firing::Firing,
