@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Threads, Triggers,
+    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Sites, Tenants, Threads, Triggers,
     Turns,
     retry::Repeat,
     transport::{Answer, Call},
@@ -100,6 +100,12 @@ impl Client {
     #[must_use]
     pub fn turns(&self) -> Turns<'_> {
         Turns(self)
+    }
+
+    /// Other people's systems that are synced into the log.
+    #[must_use]
+    pub fn sites(&self) -> Sites<'_> {
+        Sites(self)
     }
 
     #[must_use]

@@ -8,6 +8,7 @@
 //! A new command is a variant of [`Command`], a line in [`Command::run`], and a file.
 
 mod analytics;
+mod builder;
 mod complete;
 mod config;
 mod events;
@@ -22,6 +23,7 @@ mod payload;
 mod reference_agent;
 mod serve;
 mod settings;
+mod sites;
 mod tenants;
 mod threads;
 mod triggers;
@@ -89,6 +91,10 @@ enum Command {
     Turns(turns::Args),
     /// Run an agent that answers turns by itself, to try things with
     ReferenceAgent(reference_agent::Args),
+    /// Register other people's systems, and sync them into the log
+    Sites(sites::Args),
+    /// Run the builder simulator: a shop's API to sync from, to try sites with
+    Builder(builder::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -113,9 +119,11 @@ impl Command {
             | Command::Threads(_)
             | Command::Turns(_)
             | Command::ReferenceAgent(_)
+            | Command::Sites(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
+            | Command::Builder(_)
             | Command::Migrate(_)
             | Command::Config(_)
             | Command::Openapi
@@ -139,6 +147,8 @@ impl Command {
             Command::Threads(args) => ask(threads::run(args, remote.client()?, printer)),
             Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
             Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
+            Command::Sites(args) => sites::run(args, remote, printer),
+            Command::Builder(args) => builder::run(args),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

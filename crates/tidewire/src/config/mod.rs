@@ -7,6 +7,7 @@
 mod hot_log;
 mod job_bus;
 mod settings;
+mod sites;
 mod store;
 mod triggers;
 mod typed;
@@ -15,7 +16,9 @@ mod values;
 pub use hot_log::HotLog;
 pub use job_bus::{Brokers, JobBus};
 pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};
+pub use sites::Sites;
 pub use store::Store;
 pub use triggers::Triggers;
+pub(crate) use typed::address;
 pub use typed::{Config, Log, LogFormat, Role, Roles};
 pub use values::{Bad, Origin, Values, unknown_variables};

@@ -234,7 +234,7 @@ pub const SETTINGS: &[Setting] = &[
         "allow-subnet",
         "CIDR,…",
         "",
-        "Addresses that deliveries may go to besides public ones, such as 10.20.0.0/16,fd00:20::/32, or none. Loopback if it is not set and the server listens only there",
+        "Addresses that deliveries and syncs may go to besides public ones, such as 10.20.0.0/16,fd00:20::/32, or none. Loopback if it is not set and the server listens only there",
     ),
     setting(
         "max-connections",
@@ -400,6 +400,30 @@ pub const SETTINGS: &[Setting] = &[
         "DURATION",
         "2s",
         "For how long a turn is kept for the agent that ran its thread's last one; 0s for nobody",
+    ),
+    secret(setting(
+        "sites-key",
+        "KEY,…",
+        "",
+        "What seals the access keys of sites in the store: 32 bytes in hexadecimal. The first seals, those behind it still open what they sealed. Without it one is made and kept in sites.key in the data folder; several processes of a store need the same",
+    )),
+    setting(
+        "sources",
+        "FOLDER",
+        "",
+        "A folder of definitions (*.toml) of kinds of sites, beside builder, stripe and github, which come along; docs/sites.md has their form",
+    ),
+    setting(
+        "sites-concurrency",
+        "N",
+        "32",
+        "Sites that this process syncs at once, besides other jobs; 1 to 10000",
+    ),
+    setting(
+        "sites-per-host",
+        "N",
+        "4",
+        "Requests at once that this process sends to one host while it syncs; 1 to 10000",
     ),
     setting(
         "drain",

@@ -16,6 +16,7 @@ use tidewire_events::Events;
 use tidewire_http::{App, Health};
 use tidewire_jobs::{Followers, JobSettings, Jobs, bus::JobBus};
 use tidewire_outbound::{Client, ClientOptions};
+use tidewire_sites::Sites;
 use tidewire_threads::{Rooms, Threads, Turns};
 use tidewire_triggers::{Executions, Triggers};
 use tokio::{net::TcpListener, sync::watch};
@@ -38,6 +39,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_jobs::MIGRATIONS,
         tidewire_triggers::MIGRATIONS,
         tidewire_threads::MIGRATIONS,
+        tidewire_sites::MIGRATIONS,
     ]
     .concat()
 }
@@ -85,6 +87,7 @@ struct House {
     jobs: Jobs,
     triggers: Triggers,
     threads: Threads,
+    sites: Sites,
     /// For addresses that somebody configured.
     outbound: Client,
     /// How workers hear of deliveries, and others of what is fired.
@@ -155,7 +158,7 @@ impl House {
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
-            reserved: &[tidewire_threads::NAMESPACE],
+            reserved: &[tidewire_threads::NAMESPACE, tidewire_sites::NAMESPACE],
         };
         let events = Events::new(db.clone(), clock.clone(), settings, streams.clone());
         // Live settings: nothing changes them yet, and whoever will holds the sender.
@@ -196,6 +199,20 @@ impl House {
             ..ClientOptions::default()
         })
         .map_err(|error| error.to_string())?;
+        let rooms = tidewire_sites::Rooms {
+            db: db.clone(),
+            clock: clock.clone(),
+            events: events.clone(),
+            jobs: jobs.clone(),
+            outbound: outbound.clone(),
+        };
+        let sites = Sites::new(
+            rooms,
+            config.sites.settings,
+            config.sites.sources.clone(),
+            config.sites.keys.clone(),
+            streams.clone(),
+        );
         let bus = bus::open(&config.job_bus);
         let health = Health::new();
         // The API alone writes to the outbox, whether anybody empties it or not.
@@ -217,6 +234,7 @@ impl House {
             jobs,
             triggers,
             threads,
+            sites,
             outbound,
             bus,
             health,
@@ -266,6 +284,7 @@ impl House {
                 self.threads.clone(),
                 self.access.clone(),
             ))
+            .routes(tidewire_sites::routes(self.sites.clone()))
             .public(tidewire_triggers::public_routes(
                 self.triggers.clone(),
                 self.access.clone(),
@@ -361,6 +380,7 @@ fn describe_metrics() {
     tidewire_jobs::describe_metrics();
     tidewire_triggers::describe_metrics();
     tidewire_threads::describe_metrics();
+    tidewire_sites::describe_metrics();
     tidewire_outbound::describe_metrics();
     tidewire_redis::describe_metrics();
     bus::describe_metrics();

@@ -17,6 +17,7 @@ mod load;
 mod outages;
 mod sharing;
 mod signals;
+mod sites;
 mod source_design;
 mod support;
 mod triggers;
