@@ -35,13 +35,14 @@ pub fn run(full: bool) -> Result<()> {
 }
 
 pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
-    let (mut program, mut python) = (None, None);
+    let (mut program, mut python, mut stripe) = (None, None, None);
     steps.run("test tools", || {
         tools::servers()?;
         tools::kafka()?;
         tools::kafka_client()?;
         if full {
             tools::browser()?;
+            stripe = Some(tools::localstripe()?);
         }
         program = Some(tools::schemathesis()?);
         python = Some(tools::standardwebhooks()?);
@@ -61,7 +62,7 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
     })?;
     steps.run("cargo test", || {
         let python = python.context("standardwebhooks was not installed")?;
-        cargo_test(tally, full, servers.as_ref(), &python)
+        cargo_test(tally, full, servers.as_ref(), &python, stripe.as_deref())
     })?;
     drop(servers);
     steps.run("schemathesis", || {
@@ -81,11 +82,15 @@ fn cargo_test(
     full: bool,
     servers: Option<&Running>,
     python: &Path,
+    stripe: Option<&Path>,
 ) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
     command.envs(servers.into_iter().flat_map(Running::variables));
     command.env("TIDEWIRE_TEST_STANDARDWEBHOOKS", python);
+    if let Some(stripe) = stripe {
+        command.env("TIDEWIRE_TEST_LOCALSTRIPE", stripe);
+    }
     // No engine is left out in silence here.
     command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
     if full {

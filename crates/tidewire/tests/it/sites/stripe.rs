@@ -12,7 +12,7 @@ use serde_json::json;
 use tidewire_testkit::TestApp;
 
 use super::sync;
-use crate::support::{House, PATIENCE, client};
+use crate::support::{House, PATIENCE, client, lasting_address};
 
 struct Stripe {
     child: Child,
@@ -26,10 +26,13 @@ impl Stripe {
             println!("left out: TIDEWIRE_TEST_LOCALSTRIPE names no Python with localstripe");
             return None;
         };
-        let port = std::net::TcpListener::bind("[::]:0").expect("a free port");
-        let port = port.local_addr().expect("it is bound").port();
+        // Not one of the kernel's own: who connects to such a one may meet nobody but itself.
+        let address = lasting_address();
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        let port: u16 = port.parse().expect("a number");
         let child = Command::new(PathBuf::from(python))
-            .args(["-m", "localstripe", "--from-scratch", "--port", &port.to_string()])
+            .args(["-m", "localstripe", "--from-scratch", "--port"])
+            .arg(port.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
