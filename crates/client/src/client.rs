@@ -8,8 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Sites, Tenants, Threads, Triggers,
-    Turns,
+    Analytics, Error, Events, Executions, Health, Jobs, Result, Retry, Sites, Tenants, Threads,
+    Triggers, Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };

@@ -55,10 +55,11 @@ pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    AcceptedTurn, Appended, Attempt, Attribution, ClaimedJob, EndpointState, Event, EventLevel, Execution,
-    ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job, JobStatus,
-    NewEvent, NewJob, NewSite, NewSiteEvent, NewThreadEvent, NewTrigger, NewTurn, Numbered, OnBusy, Page, PageNumber,
-    Pagination, RetentionStatus, Schedule, ScheduleStatus, SetOff, Site, SiteEvent, SiteResource, Source, StoredThreadEvent, SyncOutput, SyncReport,
+    AcceptedTurn, Appended, Attempt, Attribution, ClaimedJob, EndpointState, Event, EventLevel,
+    Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job,
+    JobStatus, NewEvent, NewJob, NewSite, NewSiteEvent, NewThreadEvent, NewTrigger, NewTurn,
+    Numbered, OnBusy, Page, PageNumber, Pagination, RetentionStatus, Schedule, ScheduleStatus,
+    SetOff, Site, SiteEvent, SiteResource, Source, StoredThreadEvent, SyncOutput, SyncReport,
     Thread, ThreadEvent, ThreadStatus, Touch, Trigger, TriggerEdit, TriggerStatus, TriggerSummary,
     TriggerType, TurnRecord, TurnStatus,
 };

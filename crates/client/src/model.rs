@@ -21,7 +21,8 @@ pub use events::{Appended, Event, NewEvent};
 pub use jobs::{Attempt, ClaimedJob, Job, JobStatus, NewJob};
 pub(crate) use jobs::{Claimed, JobsPage, Retried};
 pub use sites::{
-    Attribution, NewSite, NewSiteEvent, Site, SiteEvent, SiteResource, SyncOutput, SyncReport, Touch,
+    Attribution, NewSite, NewSiteEvent, Site, SiteEvent, SiteResource, SyncOutput, SyncReport,
+    Touch,
 };
 pub(crate) use sites::{SiteEventsPage, SitesPage};
 pub use tenants::{Key, NewKey, NewTenant, Tenant};

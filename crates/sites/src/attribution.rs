@@ -183,7 +183,9 @@ fn corrections(subject: &str, touch: &Touch, known: &[Event]) -> DbResult<Vec<Ne
         .into_values()
         .filter(|version| {
             touch.occurred_at <= version.event.occurred_at
-                && version.attributed_at.is_none_or(|at| at < touch.occurred_at)
+                && version
+                    .attributed_at
+                    .is_none_or(|at| at < touch.occurred_at)
         })
         .collect();
     stale.sort_by_key(|version| version.event.pos);
@@ -200,7 +202,8 @@ fn carries(event: &Event) -> bool {
         #[serde(borrow)]
         utm_source: &'e RawValue,
     }
-    serde_json::from_str::<Says<'_>>(event.payload.get()).is_ok_and(|says| !says.utm_source.get().is_empty())
+    serde_json::from_str::<Says<'_>>(event.payload.get())
+        .is_ok_and(|says| !says.utm_source.get().is_empty())
 }
 
 fn correction(subject: &str, touch: &Touch, version: &Version<'_>) -> DbResult<NewEvent> {
@@ -285,7 +288,11 @@ mod tests {
 
     #[test]
     fn a_late_touch_corrects_what_happened_after_it() {
-        let known = [order(3, 300, Some(250)), order(2, 200, Some(50)), order(1, 100, None)];
+        let known = [
+            order(3, 300, Some(250)),
+            order(2, 200, Some(50)),
+            order(1, 100, None),
+        ];
         // Before them all: two had an earlier touch, or none.
         assert_eq!(keys(60, &known), ["order:shop:1:v2", "order:shop:2:v2"]);
         assert_eq!(keys(150, &known), ["order:shop:2:v2"]);

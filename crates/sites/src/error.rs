@@ -57,9 +57,7 @@ impl From<Error> for Problem {
             Error::NoSuchKind { .. } => Problem::invalid("/kind", error.to_string()),
             Error::KeyRefused(_) => Problem::invalid("/access_key", error.to_string()),
             Error::Source(_) => Problem::new(Kind::BadGateway, error.to_string()),
-            Error::Later { why, after } => {
-                Problem::new(Kind::Unavailable, why).retry_after(after)
-            }
+            Error::Later { why, after } => Problem::new(Kind::Unavailable, why).retry_after(after),
             Error::Stopped { .. } => Problem::conflict(format!(
                 "{error}: register it again with a key that is good"
             )),

@@ -5,7 +5,10 @@ use tidewire_outbound::{Answer, Error};
 /// HELP texts of this room's metrics.
 pub fn describe() {
     use metrics::{describe_counter, describe_gauge};
-    describe_counter!("tidewire_site_pages_total", "pages of sites that were stored");
+    describe_counter!(
+        "tidewire_site_pages_total",
+        "pages of sites that were stored"
+    );
     describe_counter!("tidewire_site_records_total", "records in them");
     describe_counter!(
         "tidewire_site_events_inserted_total",

@@ -115,7 +115,9 @@ impl SealKeys {
         let nonce = clock::random_bytes::<NONCE_LEN>();
         let mut sealed = text.as_bytes().to_vec();
         let (at, aad) = (Nonce::assume_unique_for_key(nonce), aad(tenant, site));
-        let done = key.key.seal_in_place_append_tag(at, Aad::from(aad), &mut sealed);
+        let done = key
+            .key
+            .seal_in_place_append_tag(at, Aad::from(aad), &mut sealed);
         done.map_err(|_| SealError::Damaged)?;
         let encoded = STANDARD.encode([&nonce[..], &sealed].concat());
         Ok(format!("{FORM}.{}.{encoded}", key.id))
@@ -137,7 +139,9 @@ impl SealKeys {
         let key = keys.iter().find(|key| key.id == id);
         let key = key.ok_or(SealError::OtherKey)?;
         let bytes = STANDARD.decode(encoded).map_err(|_| SealError::Damaged)?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or(SealError::Damaged)?;
+        let (nonce, sealed) = bytes
+            .split_at_checked(NONCE_LEN)
+            .ok_or(SealError::Damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Damaged)?;
         let mut sealed = sealed.to_vec();
         let opened = key
@@ -189,7 +193,13 @@ impl fmt::Debug for AccessKey {
 
 /// What a sealed text is bound to. Neither part has a NUL.
 fn aad(tenant: &str, site: &str) -> Vec<u8> {
-    [b"tidewire-site\0", tenant.as_bytes(), b"\0", site.as_bytes()].concat()
+    [
+        b"tidewire-site\0",
+        tenant.as_bytes(),
+        b"\0",
+        site.as_bytes(),
+    ]
+    .concat()
 }
 
 /// The key in a file; where there is none, a new one.
@@ -204,7 +214,10 @@ fn kept_in(path: &Path) -> Result<SealKey, String> {
     }
     // Written beside and linked into place whole: of two processes that make one at once, one wins,
     // and the other reads that.
-    let beside = path.with_extension(format!("{:x}.new", u64::from_le_bytes(clock::random_bytes())));
+    let beside = path.with_extension(format!(
+        "{:x}.new",
+        u64::from_le_bytes(clock::random_bytes())
+    ));
     let made = write_new(&beside).and_then(|()| fs::hard_link(&beside, path));
     let removed = fs::remove_file(&beside);
     match made {
@@ -221,7 +234,11 @@ fn kept_in(path: &Path) -> Result<SealKey, String> {
 
 fn write_new(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     writeln!(file, "{}", hex(&clock::random_bytes::<KEY_LEN>()))?;
     file.sync_all()
 }
@@ -259,14 +276,23 @@ mod tests {
         assert!(!sealed.contains("secret"));
         assert_ne!(sealed, keys.seal("t", "shop", "bk_secret").unwrap());
         assert_eq!(keys.open("t", "shop", &sealed).unwrap().text(), "bk_secret");
-        assert_eq!(keys.open("t", "other", &sealed).unwrap_err(), SealError::Damaged);
-        assert_eq!(keys.open("u", "shop", &sealed).unwrap_err(), SealError::Damaged);
+        assert_eq!(
+            keys.open("t", "other", &sealed).unwrap_err(),
+            SealError::Damaged
+        );
+        assert_eq!(
+            keys.open("u", "shop", &sealed).unwrap_err(),
+            SealError::Damaged
+        );
         let mut torn = sealed.clone();
         torn.replace_range(20..21, if &sealed[20..21] == "A" { "B" } else { "A" });
         assert!(keys.open("t", "shop", &torn).is_err());
         assert!(keys.open("t", "shop", "").is_err());
         let shown = format!("{:?} {:?}", keys, keys.open("t", "shop", &sealed));
-        assert!(!shown.contains("secret") && !shown.contains("0707"), "{shown}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("0707"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -119,17 +119,16 @@ impl Sites {
 
     /// Registers a site after its source has accepted the key, or replaces what is known of it; and
     /// whether it is new.
-    pub async fn register(
-        &self,
-        tenant: &Arc<str>,
-        new: NewSite,
-    ) -> Result<(Site, bool), Error> {
+    pub async fn register(&self, tenant: &Arc<str>, new: NewSite) -> Result<(Site, bool), Error> {
         new.check()?;
         let inner = &self.inner;
         let source = inner.source(&new.kind)?;
         let base_url = new.base_url.or_else(|| source.base_url.clone());
         let base_url = base_url.ok_or_else(|| {
-            let why = format!("is missing, and sites of the kind `{}` have no common one", new.kind);
+            let why = format!(
+                "is missing, and sites of the kind `{}` have no common one",
+                new.kind
+            );
             Problem::invalid("/base_url", why)
         })?;
         let wrong = |why: String| Problem::invalid("/base_url", why);
@@ -199,13 +198,16 @@ impl Sites {
                         resource: resource.name.clone(),
                         ..ResourceRow::default()
                     });
-                    status(row, |mark| format.map_or(mark.to_string(), |f| f.write(mark)))
+                    status(row, |mark| {
+                        format.map_or(mark.to_string(), |f| f.write(mark))
+                    })
                 })
                 .collect()
             }
             None => {
                 let all = known.into_iter();
-                all.map(|row| status(row, |mark| mark.to_string())).collect()
+                all.map(|row| status(row, |mark| mark.to_string()))
+                    .collect()
             }
         };
         Ok(SiteDetail {
@@ -385,7 +387,8 @@ impl Inner {
         let (inner, tenant) = (Arc::clone(self), Arc::clone(tenant));
         self.db
             .transact("sites.register", move |tx| {
-                let (inner, tenant, mut row) = (Arc::clone(&inner), Arc::clone(&tenant), row.clone());
+                let (inner, tenant, mut row) =
+                    (Arc::clone(&inner), Arc::clone(&tenant), row.clone());
                 Box::pin(async move {
                     let store = &inner.store;
                     let known = store.lock_site(tx, &tenant, &row.site.id).await?;
@@ -449,6 +452,7 @@ pub(crate) fn covered(row: &ResourceRow, job_created_at: Time) -> Option<Report>
     if row.progress.is_some() || row.finished_at.is_none() {
         return None;
     }
-    row.started_at.filter(|started| *started >= job_created_at)?;
+    row.started_at
+        .filter(|started| *started >= job_created_at)?;
     serde_json::from_str(row.report.as_deref()?).ok()
 }

@@ -79,7 +79,8 @@ pub(crate) struct Of<'k> {
     pub resource: &'k str,
 }
 
-const SITE: &str = "site_id, base_url, name, kind, state, state_reason, created_at, updated_at, id, sealed_key";
+const SITE: &str =
+    "site_id, base_url, name, kind, state, state_reason, created_at, updated_at, id, sealed_key";
 const RESOURCE: &str = "resource, mark, started_at, finished_at, progress, report, error";
 const THIS: &str = "tenant = ? AND site_id = ?";
 const THIS_LIST: &str = "tenant = ? AND site_id = ? AND resource = ?";
@@ -157,7 +158,9 @@ impl Store {
         tenant: &str,
         site: &str,
     ) -> Result<Option<SiteRow>> {
-        let row = query.row(&self.get, vec![tenant.into(), site.into()]).await?;
+        let row = query
+            .row(&self.get, vec![tenant.into(), site.into()])
+            .await?;
         row.map(|row| site_row(&row)).transpose()
     }
 
@@ -251,7 +254,9 @@ impl Store {
         tenant: &str,
         site: &str,
     ) -> Result<Option<Lease>> {
-        let row = tx.row(&self.lease, vec![tenant.into(), site.into()]).await?;
+        let row = tx
+            .row(&self.lease, vec![tenant.into(), site.into()])
+            .await?;
         let lease = row.map(|row| {
             Ok(Lease {
                 job_id: row.text(0)?,

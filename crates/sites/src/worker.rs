@@ -4,9 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use tidewire_db::BoxFuture;
-use tidewire_jobs::{
-    Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions,
-};
+use tidewire_jobs::{Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions};
 use tokio::time::Duration;
 use url::Url;
 
@@ -116,7 +114,10 @@ impl Inner {
             source,
         } = in_hand;
         let (tenant, site) = (job.tenant(), &*hold.site);
-        let known = self.store.resources(&mut self.db.read(), tenant, site).await;
+        let known = self
+            .store
+            .resources(&mut self.db.read(), tenant, site)
+            .await;
         let known = known.map_err(|error| failure(site, error.into()))?;
         let known = known.into_iter().find(|row| row.resource == resource.name);
         let known = known.unwrap_or_else(|| ResourceRow {
@@ -127,7 +128,10 @@ impl Inner {
             return Ok(report);
         }
         let base = Url::parse(&row.site.base_url).map_err(lasting)?;
-        let key = self.keys.open(tenant, site, &row.sealed_key).map_err(lasting)?;
+        let key = self
+            .keys
+            .open(tenant, site, &row.sealed_key)
+            .map_err(lasting)?;
         let asker = self.asker(source, site, base, &key);
         let tell = |report: Report| -> BoxFuture<'_, ()> {
             let mut said = before.clone();
@@ -212,8 +216,6 @@ fn of_source(fault: &SourceFault) -> Failure {
             let wait = wait.unwrap_or(Duration::from_secs(1)).min(LONGEST_WAIT);
             Failure::not_now(fault, wait)
         }
-        Why::Refused(_) | Why::Misplaced(_) | Why::Lasting(_) | Why::Forbidden(_) => {
-            lasting(fault)
-        }
+        Why::Refused(_) | Why::Misplaced(_) | Why::Lasting(_) | Why::Forbidden(_) => lasting(fault),
     }
 }

@@ -52,7 +52,9 @@ impl FromStr for Faults {
                 Some(("rate-limit", value)) => {
                     let limit = value.parse().ok().filter(|limit| *limit > 0);
                     faults.rate_limit = Some(limit.ok_or_else(|| {
-                        format!("`{word}`: a rate limit is a number of requests a second, at least 1")
+                        format!(
+                            "`{word}`: a rate limit is a number of requests a second, at least 1"
+                        )
                     })?);
                 }
                 None if word == "shift" => faults.shift = true,
@@ -149,7 +151,13 @@ mod tests {
         };
         assert_eq!(faults, expected);
         assert_eq!("".parse(), Ok(Faults::default()));
-        for bad in ["slow", "error-rate=2", "rate-limit=0", "latency=5", "shift=1"] {
+        for bad in [
+            "slow",
+            "error-rate=2",
+            "rate-limit=0",
+            "latency=5",
+            "shift=1",
+        ] {
             let error = bad.parse::<Faults>().unwrap_err();
             assert!(error.contains('`'), "{error}");
         }

@@ -181,9 +181,10 @@ async fn enter(builder: &Builder, id: &str, headers: &HeaderMap) -> Result<Site,
         .map_err(|refusal| match refusal {
             Refusal::Broken => Problem::new(Kind::Internal, "it fails as it was asked to"),
             Refusal::Gateway => Problem::new(Kind::BadGateway, "it fails as it was asked to"),
-            Refusal::TooMany => {
-                Problem::new(Kind::TooManyRequests, "more requests a second than it takes")
-            }
+            Refusal::TooMany => Problem::new(
+                Kind::TooManyRequests,
+                "more requests a second than it takes",
+            ),
         })?;
     let shown = headers.get(ACCESS_KEY).and_then(|key| key.to_str().ok());
     let refused = |why: &str| Err(Problem::new(Kind::Unauthorized, why));

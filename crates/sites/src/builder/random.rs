@@ -4,12 +4,40 @@
 pub(super) struct Dice(u64);
 
 const FIRST: [&str; 16] = [
-    "Ada", "Alan", "Barbara", "Dennis", "Edsger", "Frances", "Grace", "Hedy", "John", "Katherine",
-    "Ken", "Leslie", "Margaret", "Niklaus", "Radia", "Tony",
+    "Ada",
+    "Alan",
+    "Barbara",
+    "Dennis",
+    "Edsger",
+    "Frances",
+    "Grace",
+    "Hedy",
+    "John",
+    "Katherine",
+    "Ken",
+    "Leslie",
+    "Margaret",
+    "Niklaus",
+    "Radia",
+    "Tony",
 ];
 const LAST: [&str; 16] = [
-    "Allen", "Dijkstra", "Hamilton", "Hoare", "Hopper", "Johnson", "Lamarr", "Lamport", "Liskov",
-    "Lovelace", "Perlman", "Ritchie", "Thompson", "Turing", "von Neumann", "Wirth",
+    "Allen",
+    "Dijkstra",
+    "Hamilton",
+    "Hoare",
+    "Hopper",
+    "Johnson",
+    "Lamarr",
+    "Lamport",
+    "Liskov",
+    "Lovelace",
+    "Perlman",
+    "Ritchie",
+    "Thompson",
+    "Turing",
+    "von Neumann",
+    "Wirth",
 ];
 const HOSTS: [&str; 4] = ["example.com", "example.net", "example.org", "mail.example"];
 

@@ -82,7 +82,9 @@ impl Store {
             ))
         };
         let drop = |table: &str| {
-            dialect.sql(&format!("DELETE FROM {table} WHERE site_id = ? AND seq = ?"))
+            dialect.sql(&format!(
+                "DELETE FROM {table} WHERE site_id = ? AND seq = ?"
+            ))
         };
         let places = dialect.json_rows("r", &[Column::Id("site_id"), Column::Int("seq")]);
         Store {

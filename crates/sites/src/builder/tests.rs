@@ -87,7 +87,10 @@ async fn lists_come_ten_at_a_time_and_end() {
     let known: BTreeSet<_> = ids(&users).into_iter().collect();
     assert_eq!(known.len(), 23, "no two are alike");
     for order in &orders {
-        assert!(known.contains(order["user_id"].as_str().unwrap()), "{order}");
+        assert!(
+            known.contains(order["user_id"].as_str().unwrap()),
+            "{order}"
+        );
     }
     let behind = format!("/builder/api/sites/{id}/users?page=4");
     let behind = shop.ask(&behind, &key).await.expect(200).json();
@@ -125,8 +128,14 @@ async fn what_cannot_be_made_is_refused() {
     let order = format!("/builder/sites/{id}/random-order");
     shop.app.post(&order, &json!({})).await.expect(409);
     let user = format!("/builder/sites/{id}/random-user");
-    shop.app.post(&user, &json!({"count": 1001})).await.expect(400);
-    shop.app.post(&user, &json!({"number": 1})).await.expect(400);
+    shop.app
+        .post(&user, &json!({"count": 1001}))
+        .await
+        .expect(400);
+    shop.app
+        .post(&user, &json!({"number": 1}))
+        .await
+        .expect(400);
     shop.app
         .post("/builder/sites/nobody/random-user", &json!({}))
         .await

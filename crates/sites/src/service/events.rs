@@ -28,7 +28,14 @@ const MOST_AT_ONCE: u32 = 1_000;
 /// Users among whom some are drawn.
 const CROWD: u32 = 500;
 
-const UTM_SOURCES: [&str; 6] = ["direct", "facebook", "google", "instagram", "newsletter", "partner"];
+const UTM_SOURCES: [&str; 6] = [
+    "direct",
+    "facebook",
+    "google",
+    "instagram",
+    "newsletter",
+    "partner",
+];
 const UTM_MEDIUMS: [&str; 4] = ["cpc", "email", "organic", "social"];
 
 /// An event of a user as somebody records it.
@@ -143,8 +150,9 @@ fn payload(
         .map_err(|fault| Problem::invalid(format!("/payload{}", fault.pointer), fault.detail))?;
     // Members stay as they were written: a number keeps its digits.
     let members = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text);
-    let mut members = members
-        .map_err(|_| Problem::invalid("/payload", "must be an object: `utm_source` is added to it"))?;
+    let mut members = members.map_err(|_| {
+        Problem::invalid("/payload", "must be an object: `utm_source` is added to it")
+    })?;
     let inside = match members.get(UTM_SOURCE).map(|raw| raw.get()) {
         None | Some("null") => None,
         Some(raw) => {
@@ -157,13 +165,20 @@ fn payload(
     };
     let utm_source = match (utm_source, inside) {
         (Some(said), Some(inside)) if said != inside => {
-            let why = format!("is `{}`, and the payload says `{}`", clip(&said), clip(&inside));
+            let why = format!(
+                "is `{}`, and the payload says `{}`",
+                clip(&said),
+                clip(&inside)
+            );
             return Err(Problem::invalid("/utm_source", why));
         }
         (said, inside) => said.or(inside),
     };
     let broken = |error: serde_json::Error| Problem::invalid("/payload", error.to_string());
-    members.insert(UTM_SOURCE.to_owned(), to_raw_value(&utm_source).map_err(broken)?);
+    members.insert(
+        UTM_SOURCE.to_owned(),
+        to_raw_value(&utm_source).map_err(broken)?,
+    );
     Ok((to_raw_value(&members).map_err(broken)?, utm_source))
 }
 
@@ -199,7 +214,11 @@ impl Sites {
             source: Some(SOURCE.to_owned()),
             ..Filter::default()
         };
-        Ok(self.inner.events.list(tenant, &filter, before, limit).await?)
+        Ok(self
+            .inner
+            .events
+            .list(tenant, &filter, before, limit)
+            .await?)
     }
 
     /// Makes attributions up: of a user, of users of a site, or of anybody.
@@ -392,9 +411,15 @@ mod tests {
         let google = Some("google".to_owned());
         assert_eq!(
             shown(r#"{"n": 1.50}"#, Some("google")).unwrap(),
-            (r#"{"n":1.50,"utm_source":"google"}"#.to_owned(), google.clone())
+            (
+                r#"{"n":1.50,"utm_source":"google"}"#.to_owned(),
+                google.clone()
+            )
         );
-        assert_eq!(shown(r#"{"utm_source": "google"}"#, None).unwrap().1, google);
+        assert_eq!(
+            shown(r#"{"utm_source": "google"}"#, None).unwrap().1,
+            google
+        );
         assert_eq!(
             shown(r#"{"utm_source": null}"#, None).unwrap(),
             (r#"{"utm_source":null}"#.to_owned(), None)

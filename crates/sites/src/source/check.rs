@@ -70,12 +70,15 @@ pub(super) fn source(raw: raw::Source) -> Checked<Source> {
     });
     let timeout = raw.limits.timeout.as_ref();
     let timeout = timeout.map(|text| {
-        at("limits.timeout", text, |text| match duration::parse(text)? {
-            Duration::ZERO => Err("must be longer than nothing".to_owned()),
-            timeout if timeout > LONGEST_TIMEOUT => {
-                Err(format!("must be at most {}", duration::format(LONGEST_TIMEOUT)))
+        at("limits.timeout", text, |text| {
+            match duration::parse(text)? {
+                Duration::ZERO => Err("must be longer than nothing".to_owned()),
+                timeout if timeout > LONGEST_TIMEOUT => Err(format!(
+                    "must be at most {}",
+                    duration::format(LONGEST_TIMEOUT)
+                )),
+                timeout => Ok(timeout),
             }
-            timeout => Ok(timeout),
         })
     });
     let rate = raw.limits.requests_per_second.as_ref();
@@ -181,7 +184,10 @@ fn resource(name: String, raw: Spanned<raw::Resource>, all: &[String]) -> Checke
     let newest_first = raw.order == raw::Order::NewestFirst;
     let time_format = raw.time_format.as_ref();
     if let (None, Some(format)) = (&raw.time, time_format) {
-        let what = format!("{}: it goes with `time`, which is missing", of("time_format"));
+        let what = format!(
+            "{}: it goes with `time`, which is missing",
+            of("time_format")
+        );
         return fault(format.span().start, what);
     }
     if let Some(format) = time_format.filter(|f| *f.get_ref() == raw::Format::Number) {
@@ -193,7 +199,12 @@ fn resource(name: String, raw: Spanned<raw::Resource>, all: &[String]) -> Checke
     let time_format = time_format.map_or(Format::Rfc3339, |format| (*format.get_ref()).into());
     let time = raw.time.as_ref();
     let time = time
-        .map(|time| Ok((at(&of("time"), time, |text| Pointer::parse(text))?, time_format)))
+        .map(|time| {
+            Ok((
+                at(&of("time"), time, |text| Pointer::parse(text))?,
+                time_format,
+            ))
+        })
         .transpose()?;
     let pagination = raw.pagination;
     let pagination = pagination.map(|raw| self::pagination(&of("pagination"), &raw));
@@ -236,7 +247,14 @@ fn pagination(of: &str, raw: &raw::Pagination) -> Checked<Pagination> {
     ];
     let fit: &[&str] = match kind {
         Kind::None | Kind::Link => &[],
-        Kind::Page => &["parameter", "start", "size", "size_parameter", "has_more", "total"],
+        Kind::Page => &[
+            "parameter",
+            "start",
+            "size",
+            "size_parameter",
+            "has_more",
+            "total",
+        ],
         Kind::Offset => &["parameter", "size", "size_parameter", "has_more", "total"],
         Kind::Cursor => &["parameter", "next"],
         Kind::NextUrl => &["next"],
@@ -244,7 +262,10 @@ fn pagination(of: &str, raw: &raw::Pagination) -> Checked<Pagination> {
     };
     for (field, place) in given {
         if let Some(place) = place.filter(|_| !fit.contains(&field)) {
-            return fault(place, format!("{of}.{field}: it does not go with this type"));
+            return fault(
+                place,
+                format!("{of}.{field}: it does not go with this type"),
+            );
         }
     }
     let missing = |field: &str| Fault {
@@ -261,9 +282,9 @@ fn pagination(of: &str, raw: &raw::Pagination) -> Checked<Pagination> {
         None => Err(missing("parameter")),
     };
     let pointer = |field: &str, text: &Option<Spanned<String>>| {
-        let read = text.as_ref().map(|text| {
-            at(&format!("{of}.{field}"), text, |text| Pointer::parse(text))
-        });
+        let read = text
+            .as_ref()
+            .map(|text| at(&format!("{of}.{field}"), text, |text| Pointer::parse(text)));
         read.transpose()
     };
     let next = || match pointer("next", &raw.next)? {
@@ -366,7 +387,9 @@ fn incremental(
         })
     });
     Ok(Incremental {
-        cursor: at(&format!("{of}.cursor"), &raw.cursor, |text| Pointer::parse(text))?,
+        cursor: at(&format!("{of}.cursor"), &raw.cursor, |text| {
+            Pointer::parse(text)
+        })?,
         format,
         parameter: raw.parameter.map(Spanned::into_inner),
         until: raw.until_parameter,
@@ -393,7 +416,9 @@ fn shape(of: &str, raw: raw::Shape) -> Checked<Shape> {
     for needed in ["site", "id"] {
         // With another event's record, or one of another site, its event would be taken for known.
         if !dedupe_key.names(needed) {
-            let what = format!("{of}.dedupe_key: {{{needed}}} must stand in it, so that no two records have the same");
+            let what = format!(
+                "{of}.dedupe_key: {{{needed}}} must stand in it, so that no two records have the same"
+            );
             return fault(raw.dedupe_key.span().start, what);
         }
     }

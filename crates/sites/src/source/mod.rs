@@ -209,9 +209,13 @@ impl Sources {
         let listed = listed.map_err(|error| format!("cannot read the folder {shown}: {error}"))?;
         let mut files = Vec::new();
         for entry in listed {
-            let entry = entry.map_err(|error| format!("cannot read the folder {shown}: {error}"))?;
+            let entry =
+                entry.map_err(|error| format!("cannot read the folder {shown}: {error}"))?;
             let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
                 files.push(path);
             }
         }
@@ -224,7 +228,10 @@ impl Sources {
             let text = text.map_err(|error| format!("cannot read {file}: {error}"))?;
             let source = Source::read(&file, &text).map_err(|bad| bad.to_string())?;
             if let Some(other) = from.insert(source.kind.clone(), file.clone()) {
-                return Err(format!("{other} and {file} are both of the kind `{}`", source.kind));
+                return Err(format!(
+                    "{other} and {file} are both of the kind `{}`",
+                    source.kind
+                ));
             }
             sources.insert(source.kind.clone(), Arc::new(source));
         }

@@ -152,7 +152,12 @@ impl Pagination {
     pub fn next(&self, at: &Position, facts: &Facts<'_>) -> Result<Option<Position>, String> {
         let next = match (self, at) {
             (Pagination::None, _) => None,
-            (Pagination::Page { start, size, end, .. }, Position::Page(number)) => {
+            (
+                Pagination::Page {
+                    start, size, end, ..
+                },
+                Position::Page(number),
+            ) => {
                 let size = size.as_ref().map(|size| size.count);
                 let pages = number.saturating_sub(*start) + 1;
                 let read = size.map(|size| pages.saturating_mul(size));
@@ -165,9 +170,7 @@ impl Pagination {
                 let is_more = end.is_more(facts, size, Some(read))?;
                 is_more.then_some(Position::Offset(read))
             }
-            (Pagination::Cursor { next, .. }, _) => {
-                told(next, facts.body).map(Position::Cursor)
-            }
+            (Pagination::Cursor { next, .. }, _) => told(next, facts.body).map(Position::Cursor),
             (Pagination::NextUrl { next }, _) => told(next, facts.body).map(Position::Url),
             (Pagination::Link, _) => next_link(facts.links).map(Position::Url),
             (Pagination::StartingAfter { has_more, .. }, _) => {
@@ -329,26 +332,41 @@ mod tests {
 
     #[test]
     fn pages_have_numbers_and_end_as_the_answer_says() {
-        let told = pages(None, End {
-            has_more: pointer("/more"),
-            total: None,
-        });
+        let told = pages(
+            None,
+            End {
+                has_more: pointer("/more"),
+                total: None,
+            },
+        );
         let at = Position::Page(3);
-        assert_eq!(next(&told, &at, r#"{"more":true}"#, 0), Ok(Some(Position::Page(4))));
+        assert_eq!(
+            next(&told, &at, r#"{"more":true}"#, 0),
+            Ok(Some(Position::Page(4)))
+        );
         assert_eq!(next(&told, &at, r#"{"more":false}"#, 10), Ok(None));
         assert!(next(&told, &at, "{}", 10).unwrap_err().contains("/more"));
         assert!(next(&told, &at, r#"{"more":1}"#, 10).is_err());
 
-        let counted = pages(Some(10), End {
-            has_more: None,
-            total: pointer("/total"),
-        });
-        assert_eq!(next(&counted, &at, r#"{"total":31}"#, 10), Ok(Some(Position::Page(4))));
+        let counted = pages(
+            Some(10),
+            End {
+                has_more: None,
+                total: pointer("/total"),
+            },
+        );
+        assert_eq!(
+            next(&counted, &at, r#"{"total":31}"#, 10),
+            Ok(Some(Position::Page(4)))
+        );
         assert_eq!(next(&counted, &at, r#"{"total":30}"#, 10), Ok(None));
         assert!(next(&counted, &at, "{}", 10).is_err());
         assert_eq!(
             counted.parameters(&at),
-            [("page".to_owned(), "3".to_owned()), ("per_page".to_owned(), "10".to_owned())]
+            [
+                ("page".to_owned(), "3".to_owned()),
+                ("per_page".to_owned(), "10".to_owned())
+            ]
         );
 
         let silent = pages(Some(10), End::default());
@@ -374,14 +392,26 @@ mod tests {
             },
         };
         let at = Position::Offset(100);
-        assert_eq!(next(&offsets(None), &at, "{}", 50), Ok(Some(Position::Offset(150))));
+        assert_eq!(
+            next(&offsets(None), &at, "{}", 50),
+            Ok(Some(Position::Offset(150)))
+        );
         assert_eq!(next(&offsets(None), &at, "{}", 49), Ok(None));
         let counted = offsets(pointer("/count"));
         // A server may have a lower limit than was asked for.
-        assert_eq!(next(&counted, &at, r#"{"count":300}"#, 20), Ok(Some(Position::Offset(120))));
+        assert_eq!(
+            next(&counted, &at, r#"{"count":300}"#, 20),
+            Ok(Some(Position::Offset(120)))
+        );
         assert_eq!(next(&counted, &at, r#"{"count":120}"#, 20), Ok(None));
-        assert_eq!(counted.back(&Position::Offset(30), 1, 20), Position::Offset(10));
-        assert_eq!(counted.back(&Position::Offset(30), 9, 20), Position::Offset(0));
+        assert_eq!(
+            counted.back(&Position::Offset(30), 1, 20),
+            Position::Offset(10)
+        );
+        assert_eq!(
+            counted.back(&Position::Offset(30), 9, 20),
+            Position::Offset(0)
+        );
     }
 
     #[test]
@@ -409,8 +439,14 @@ mod tests {
         };
         let start = Position::Start;
         let behind = Ok(Some(Position::After("last".to_owned())));
-        assert_eq!(next(&after(pointer("/m")), &start, r#"{"m":true}"#, 5), behind);
-        assert_eq!(next(&after(pointer("/m")), &start, r#"{"m":false}"#, 5), Ok(None));
+        assert_eq!(
+            next(&after(pointer("/m")), &start, r#"{"m":true}"#, 5),
+            behind
+        );
+        assert_eq!(
+            next(&after(pointer("/m")), &start, r#"{"m":false}"#, 5),
+            Ok(None)
+        );
         assert_eq!(next(&after(None), &start, "{}", 5), behind);
         assert_eq!(next(&after(None), &start, "{}", 0), Ok(None));
     }
@@ -418,9 +454,18 @@ mod tests {
     #[test]
     fn links_are_read_as_rfc_8288_has_them() {
         for (header, found) in [
-            (r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#, Some("https://a/?page=2")),
-            (r#"<https://a/?page=1>; rel="prev", <https://a/?page=3>; rel=next"#, Some("https://a/?page=3")),
-            (r#"</relative,with,commas>; title="a, b"; rel="x next""#, Some("/relative,with,commas")),
+            (
+                r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#,
+                Some("https://a/?page=2"),
+            ),
+            (
+                r#"<https://a/?page=1>; rel="prev", <https://a/?page=3>; rel=next"#,
+                Some("https://a/?page=3"),
+            ),
+            (
+                r#"</relative,with,commas>; title="a, b"; rel="x next""#,
+                Some("/relative,with,commas"),
+            ),
             (r#"<https://a/?page=9>; rel="last""#, None),
             ("<https://broken", None),
             ("", None),

@@ -175,7 +175,10 @@ mod tests {
     #[test]
     fn scalars_are_texts_with_all_their_digits() {
         let text = |json: &str| text_of(&raw(json)).map(Cow::into_owned);
-        assert_eq!(text("12345678901234567890").as_deref(), Some("12345678901234567890"));
+        assert_eq!(
+            text("12345678901234567890").as_deref(),
+            Some("12345678901234567890")
+        );
         assert_eq!(text(r#""a \u00e4 \" b""#).as_deref(), Some("a ä \" b"));
         assert_eq!(text("\"\"").as_deref(), Some(""));
         assert_eq!(text("true").as_deref(), Some("true"));

@@ -182,6 +182,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
             }
         }
 
-        deserializer.deserialize_map(Entries(PhantomData)).map(Ordered)
+        deserializer
+            .deserialize_map(Entries(PhantomData))
+            .map(Ordered)
     }
 }

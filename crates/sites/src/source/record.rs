@@ -57,12 +57,15 @@ impl Resource {
         if record.get().len() + WRAPPING > MAX_PAYLOAD {
             return Err(format!("it has {} bytes", record.get().len()));
         }
-        json::check(record.get()).map_err(|fault| format!("`{}` {}", fault.pointer, fault.detail))?;
+        json::check(record.get())
+            .map_err(|fault| format!("`{}` {}", fault.pointer, fault.detail))?;
         let id = self.id_of(record)?;
         let occurred_at = self.time.as_ref().map(|(pointer, format)| {
             let text = pointer.find(record).and_then(text_of);
             let text = text.ok_or_else(|| format!("it has no time at `{pointer}`"))?;
-            let micros = format.read(&text).map_err(|why| format!("`{pointer}` {why}"))?;
+            let micros = format
+                .read(&text)
+                .map_err(|why| format!("`{pointer}` {why}"))?;
             Ok::<_, String>(Time::from_micros(micros))
         });
         let values = Values {
@@ -92,7 +95,10 @@ impl Shape {
         name::check(&kind, name::TYPE_MAX).map_err(|why| format!("the type `{kind}` {why}"))?;
         let dedupe_key = self.dedupe_key.filled(values)?;
         name::check_text(&dedupe_key, MAX_TEXT).map_err(|why| format!("the dedupe key {why}"))?;
-        let subject = self.subject.as_ref().and_then(|pointer| pointer.find(record));
+        let subject = self
+            .subject
+            .as_ref()
+            .and_then(|pointer| pointer.find(record));
         let subject = subject.and_then(text_of).filter(|text| !text.is_empty());
         if let Some(subject) = &subject {
             name::check_text(subject, MAX_TEXT).map_err(|why| format!("the subject {why}"))?;
@@ -120,8 +126,12 @@ impl Format {
         match self {
             Format::Rfc3339 => text.parse::<Time>().map(Time::micros),
             Format::Unix => match text.parse::<f64>() {
-                Ok(seconds) if text.contains('.') && seconds.is_finite() => {
-                    #[expect(clippy::cast_possible_truncation, reason = "times are far from the ends")]
+                Ok(seconds) if text.contains('.') && seconds.is_finite() =>
+                {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        reason = "times are far from the ends"
+                    )]
                     Ok((seconds * 1e6).round() as i64)
                 }
                 _ => scaled(1_000_000),

@@ -95,7 +95,8 @@ impl Template {
                 Piece::Record(pointer) => {
                     let found = values.record.and_then(|record| pointer.find(record));
                     let found = found.and_then(text_of);
-                    let missing = || format!("the record has neither text nor a number at `{pointer}`");
+                    let missing =
+                        || format!("the record has neither text nor a number at `{pointer}`");
                     write(&mut text, &found.ok_or_else(missing)?);
                 }
             }
@@ -230,7 +231,10 @@ mod tests {
     #[test]
     fn a_hash_is_of_the_content() {
         let hash = |text: &str| hash(Some(&raw(text))).into_owned();
-        assert_eq!(hash(r#"{"a": [1, "x \" y"]}"#), hash("{\"a\":[1,\n\"x \\\" y\"]}"));
+        assert_eq!(
+            hash(r#"{"a": [1, "x \" y"]}"#),
+            hash("{\"a\":[1,\n\"x \\\" y\"]}")
+        );
         assert_ne!(hash(r#"{"a":"x y"}"#), hash(r#"{"a":"xy"}"#));
         assert_eq!(hash("{}").len(), 32);
     }

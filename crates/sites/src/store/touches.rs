@@ -87,7 +87,14 @@ impl Store {
             .iter()
             .map(|(subject, touch)| {
                 let at = self.dialect.json_time(touch.occurred_at);
-                (tenant, subject, at, touch.pos, &touch.event_id, &touch.utm_source)
+                (
+                    tenant,
+                    subject,
+                    at,
+                    touch.pos,
+                    &touch.event_id,
+                    &touch.utm_source,
+                )
             })
             .collect();
         tx.push(&self.touches.insert, vec![Arg::json(&rows)?]).await
@@ -104,7 +111,9 @@ impl Store {
             return Ok(HashMap::new());
         }
         let asked: Vec<_> = subjects.iter().map(|subject| (tenant, subject)).collect();
-        let rows = query.rows(&self.touches.latest, vec![Arg::json(&asked)?]).await?;
+        let rows = query
+            .rows(&self.touches.latest, vec![Arg::json(&asked)?])
+            .await?;
         let mut latest = HashMap::new();
         for row in rows {
             if let (Some(utm_source), Some(occurred_at)) = (row.opt_text(1)?, row.opt_time(2)?) {

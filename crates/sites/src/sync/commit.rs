@@ -77,7 +77,10 @@ impl Batch {
 /// What came of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    Done { inserted: u64, duplicates: u64 },
+    Done {
+        inserted: u64,
+        duplicates: u64,
+    },
     /// The site is in other hands, or not there any more.
     Lost,
 }
@@ -167,7 +170,10 @@ impl Writer {
         let stream = stream_of(&self.hold.site);
         let mut events = Vec::with_capacity(batch.events.len());
         for (made, record) in &batch.events {
-            let touch = made.subject.as_ref().and_then(|subject| latest.get(subject));
+            let touch = made
+                .subject
+                .as_ref()
+                .and_then(|subject| latest.get(subject));
             let carried = Carried {
                 site_id: &self.hold.site,
                 resource: &self.resource.name,

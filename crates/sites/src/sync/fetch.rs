@@ -11,7 +11,11 @@ use tidewire_core::{Clock, Time, clock};
 use tidewire_outbound::{Answer, Client, Error as Outbound, Method, Request};
 use url::Url;
 
-use super::{Hosts, SourceFault, fault::Why, window::{Turned, Window}};
+use super::{
+    Hosts, SourceFault,
+    fault::Why,
+    window::{Turned, Window},
+};
 use crate::{
     AccessKey, SiteSettings, metrics,
     source::{Position, Resource, Showing, Source, Template, Values, page::Facts},
@@ -53,7 +57,9 @@ impl Asker<'_> {
             let url = self.url(&profile.path, &profile.query, &[])?;
             self.answered(&url, |_| Ok(())).await
         };
-        asked.await.map_err(|why| SourceFault::new("the profile", why))
+        asked
+            .await
+            .map_err(|why| SourceFault::new("the profile", why))
     }
 
     /// The page at which a window stands.
@@ -73,7 +79,8 @@ impl Asker<'_> {
         if let Position::Url(next) = &window.position {
             let here = self.url(&resource.path, &resource.query, &[])?;
             let next = here.join(next);
-            let next = next.map_err(|_| Why::Passing("it names a next page that is no URL".to_owned()))?;
+            let next =
+                next.map_err(|_| Why::Passing("it names a next page that is no URL".to_owned()))?;
             // The key goes along, and is for nobody else.
             if next.origin() != self.base.origin() {
                 return Err(Why::Lasting(format!(
@@ -105,7 +112,8 @@ impl Asker<'_> {
         let path = path.filled_in_path(&values).map_err(Why::Lasting)?;
         let base = self.base.as_str().trim_end_matches('/');
         let url = Url::parse(&format!("{base}{path}"));
-        let mut url = url.map_err(|error| Why::Lasting(format!("its URL cannot be made: {error}")))?;
+        let mut url =
+            url.map_err(|error| Why::Lasting(format!("its URL cannot be made: {error}")))?;
         for (name, value) in query {
             let value = value.filled(&values).map_err(Why::Lasting)?;
             url.query_pairs_mut().append_pair(name, &value);
@@ -246,7 +254,9 @@ impl Asker<'_> {
             403 | 503 if wait.is_some() => Err(Why::TooMany(said, wait)),
             _ if self.source.auth.refused.contains(&status) => Err(Why::Refused(said)),
             408 | 425 | 500.. => Err(Why::Passing(said)),
-            300..=399 => Err(Why::Lasting(format!("{said}, and redirects are not followed"))),
+            300..=399 => Err(Why::Lasting(format!(
+                "{said}, and redirects are not followed"
+            ))),
             400 | 404 | 410 | 422 => Err(Why::Misplaced(said)),
             _ => Err(Why::Lasting(said)),
         }
@@ -270,7 +280,9 @@ impl Asker<'_> {
         // What cannot be read is left out further on, and says so there.
         let cursors = records.iter().map(|record| resource.cursor_of(record));
         let cursors: Vec<_> = cursors.map(|cursor| cursor.ok().flatten()).collect();
-        let last_id = records.last().and_then(|record| resource.id_of(record).ok());
+        let last_id = records
+            .last()
+            .and_then(|record| resource.id_of(record).ok());
         let links = answer.headers.get_all("link").iter();
         let links: Vec<_> = links.filter_map(|link| link.to_str().ok()).collect();
         let facts = Facts {

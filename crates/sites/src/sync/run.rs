@@ -187,7 +187,10 @@ impl Inner {
 impl Run<'_> {
     /// Reads the list to its end.
     pub async fn run(&self, row: &ResourceRow) -> Result<Report, Ended> {
-        let kept = row.progress.as_deref().map(serde_json::from_str::<Progress>);
+        let kept = row
+            .progress
+            .as_deref()
+            .map(serde_json::from_str::<Progress>);
         let mut progress = match kept {
             Some(Ok(mut progress)) => {
                 progress.window.resumed = true;
@@ -238,8 +241,15 @@ impl Run<'_> {
             window: beginning.window,
         };
         let text = written(&progress)?;
-        let how = self.resource.incremental.as_ref().filter(|_| beginning.expired);
-        let again: Arc<[String]> = how.map(|how| how.refreshes.as_slice()).unwrap_or_default().into();
+        let how = self
+            .resource
+            .incremental
+            .as_ref()
+            .filter(|_| beginning.expired);
+        let again: Arc<[String]> = how
+            .map(|how| how.refreshes.as_slice())
+            .unwrap_or_default()
+            .into();
         let writer = self.writer();
         let begun = writer.step("sites.begin", move |writer, tx| {
             let (text, again) = (text.clone(), Arc::clone(&again));

@@ -62,7 +62,9 @@ impl Window {
     /// `mark` is how far the list is known, and `known` whether it was ever read to its end.
     pub fn begin(resource: &Resource, mark: Option<i64>, known: bool, now: Time) -> Beginning {
         let incremental = resource.incremental.as_ref();
-        let oldest = incremental.and_then(|how| how.expires).map(|after| now.minus(after).micros());
+        let oldest = incremental
+            .and_then(|how| how.expires)
+            .map(|after| now.minus(after).micros());
         let expired = matches!((mark, oldest), (Some(mark), Some(oldest)) if mark < oldest);
         let from = match (incremental, mark) {
             (Some(_), Some(_)) if expired => oldest,
@@ -174,8 +176,10 @@ mod tests {
     #[test]
     fn a_mark_is_published_at_the_end_alone_and_never_goes_back() {
         let customers = resource("stripe", "customers");
-        let Beginning { mut window, expired } =
-            Window::begin(&customers, None, false, at(1_000 * DAY));
+        let Beginning {
+            mut window,
+            expired,
+        } = Window::begin(&customers, None, false, at(1_000 * DAY));
         assert_eq!((window.from, window.refresh, expired), (None, false, false));
         let page = |next: Option<&str>, newest: i64, last: i64| Turned {
             next: next.map(|id| Position::After(id.to_owned())),

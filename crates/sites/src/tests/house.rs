@@ -198,7 +198,8 @@ impl House {
 
     /// All events of a site, oldest first, by the log itself.
     pub async fn stream(&self, shop: &Shop) -> Vec<Value> {
-        self.all(&format!("/v1/events?stream=site:{}", shop.site)).await
+        self.all(&format!("/v1/events?stream=site:{}", shop.site))
+            .await
     }
 
     pub async fn all(&self, path: &str) -> Vec<Value> {
@@ -231,7 +232,10 @@ impl Shop {
     pub async fn open(users: u32, orders: u32, faults: &str) -> Self {
         let folder = Arc::new(TempDir::new().unwrap());
         let shop = Shop::at(&folder, "").await;
-        let made = shop.app.post("/builder/sites", &json!({"name": "shop"})).await;
+        let made = shop
+            .app
+            .post("/builder/sites", &json!({"name": "shop"}))
+            .await;
         let made = made.expect(201).json();
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         let shop = Shop {

@@ -21,7 +21,10 @@ async fn a_site_is_registered_once_its_source_accepts_the_key(engine: Engine) {
         "site_id": shop.site, "access_key": shop.key, "base_url": shop.url(), "name": "My shop",
     });
     let replaced = house.app.post("/v1/sites", &again).await.expect(200).json();
-    assert_eq!((&replaced["name"], &replaced["created_at"]), (&json!("My shop"), &site["created_at"]));
+    assert_eq!(
+        (&replaced["name"], &replaced["created_at"]),
+        (&json!("My shop"), &site["created_at"])
+    );
     again["access_key"] = json!("wrong");
     let refused = house.app.post("/v1/sites", &again).await.expect(400);
     assert_eq!(refused.json()["errors"][0]["pointer"], "/access_key");
@@ -29,8 +32,15 @@ async fn a_site_is_registered_once_its_source_accepts_the_key(engine: Engine) {
     house.app.post("/v1/sites", &again).await.expect(400);
     let listed = house.app.get("/v1/sites").await.expect(200);
     assert_eq!(listed.json()["sites"].as_array().unwrap().len(), 1);
-    for shown in [made.text, listed.text, house.status(&shop).await.to_string()] {
-        assert!(!shown.contains(&shop.key) && !shown.contains("access_key"), "{shown}");
+    for shown in [
+        made.text,
+        listed.text,
+        house.status(&shop).await.to_string(),
+    ] {
+        assert!(
+            !shown.contains(&shop.key) && !shown.contains("access_key"),
+            "{shown}"
+        );
     }
 }
 
@@ -42,13 +52,25 @@ async fn what_is_wrong_with_a_site_is_named(engine: Engine) {
     shop.app.stop().await;
     for (change, status, pointer) in [
         (json!({"base_url": nobody}), 502, None),
-        (json!({"base_url": "http://10.0.0.1"}), 400, Some("/base_url")),
+        (
+            json!({"base_url": "http://10.0.0.1"}),
+            400,
+            Some("/base_url"),
+        ),
         (json!({"base_url": "ftp://shop"}), 400, Some("/base_url")),
-        (json!({"base_url": "http://127.0.0.1:1/?a=b"}), 400, Some("/base_url")),
+        (
+            json!({"base_url": "http://127.0.0.1:1/?a=b"}),
+            400,
+            Some("/base_url"),
+        ),
         (json!({"site_id": "a/b"}), 400, Some("/site_id")),
         (json!({"access_key": ""}), 400, Some("/access_key")),
         (json!({"kind": "unknown"}), 400, Some("/kind")),
-        (json!({"kind": "github", "base_url": null}), 400, Some("/base_url")),
+        (
+            json!({"kind": "github", "base_url": null}),
+            400,
+            Some("/base_url"),
+        ),
         (json!({"key": "k"}), 400, Some("/key")),
     ] {
         let mut body = json!({"site_id": "s", "access_key": "k", "base_url": "http://127.0.0.1:1"});
@@ -56,7 +78,9 @@ async fn what_is_wrong_with_a_site_is_named(engine: Engine) {
             body[name] = value.clone();
         }
         let answer = house.app.post("/v1/sites", &body).await.expect(status);
-        let found = answer.json()["errors"][0]["pointer"].as_str().map(str::to_owned);
+        let found = answer.json()["errors"][0]["pointer"]
+            .as_str()
+            .map(str::to_owned);
         assert_eq!(found.as_deref(), pointer, "{}", answer.text);
     }
     assert_eq!(house.app.get("/v1/sites").await.json()["sites"], json!([]));
@@ -79,7 +103,10 @@ async fn a_removed_site_is_gone_and_its_events_stay(engine: Engine) {
     // It is a new one then, and still nothing is stored twice.
     house.register(&shop).await.expect(201);
     let again = house.sync(&shop, "users").await.expect(200).json();
-    assert_eq!((&again["inserted"], &again["duplicates"]), (&json!(0), &json!(3)));
+    assert_eq!(
+        (&again["inserted"], &again["duplicates"]),
+        (&json!(0), &json!(3))
+    );
 }
 
 #[every_engine]
@@ -101,7 +128,13 @@ async fn lists_go_page_by_page(engine: Engine) {
     loop {
         let path = format!("/v1/sites?limit=2{cursor}");
         let page = house.app.get(&path).await.expect(200).json();
-        found.extend(page["sites"].as_array().unwrap().iter().map(|site| text(&site["id"])));
+        found.extend(
+            page["sites"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|site| text(&site["id"])),
+        );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,

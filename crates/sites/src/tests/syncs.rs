@@ -70,7 +70,10 @@ async fn a_site_is_synced_whole_and_the_second_time_brings_nothing(engine: Engin
     let status = house.status(&shop).await;
     let lists = status["resources"].as_array().unwrap();
     assert_eq!(lists[0]["resource"], "users");
-    assert_eq!((&lists[1]["is_open"], &lists[1]["error"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&lists[1]["is_open"], &lists[1]["error"]),
+        (&json!(false), &Value::Null)
+    );
     assert_eq!(lists[1]["report"]["inserted"], 7);
 }
 
@@ -82,7 +85,10 @@ async fn a_list_that_is_empty_or_unknown_is_told_apart(engine: Engine) {
     let users = house.sync(&shop, "users").await.expect(200).json();
     assert_eq!(counts(&users), (1, 0, 0, 0));
     let unknown = house.sync(&shop, "invoices").await.expect(404).json();
-    assert!(text(&unknown["detail"]).contains("users, orders"), "{unknown}");
+    assert!(
+        text(&unknown["detail"]).contains("users, orders"),
+        "{unknown}"
+    );
 }
 
 #[every_engine]
@@ -98,11 +104,19 @@ async fn failing_and_shifting_pages_lose_nothing(engine: Engine) {
         .iter()
         .map(|event| text(&event["payload"]["record"]["id"]))
         .collect();
-    let now: BTreeSet<_> = shop.records("orders").await.iter().map(|o| text(&o["id"])).collect();
+    let now: BTreeSet<_> = shop
+        .records("orders")
+        .await
+        .iter()
+        .map(|o| text(&o["id"]))
+        .collect();
     // What was there all the time is there.
     for order in &before {
         let id = text(&order["id"]);
-        assert!(there.contains(&id) || !now.contains(&id), "{id} slipped through");
+        assert!(
+            there.contains(&id) || !now.contains(&id),
+            "{id} slipped through"
+        );
     }
     // And what came meanwhile is, once pages stand still.
     let shop = shop.again("error-rate=0.1").await;
@@ -134,15 +148,24 @@ async fn a_revoked_key_stops_the_site_until_it_is_registered_again(engine: Engin
     move_site(&house, &shop).await;
     let refused = house.sync(&shop, "users").await.expect(409).json();
     let detail = text(&refused["detail"]);
-    assert!(detail.contains("revoked") && detail.contains("users"), "{detail}");
+    assert!(
+        detail.contains("revoked") && detail.contains("users"),
+        "{detail}"
+    );
     assert!(!detail.contains(&shop.key) && !old.is_empty());
     let status = house.status(&shop).await;
     assert_eq!(status["state"], "revoked");
-    assert!(text(&status["resources"][0]["error"]).contains("page 1 of users"), "{status}");
+    assert!(
+        text(&status["resources"][0]["error"]).contains("page 1 of users"),
+        "{status}"
+    );
     house.sync(&shop, "users").await.expect(409);
     let shop = shop.again("").await;
     let active = house.register(&shop).await.expect(200).json();
-    assert_eq!((&active["state"], &active["state_reason"]), (&json!("active"), &Value::Null));
+    assert_eq!(
+        (&active["state"], &active["state_reason"]),
+        (&json!("active"), &Value::Null)
+    );
     let users = house.sync(&shop, "users").await.expect(200).json();
     assert_eq!(users["inserted"], 30);
 }
@@ -250,14 +273,23 @@ async fn a_sync_that_was_taken_over_writes_nothing_more(engine: Engine) {
     let shop = Shop::open(10, 0, "").await;
     house.register(&shop).await.expect(201);
     let inner = &house.sites.inner;
-    let (first, _) = inner.take(&house.tenant, &shop.site, "job-1").await.unwrap();
+    let (first, _) = inner
+        .take(&house.tenant, &shop.site, "job-1")
+        .await
+        .unwrap();
     let busy = inner.take(&house.tenant, &shop.site, "job-2").await;
     assert!(matches!(busy, Err(crate::sync::Ended::Busy)));
     // A later attempt of the same job need not wait for the lease.
-    let (second, row) = inner.take(&house.tenant, &shop.site, "job-1").await.unwrap();
+    let (second, row) = inner
+        .take(&house.tenant, &shop.site, "job-1")
+        .await
+        .unwrap();
     let source = inner.source("builder").unwrap();
     let users = source.resource("users").unwrap();
-    let key = inner.keys.open("default", &shop.site, &row.sealed_key).unwrap();
+    let key = inner
+        .keys
+        .open("default", &shop.site, &row.sealed_key)
+        .unwrap();
     let asker = inner.asker(&source, &shop.site, shop.url().parse().unwrap(), &key);
     let run = |hold| {
         let (asker, users) = (&asker, users);
@@ -292,7 +324,9 @@ async fn a_site_that_is_removed_stops_its_sync(engine: Engine) {
     })
     .await;
     let path = format!("/v1/sites/{}", shop.site);
-    TestApp::send(house.app.request(Method::DELETE, &path)).await.expect(204);
+    TestApp::send(house.app.request(Method::DELETE, &path))
+        .await
+        .expect(204);
     let stored = house.stream(&shop).await.len();
     let (status, error) = house.ended(&job).await;
     assert_eq!(status, "failed");
@@ -308,10 +342,16 @@ async fn a_long_sync_gives_others_their_turn(engine: Engine) {
         ..settings()
     };
     let house = House::idle(engine, impatient).await;
-    let (long, short) = (Shop::open(300, 0, "latency=2ms").await, Shop::open(1, 0, "").await);
+    let (long, short) = (
+        Shop::open(300, 0, "latency=2ms").await,
+        Shop::open(1, 0, "").await,
+    );
     house.register(&long).await.expect(201);
     house.register(&short).await.expect(201);
-    let (first, second) = (house.begin(&long, "users").await, house.begin(&short, "users").await);
+    let (first, second) = (
+        house.begin(&long, "users").await,
+        house.begin(&short, "users").await,
+    );
     let _working = house.work("worker");
     assert_eq!(house.ended(&second).await.0, "done");
     assert_eq!(house.ended(&first).await.0, "done");
@@ -340,7 +380,11 @@ async fn what_a_later_sync_covers_is_not_read_again(engine: Engine) {
         let job = house.jobs.get("default", job).await.unwrap().job;
         outputs.push(job.output.unwrap().get().to_owned());
     }
-    assert_eq!(outputs[0].replace(' ', ""), outputs[2].replace(' ', ""), "one was enough for all");
+    assert_eq!(
+        outputs[0].replace(' ', ""),
+        outputs[2].replace(' ', ""),
+        "one was enough for all"
+    );
 }
 
 #[every_engine(servers, multi_thread)]
@@ -350,7 +394,10 @@ async fn two_processes_share_the_sites(engine: Engine) {
     let _workers = (one.work("one"), two.work("two"));
     let shop = Shop::open(30, 200, "error-rate=0.05").await;
     one.register(&shop).await.expect(201);
-    let (a, b) = (one.begin(&shop, "orders").await, two.begin(&shop, "users").await);
+    let (a, b) = (
+        one.begin(&shop, "orders").await,
+        two.begin(&shop, "users").await,
+    );
     assert_eq!(one.ended(&a).await.0, "done");
     assert_eq!(two.ended(&b).await.0, "done");
     assert_all_there_once(&one, &shop, "orders").await;

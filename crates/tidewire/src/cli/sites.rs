@@ -1,7 +1,7 @@
 //! `tidewire sites`: register other people's systems, and sync them.
 
-mod follow;
 mod attempt;
+mod follow;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -135,7 +135,10 @@ async fn add(args: Add, client: &Client, printer: Printer) -> Result<(), Fault> 
         return printer.json(&site);
     }
     let id = clean(&site.id);
-    printer.line(&format!("{id} is {}: sync it with `tidewire sites sync {id}`", site.state))
+    printer.line(&format!(
+        "{id} is {}: sync it with `tidewire sites sync {id}`",
+        site.state
+    ))
 }
 
 /// Deletes the triggers that do nothing but sync this site.
@@ -147,7 +150,10 @@ async fn forget_crons(site: &str, client: &Client) -> Result<u32, Fault> {
             page: Some(page),
             limit: Some(500),
         };
-        let page = client.triggers().list(TriggerQuery::default(), page).await?;
+        let page = client
+            .triggers()
+            .list(TriggerQuery::default(), page)
+            .await?;
         number = page.next();
         for trigger in page.items {
             let config: serde_json::Value =
@@ -196,7 +202,15 @@ fn show(site: &Site, printer: Printer) -> Result<(), Fault> {
         ("created at", at(site.created_at)),
         ("updated at", at(site.updated_at)),
     ])?;
-    let mut rows = Rows::new(["LIST", "STATE", "FETCHED", "INSERTED", "DUPLICATES", "ENDED AT", "ERROR"]);
+    let mut rows = Rows::new([
+        "LIST",
+        "STATE",
+        "FETCHED",
+        "INSERTED",
+        "DUPLICATES",
+        "ENDED AT",
+        "ERROR",
+    ]);
     for list in site.resources.iter().flatten() {
         rows.add(row(list));
     }
@@ -218,7 +232,9 @@ fn row(list: &SiteResource) -> [String; 7] {
         report.inserted.to_string(),
         report.duplicates.to_string(),
         at(list.finished_at).unwrap_or_else(|| "-".to_owned()),
-        list.error.as_deref().map_or("-".to_owned(), |error| shorten(error, ERROR_PREVIEW)),
+        list.error
+            .as_deref()
+            .map_or("-".to_owned(), |error| shorten(error, ERROR_PREVIEW)),
     ]
 }
 

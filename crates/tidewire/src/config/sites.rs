@@ -90,7 +90,10 @@ mod tests {
             ("sources", "/nowhere/at/all", true),
         ] {
             let bad = sites(&[(name, text)]).unwrap_err();
-            assert!(bad.contains(&format!("--{name}")) && !bad.contains('\n'), "{bad}");
+            assert!(
+                bad.contains(&format!("--{name}")) && !bad.contains('\n'),
+                "{bad}"
+            );
             assert_eq!(bad.contains(text), shown, "{bad}");
         }
         let key = "07".repeat(32);

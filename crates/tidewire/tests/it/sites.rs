@@ -53,8 +53,13 @@ impl Builder {
                 let _ = said.send(line);
             }
         });
-        let first = listening.recv_timeout(PATIENCE).expect("it says where it listens");
-        let url = first.strip_prefix("listening on ").expect(&first).to_owned();
+        let first = listening
+            .recv_timeout(PATIENCE)
+            .expect("it says where it listens");
+        let url = first
+            .strip_prefix("listening on ")
+            .expect(&first)
+            .to_owned();
         assert_eq!(url, format!("http://{address}"));
         Builder {
             child,
@@ -74,7 +79,9 @@ impl Builder {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
-        let request = self.client.request(Method::POST, format!("{}{path}", self.url));
+        let request = self
+            .client
+            .request(Method::POST, format!("{}{path}", self.url));
         TestApp::send(request.json(body)).await
     }
 
@@ -157,7 +164,11 @@ async fn log_rows(house: &House, engine: Engine) -> Vec<LogRow> {
 async fn register(server: &Server, builder: &Builder, (site, key): &(String, String)) {
     let body = json!({"site_id": site, "access_key": key, "base_url": builder.url});
     let registered = server.post("/worker/sites", &body).await;
-    assert!(matches!(registered.status, 200 | 201), "{}", registered.text);
+    assert!(
+        matches!(registered.status, 200 | 201),
+        "{}",
+        registered.text
+    );
 }
 
 async fn sync(server: &Server, site: &str, what: &str) -> Value {
@@ -181,7 +192,9 @@ async fn the_two_services_of_the_source_design(engine: Engine) {
     let mut latest: BTreeMap<String, String> = BTreeMap::new();
     for (n, user) in users.keys().take(200).enumerate() {
         let last = if n % 3 == 0 { "newsletter" } else { "partner" };
-        let mut touches = vec![json!({"user_id": user, "utm_source": last, "occurred_at": "2026-02-02T00:00:00Z"})];
+        let mut touches = vec![
+            json!({"user_id": user, "utm_source": last, "occurred_at": "2026-02-02T00:00:00Z"}),
+        ];
         if n % 2 == 0 {
             touches.push(json!({"user_id": user, "utm_source": "google", "occurred_at": "2026-01-01T00:00:00Z"}));
             touches.push(json!({"user_id": user, "type": "visit"}));
@@ -192,7 +205,11 @@ async fn the_two_services_of_the_source_design(engine: Engine) {
         latest.insert(user.clone(), last.to_owned());
     }
     let body = json!({"site_id": site, "count": 300});
-    let random = server.post("/worker/events/random", &body).await.expect(201).json();
+    let random = server
+        .post("/worker/events/random", &body)
+        .await
+        .expect(201)
+        .json();
     assert_eq!(random["inserted"], 300);
     for event in random["events"].as_array().expect("a list") {
         let text = |name: &str| event[name].as_str().expect(name).to_owned();
@@ -200,14 +217,28 @@ async fn the_two_services_of_the_source_design(engine: Engine) {
     }
 
     let first = sync(&server, site, "users").await;
-    assert_eq!((&first["pages"], &first["fetched"], &first["inserted"]), (&json!(235), &json!(USERS), &json!(USERS)));
+    assert_eq!(
+        (&first["pages"], &first["fetched"], &first["inserted"]),
+        (&json!(235), &json!(USERS), &json!(USERS))
+    );
     let first = sync(&server, site, "orders").await;
-    assert_eq!((&first["pages"], &first["fetched"], &first["inserted"]), (&json!(679), &json!(ORDERS), &json!(ORDERS)));
+    assert_eq!(
+        (&first["pages"], &first["fetched"], &first["inserted"]),
+        (&json!(679), &json!(ORDERS), &json!(ORDERS))
+    );
     for (what, count) in [("users", USERS), ("orders", ORDERS)] {
         let again = sync(&server, site, what).await;
-        assert_eq!((&again["inserted"], &again["duplicates"]), (&json!(0), &json!(count)), "{again}");
+        assert_eq!(
+            (&again["inserted"], &again["duplicates"]),
+            (&json!(0), &json!(count)),
+            "{again}"
+        );
     }
-    let listed = server.get("/worker/events?type=order_created&limit=1").await.expect(200).json();
+    let listed = server
+        .get("/worker/events?type=order_created&limit=1")
+        .await
+        .expect(200)
+        .json();
     assert!(listed["events"][0]["user_id"].is_string(), "{listed}");
     server.stop().await;
 
@@ -216,11 +247,21 @@ async fn the_two_services_of_the_source_design(engine: Engine) {
     let mut expected: BTreeSet<LogRow> = BTreeSet::new();
     for user in users.keys() {
         let utm = latest.get(user).cloned();
-        expected.insert(("signup".to_owned(), user.clone(), format!("signup:{site}:{user}"), utm));
+        expected.insert((
+            "signup".to_owned(),
+            user.clone(),
+            format!("signup:{site}:{user}"),
+            utm,
+        ));
     }
     for (order, user) in &orders {
         let utm = latest.get(user).cloned();
-        expected.insert(("order_created".to_owned(), user.clone(), format!("order:{site}:{order}"), utm));
+        expected.insert((
+            "order_created".to_owned(),
+            user.clone(),
+            format!("order:{site}:{order}"),
+            utm,
+        ));
     }
     let rows = log_rows(&house, engine).await;
     assert_eq!(rows.len(), (USERS + ORDERS) as usize);
@@ -236,36 +277,83 @@ async fn sites_are_looked_after_from_the_command_line() {
     let (site, key) = builder.site(25, 40).await;
     let server = House::new().start();
     let added = server.ask(&[
-        "sites", "add", &site, "--access-key", &key, "--base-url", &builder.url, "--cron", "0 4 * * *",
+        "sites",
+        "add",
+        &site,
+        "--access-key",
+        &key,
+        "--base-url",
+        &builder.url,
+        "--cron",
+        "0 4 * * *",
     ]);
     assert!(added.stdout.contains("is active"), "{added:?}");
     let synced = server.ask(&["sites", "sync", &site, "--follow", "-o", "json"]);
     let reports = synced.json_lines();
-    assert_eq!((&reports[0]["inserted"], &reports[1]["inserted"]), (&json!(25), &json!(40)));
+    assert_eq!(
+        (&reports[0]["inserted"], &reports[1]["inserted"]),
+        (&json!(25), &json!(40))
+    );
     let listed = server.ask(&["sites", "list"]).stdout;
     assert!(listed.contains(&site) && !listed.contains(&key), "{listed}");
     let shown = server.ask(&["sites", "show", &site]).stdout;
-    assert!(shown.contains("orders") && shown.contains("synced"), "{shown}");
+    assert!(
+        shown.contains("orders") && shown.contains("synced"),
+        "{shown}"
+    );
     let background = server.ask(&["sites", "sync", &site, "users"]).stdout;
-    let job = background.split_whitespace().next().expect("a job").to_owned();
+    let job = background
+        .split_whitespace()
+        .next()
+        .expect("a job")
+        .to_owned();
     eventually("the job has ended", || async {
-        let job = server.get(&format!("/v1/jobs/{job}")).await.expect(200).json();
+        let job = server
+            .get(&format!("/v1/jobs/{job}"))
+            .await
+            .expect(200)
+            .json();
         (job["status"] == "done").then_some(())
     })
     .await;
     let triggers = server.get("/v1/triggers").await.json();
-    assert_eq!(triggers["triggers"][0]["config"]["job"]["payload"]["site_id"], site.as_str());
+    assert_eq!(
+        triggers["triggers"][0]["config"]["job"]["payload"]["site_id"],
+        site.as_str()
+    );
     server.ask(&["sites", "remove", &site]);
-    assert_eq!(server.get("/v1/triggers").await.json()["triggers"], json!([]));
+    assert_eq!(
+        server.get("/v1/triggers").await.json()["triggers"],
+        json!([])
+    );
     server.get(&format!("/v1/sites/{site}")).await.expect(404);
 
     let tried = server.ask(&[
-        "sites", "try", "builder", "--resource", "orders", "--site", &site, "--base-url", &builder.url,
-        "--access-key", &key, "-o", "json",
+        "sites",
+        "try",
+        "builder",
+        "--resource",
+        "orders",
+        "--site",
+        &site,
+        "--base-url",
+        &builder.url,
+        "--access-key",
+        &key,
+        "-o",
+        "json",
     ]);
     let tried = tried.json();
-    assert_eq!((&tried["records"], &tried["total"], &tried["has_more"]), (&json!(10), &json!(40), &json!(true)));
-    assert!(tried["events"][0]["dedupe_key"].as_str().expect("a key").starts_with("order:"));
+    assert_eq!(
+        (&tried["records"], &tried["total"], &tried["has_more"]),
+        (&json!(10), &json!(40), &json!(true))
+    );
+    assert!(
+        tried["events"][0]["dedupe_key"]
+            .as_str()
+            .expect("a key")
+            .starts_with("order:")
+    );
     let file = server.house.path().join("bad.toml");
     std::fs::write(&file, "kind = \"shop\"\nauth = 7\n").expect("a file");
     let file = file.display().to_string();
@@ -294,7 +382,13 @@ async fn a_cron_keeps_a_site_up_to_date() {
         .await;
     };
     all_there(10).await;
-    builder.post(&format!("/builder/sites/{}/random-user", shop.0), &json!({"count": 3})).await.expect(201);
+    builder
+        .post(
+            &format!("/builder/sites/{}/random-user", shop.0),
+            &json!({"count": 3}),
+        )
+        .await
+        .expect(201);
     all_there(13).await;
     server.stop().await;
 }
@@ -307,7 +401,11 @@ async fn access_keys_are_sealed_in_the_store_and_in_no_log() {
     let server = house.start();
     register(&server, &builder, &(site.clone(), key.clone())).await;
     sync(&server, &site, "users").await;
-    for path in ["/v1/sites".to_owned(), format!("/v1/sites/{site}"), "/v1/jobs".to_owned()] {
+    for path in [
+        "/v1/sites".to_owned(),
+        format!("/v1/sites/{site}"),
+        "/v1/jobs".to_owned(),
+    ] {
         let shown = server.get(&path).await.expect(200).text;
         assert!(!shown.contains(&key), "{path}");
     }
@@ -317,7 +415,9 @@ async fn access_keys_are_sealed_in_the_store_and_in_no_log() {
     for entry in std::fs::read_dir(&data).expect("a folder") {
         let path = entry.expect("an entry").path();
         let bytes = std::fs::read(&path).expect("a file");
-        let found = bytes.windows(key.len()).any(|window| window == key.as_bytes());
+        let found = bytes
+            .windows(key.len())
+            .any(|window| window == key.as_bytes());
         assert!(!found, "{}", path.display());
     }
     // The key that seals is beside the store, and opens it after a restart.

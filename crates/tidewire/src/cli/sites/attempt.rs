@@ -80,12 +80,17 @@ pub(super) async fn run(args: Args, printer: Printer) -> Result<(), Fault> {
     for why in &page.skipped {
         tell(&format!("makes no event: {why}"));
     }
-    let of = page.total.map_or(String::new(), |total| format!(" of {total}"));
+    let of = page
+        .total
+        .map_or(String::new(), |total| format!(" of {total}"));
     let more = match page.has_more {
         true => "there are more pages",
         false => "that is all",
     };
-    tell(&format!("{} records{of}; {more}; nothing was stored", page.records));
+    tell(&format!(
+        "{} records{of}; {more}; nothing was stored",
+        page.records
+    ));
     Ok(())
 }
 

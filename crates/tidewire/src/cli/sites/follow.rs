@@ -35,7 +35,15 @@ pub(super) async fn run(args: Args, client: &Client, printer: Printer) -> Result
     } else {
         args.resources
     };
-    let mut rows = Rows::new(["LIST", "PAGES", "FETCHED", "INSERTED", "DUPLICATES", "SKIPPED", "MS"]);
+    let mut rows = Rows::new([
+        "LIST",
+        "PAGES",
+        "FETCHED",
+        "INSERTED",
+        "DUPLICATES",
+        "SKIPPED",
+        "MS",
+    ]);
     let mut failed = false;
     for list in lists {
         let job = client.sites().sync(&args.id, &list).await?;
@@ -49,7 +57,10 @@ pub(super) async fn run(args: Args, client: &Client, printer: Printer) -> Result
         let job = followed(job, &list, client).await?;
         if job.status != JobStatus::Done {
             let why = job.last_error.as_deref().unwrap_or_default();
-            tell(&format!("{list} was not synced: it is {}: {why}", job.status));
+            tell(&format!(
+                "{list} was not synced: it is {}: {why}",
+                job.status
+            ));
             failed = true;
             continue;
         }

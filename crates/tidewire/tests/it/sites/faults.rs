@@ -47,7 +47,11 @@ async fn all_orders_are_there_once_whatever_fails(engine: Engine) {
         server = house.start();
     }
     eventually("the sync has ended", || async {
-        let job = server.get(&format!("/v1/jobs/{job}")).await.expect(200).json();
+        let job = server
+            .get(&format!("/v1/jobs/{job}"))
+            .await
+            .expect(200)
+            .json();
         assert_ne!(job["status"], "failed", "{job}");
         (job["status"] == "done").then_some(())
     })
@@ -65,5 +69,10 @@ async fn all_orders_are_there_once_whatever_fails(engine: Engine) {
     let missing: Vec<_> = there_all_the_time
         .filter(|order| !stored.contains_key(&key(order)))
         .collect();
-    assert!(missing.is_empty(), "{} of {orders}: {:?}", missing.len(), missing.first());
+    assert!(
+        missing.is_empty(),
+        "{} of {orders}: {:?}",
+        missing.len(),
+        missing.first()
+    );
 }

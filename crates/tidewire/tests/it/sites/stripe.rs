@@ -23,7 +23,7 @@ impl Stripe {
     /// Nothing, where the Python is not named that has it.
     fn start() -> Option<Self> {
         let Some(python) = std::env::var_os("TIDEWIRE_TEST_LOCALSTRIPE") else {
-            println!("left out: TIDEWIRE_TEST_LOCALSTRIPE names no Python with localstripe");
+            eprintln!("left out: TIDEWIRE_TEST_LOCALSTRIPE names no Python with localstripe");
             return None;
         };
         // Not one of the kernel's own: who connects to such a one may meet nobody but itself.
@@ -88,7 +88,10 @@ async fn stripes_customers_are_synced_by_its_definition() {
     server.post("/v1/sites", &wrong).await.expect(400);
     server.post("/v1/sites", &site).await.expect(201);
     let first = sync(&server, "acme", "customers").await;
-    assert_eq!((&first["fetched"], &first["inserted"]), (&json!(CUSTOMERS), &json!(CUSTOMERS)));
+    assert_eq!(
+        (&first["fetched"], &first["inserted"]),
+        (&json!(CUSTOMERS), &json!(CUSTOMERS))
+    );
     let again = sync(&server, "acme", "customers").await;
     assert_eq!(again["inserted"], 0, "{again}");
     ids.push(make(CUSTOMERS).await);
