@@ -6,6 +6,7 @@
 
 mod hot_log;
 mod job_bus;
+mod setting;
 mod settings;
 mod sites;
 mod store;
@@ -15,7 +16,8 @@ mod values;
 
 pub use hot_log::HotLog;
 pub use job_bus::{Brokers, JobBus};
-pub use settings::{Group, OTHER_VARIABLES, SETTINGS, Setting, Sight, Variable};
+pub use setting::{Group, Setting, Sight};
+pub use settings::{OTHER_VARIABLES, SETTINGS, Variable};
 pub use sites::Sites;
 pub use store::Store;
 pub use triggers::Triggers;

@@ -84,7 +84,6 @@ mod tests {
     fn what_makes_no_sense_is_named_and_keys_are_not_shown() {
         for (name, text, shown) in [
             ("sites-key", "hunter2hunter2", false),
-            ("sites-key", ",", false),
             ("sites-per-host", "0", true),
             ("sites-concurrency", "many", true),
             ("sources", "/nowhere/at/all", true),
@@ -98,5 +97,6 @@ mod tests {
         }
         let key = "07".repeat(32);
         assert!(sites(&[("sites-key", &format!("{key},{key}"))]).is_ok());
+        assert!(sites(&[("sites-key", ",")]).is_err());
     }
 }
