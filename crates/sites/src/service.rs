@@ -37,6 +37,8 @@ const ATTEMPTS: u32 = 20;
 const ATTEMPTS_WAITED_FOR: u32 = 3;
 /// How often the profile is asked for.
 const PROFILE_TRIES: u32 = 3;
+/// Somebody waits for it.
+const PROFILE_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_FIRST: Duration = Duration::from_millis(5);
 const LOOK_LAST: Duration = Duration::from_millis(250);
 
@@ -144,7 +146,9 @@ impl Sites {
         let key = AccessKey::new(new.access_key);
         let mut asker = inner.asker(&source, &new.site_id, base, &key);
         asker.settings.tries = PROFILE_TRIES;
-        asker.check_key().await.map_err(refused)?;
+        let checked = tokio::time::timeout(PROFILE_WITHIN, asker.check_key()).await;
+        let late = || Error::Source("the profile: there was no answer in time".to_owned());
+        checked.map_err(|_| late())?.map_err(refused)?;
         let sealed_key = inner.keys.seal(tenant, &new.site_id, key.text())?;
         let now = inner.clock.now();
         let row = SiteRow {

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tidewire_core::name;
 use tidewire_db::BoxFuture;
 use tidewire_jobs::{Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions};
 use tokio::time::Duration;
@@ -69,6 +70,8 @@ impl Inner {
     async fn sync(self: &Arc<Self>, job: &JobContext) -> Result<Output, Failure> {
         let payload: SyncPayload = job.payload()?;
         let site = &payload.site_id;
+        // Not every engine compares an id with what cannot be one.
+        name::check(site, name::ID_MAX).map_err(lasting)?;
         let taken = self.take(job.tenant(), site, &job.job().id).await;
         let (hold, row) = taken.map_err(|ended| failure(site, ended))?;
         let synced = self.sync_held(job, &hold, row, &payload).await;

@@ -234,6 +234,9 @@ impl Sites {
                 return Err(Problem::invalid("/count", why).into());
             }
         };
+        if let Some(site) = &wanted.site_id {
+            name::check(site, name::ID_MAX).map_err(|why| Problem::invalid("/site_id", why))?;
+        }
         if let Some(user_id) = &wanted.user_id {
             name::check_text(user_id, MAX_TEXT).map_err(|why| Problem::invalid("/user_id", why))?;
         }
