@@ -10,6 +10,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod schedules;
+mod sites;
 mod sse;
 mod threads;
 
@@ -41,6 +42,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Schedules => schedules::run(bench).await?,
             Workload::Deliveries => deliveries::run(bench).await?,
             Workload::Threads => threads::run(bench).await?,
+            Workload::Sites => sites::run(bench).await?,
         };
         record
             .workloads

@@ -1,12 +1,15 @@
 //! A builder that fails, refuses and shifts its pages, and a server that is killed in the middle.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tidewire_testkit::{Engine, eventually, every_engine};
 
 use super::{Builder, log_rows, register};
-use crate::support::{House, full, lasting_address};
+use crate::support::{House, PATIENCE, Server, full, lasting_address};
 
 #[every_engine(multi_thread)]
 async fn all_orders_are_there_once_whatever_fails(engine: Engine) {
@@ -35,18 +38,13 @@ async fn all_orders_are_there_once_whatever_fails(engine: Engine) {
     let site = format!("/v1/sites/{}", shop.0);
     for round in 1..=5 {
         let target = round * u64::from(orders) / 10 / 7;
-        eventually("some more pages are stored", || async {
-            let status = server.get(&site).await.expect(200).json();
-            let list = &status["resources"][1];
-            assert!(list["finished_at"].is_null(), "it ended too soon: {list}");
-            let pages = list["report"]["pages"].as_u64().unwrap_or(0);
-            (pages >= target).then_some(())
-        })
-        .await;
+        let ended = follow(&server, &site, |pages| pages >= target).await;
+        assert!(!ended, "it ended too soon");
         server.kill();
         server = house.start();
     }
-    eventually("the sync has ended", || async {
+    assert!(follow(&server, &site, |_| false).await, "it ends");
+    eventually("its job is done", || async {
         let job = server
             .get(&format!("/v1/jobs/{job}"))
             .await
@@ -75,4 +73,26 @@ async fn all_orders_are_there_once_whatever_fails(engine: Engine) {
         missing.len(),
         missing.first()
     );
+}
+
+/// Looks on until so many pages of the site's orders are stored, or all, and says whether it is all. How long
+/// that takes is the builder's to say; that nothing happens for a minute is not.
+async fn follow(server: &Server, site: &str, enough: impl Fn(u64) -> bool) -> bool {
+    let (mut seen, mut moved) = (0, Instant::now());
+    loop {
+        let status = server.get(site).await.expect(200).json();
+        let list = &status["resources"][1];
+        if !list["finished_at"].is_null() {
+            return true;
+        }
+        let pages = list["report"]["pages"].as_u64().unwrap_or(0);
+        if enough(pages) {
+            return false;
+        }
+        if pages > seen {
+            (seen, moved) = (pages, Instant::now());
+        }
+        assert!(moved.elapsed() < PATIENCE, "nothing happens: {list}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
