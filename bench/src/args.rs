@@ -104,7 +104,7 @@ impl Store {
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
             Appends, Archives, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory,
-            Schedules, Sse, Threads,
+            Schedules, Sites, Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
@@ -112,7 +112,8 @@ impl Store {
                 Memory, Growth,
             ],
             Self::Postgres => &[
-                Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Threads, Held,
+                Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Sites, Threads,
+                Held,
             ],
         }
     }
@@ -130,6 +131,8 @@ pub enum Workload {
     Schedules,
     /// What triggers deliver to an endpoint.
     Deliveries,
+    /// What is synced out of somebody else's system.
+    Sites,
     /// What agents say on threads, and those who read along.
     Threads,
     /// A long thread in object storage; run once.
@@ -151,6 +154,7 @@ impl Workload {
             Self::Sse => "sse",
             Self::Schedules => "schedules",
             Self::Deliveries => "deliveries",
+            Self::Sites => "sites",
             Self::Threads => "threads",
             Self::Archives => "archives",
             Self::Memory => "memory",
@@ -228,6 +232,7 @@ impl RunArgs {
                 steady_seconds: 3,
                 deliveries: 1_000,
                 paced_deliveries: 80,
+                site_orders: 1_000,
                 sse_burst: 200,
                 sse_paced: second / 2,
                 thread_subscribers: vec![1, 20, 100, 300],
@@ -262,6 +267,7 @@ impl RunArgs {
             steady_seconds: 60,
             deliveries: 20_000,
             paced_deliveries: 1_000,
+            site_orders: 20_000,
             sse_burst: 5_000,
             sse_paced: second * 4,
             thread_subscribers: vec![1, 100, 1_000, 5_000],
@@ -295,6 +301,8 @@ pub struct Plan {
     pub steady_seconds: u32,
     pub deliveries: u64,
     pub paced_deliveries: u64,
+    /// Of the one site that is synced.
+    pub site_orders: u64,
     pub sse_subscribers: usize,
     pub sse_burst: u64,
     pub sse_paced: Duration,

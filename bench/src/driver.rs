@@ -38,9 +38,13 @@ impl Task {
         }
     }
 
-    pub fn with(mut self, option: &str, value: u64) -> Self {
+    pub fn with(self, option: &str, value: u64) -> Self {
+        self.naming(option, &value.to_string())
+    }
+
+    pub fn naming(mut self, option: &str, value: &str) -> Self {
         self.words.push(format!("--{option}"));
-        self.words.push(value.to_string());
+        self.words.push(value.to_owned());
         self
     }
 }

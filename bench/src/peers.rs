@@ -29,6 +29,8 @@ pub enum Peer {
     RiverGo,
     GraphileWorker,
     PgBoss,
+    /// Pipelines in Python.
+    Dlt,
 }
 
 const REDIS: &str = "redis-server";
@@ -47,7 +49,7 @@ fn target() -> PathBuf {
 
 impl Peer {
     /// In the order of their colours.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DurableStreams,
         Self::DurableStreamsServer,
         Self::River,
@@ -56,6 +58,7 @@ impl Peer {
         Self::PgBoss,
         Self::Nats,
         Self::Redis,
+        Self::Dlt,
     ];
 
     pub fn of(store: Store) -> &'static [Self] {
@@ -67,7 +70,13 @@ impl Peer {
                 Self::Nats,
                 Self::Redis,
             ],
-            Store::Postgres => Self::queues(store),
+            Store::Postgres => &[
+                Self::River,
+                Self::RiverGo,
+                Self::GraphileWorker,
+                Self::PgBoss,
+                Self::Dlt,
+            ],
         }
     }
 
@@ -94,6 +103,7 @@ impl Peer {
             Self::PgBoss => "pg-boss",
             Self::Nats => "NATS JetStream",
             Self::Redis => "Redis Streams",
+            Self::Dlt => "dlt",
         }
     }
 
@@ -108,6 +118,7 @@ impl Peer {
             Self::PgBoss => "12.35.0",
             Self::Nats => "2.15.2",
             Self::Redis => redis_version(),
+            Self::Dlt => "1.31.0",
         }
     }
 
@@ -119,6 +130,11 @@ impl Peer {
     fn nats_folder() -> PathBuf {
         let name = format!("peers/nats-server-{}", Self::Nats.version());
         target().join(name)
+    }
+
+    /// A Python of its own; by its version, as it is not made again when it is there.
+    fn dlt_folder() -> PathBuf {
+        target().join(format!("peers/dlt-{}", Self::Dlt.version()))
     }
 
     fn program(self) -> Program {
@@ -133,6 +149,10 @@ impl Peer {
             ],
             Self::Nats => vec![Self::nats_folder().join("nats-server").into()],
             Self::Redis => vec![REDIS.into()],
+            Self::Dlt => vec![
+                Self::dlt_folder().join("bin/python").into(),
+                driver("dlt").join("main.py").into(),
+            ],
             Self::River => vec![target().join("release/river-peer").into()],
             Self::RiverGo => vec![target().join("peers/river-go").into()],
             Self::GraphileWorker | Self::PgBoss => {
@@ -151,6 +171,8 @@ impl Peer {
             Self::DurableStreams | Self::DurableStreamsServer | Self::Nats => {
                 Path::new(&self.program()[0]).exists()
             }
+            // Written at the end of an installation.
+            Self::Dlt => Self::dlt_folder().join("installed").exists(),
             // It is not ours to get.
             Self::Redis => false,
             // The driver is ours and may have changed: its build tool knows whether it has.
@@ -171,6 +193,13 @@ impl Peer {
         let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         Some(match self {
             Self::Redis => return None,
+            Self::Dlt => {
+                let mut shell = Command::new("sh");
+                let script = "python3 -m venv \"$0\" && \"$0/bin/python\" -m pip install --quiet --disable-pip-version-check --requirement \"$1\" && touch \"$0/installed\"";
+                shell.args(["-c", script]).arg(Self::dlt_folder());
+                shell.arg(driver("dlt").join("requirements.txt"));
+                shell
+            }
             Self::Nats => {
                 let mut go = Command::new("go");
                 go.env("GOBIN", Self::nats_folder());

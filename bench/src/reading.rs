@@ -79,6 +79,8 @@ second* and *MiB* are those of the contender's process. Jobs and events carry ab
 - **graphile-worker**: its own performance test's settings (24 at a time, a local queue of 500, completion batched with
   a delay of 0; a backlog is worked by four processes), on Node 24. Its backlog is also worked by two processes with a
   local queue of 5,000, the fastest that was found here. Finished jobs are deleted, where everybody else here keeps them.
+- **dlt**: its REST source into its PostgreSQL destination, merged by the orders' ids, which is as much as a dedupe key
+  does; the time is `pipeline.run` alone, without Python's start.
 - **pg-boss**: two workers that fetch and complete 2,000 at a time, a partition of its own for the queue, and NOTIFY
   where jobs come one by one, on Node 24. Its documentation names no settings for speed; these were the best found here.
 

@@ -125,6 +125,18 @@ fn postgres(record: &Record) -> Vec<Target> {
             "jobs/backlog",
             0.7,
         ),
+        to_best_peer(
+            record,
+            "one site's sync: at least 3 times dlt's into the same PostgreSQL",
+            "sites/",
+            3.0,
+        ),
+        to_limit(
+            record,
+            "one site's sync: at least 0.8 of bare paging over HTTP",
+            "sites/",
+            0.8,
+        ),
         to_quickest_peer(
             record,
             "enqueue→start: p99 below every peer's (ours over the best of theirs)",

@@ -35,7 +35,7 @@ pub fn run(full: bool) -> Result<()> {
 }
 
 pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()> {
-    let (mut program, mut pythons) = (None, None);
+    let (mut program, mut pythons) = (None, Vec::new());
     steps.run("test tools", || {
         tools::servers()?;
         tools::kafka()?;
@@ -43,9 +43,10 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         tools::kafka_client()?;
         if full {
             tools::browser()?;
+            pythons.push(("TIDEWIRE_TEST_LOCALSTRIPE", tools::localstripe()?));
         }
         program = Some(tools::schemathesis()?);
-        pythons = Some([
+        pythons.extend([
             ("TIDEWIRE_TEST_STANDARDWEBHOOKS", tools::standardwebhooks()?),
             ("TIDEWIRE_TEST_PYARROW", tools::pyarrow()?),
         ]);
@@ -64,7 +65,6 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         Ok(Outcome::Noted(running.summary()))
     })?;
     steps.run("cargo test", || {
-        let pythons = pythons.context("no Python was prepared")?;
         cargo_test(tally, full, servers.as_ref(), pythons)
     })?;
     drop(servers);
@@ -84,7 +84,7 @@ fn cargo_test(
     tally: &mut Tally,
     full: bool,
     servers: Option<&Running>,
-    pythons: [(&str, PathBuf); 2],
+    pythons: Vec<(&str, PathBuf)>,
 ) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");

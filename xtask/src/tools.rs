@@ -81,6 +81,16 @@ pub fn pyarrow() -> Result<PathBuf> {
     Ok(environment.join("bin/python"))
 }
 
+/// A Python with a server of Stripe's API, against which the tests hold its definition.
+pub fn localstripe() -> Result<PathBuf> {
+    let environment = python_environment("localstripe", |environment| {
+        let mut import = command(environment.join("bin/python"));
+        import.args(["-c", "import localstripe"]);
+        import
+    })?;
+    Ok(environment.join("bin/python"))
+}
+
 /// A Python environment of its own, with what the requirements file of that name lists. `works` is a command that
 /// succeeds if it is whole.
 fn python_environment(name: &str, works: impl Fn(&Path) -> Command) -> Result<PathBuf> {

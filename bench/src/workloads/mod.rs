@@ -11,6 +11,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod schedules;
+mod sites;
 mod sse;
 mod threads;
 
@@ -43,6 +44,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Deliveries => deliveries::run(bench).await?,
             Workload::Threads => threads::run(bench).await?,
             Workload::Archives => archives::run(bench).await?,
+            Workload::Sites => sites::run(bench).await?,
         };
         record
             .workloads

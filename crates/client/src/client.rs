@@ -8,8 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Archives, Error, Events, Executions, Health, Jobs, Result, Retry, Tenants, Threads,
-    Triggers, Turns,
+    Analytics, Archives, Error, Events, Executions, Health, Jobs, Result, Retry, Sites, Tenants,
+    Threads, Triggers, Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -106,6 +106,12 @@ impl Client {
     #[must_use]
     pub fn archives(&self) -> Archives<'_> {
         Archives(self)
+    }
+
+    /// Other people's systems that are synced into the log.
+    #[must_use]
+    pub fn sites(&self) -> Sites<'_> {
+        Sites(self)
     }
 
     #[must_use]

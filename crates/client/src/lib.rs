@@ -7,7 +7,7 @@
 //!
 //! - [`Client`]: one method for each route, in groups: [`Client::events`], [`Client::jobs`],
 //!   [`Client::triggers`], [`Client::executions`], [`Client::threads`], [`Client::turns`],
-//!   [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe (see
+//!   [`Client::sites`], [`Client::analytics`], [`Client::tenants`]. It repeats a request only where that is safe (see
 //!   [`Retry`]).
 //! - [`Tail`] and [`ThreadStream`]: the live log and a live thread, which reconnect by themselves
 //!   and neither skip nor repeat an event.
@@ -37,6 +37,7 @@ mod live;
 pub mod model;
 mod pages;
 mod retry;
+mod sites;
 mod sse;
 mod tail;
 mod tenants;
@@ -56,15 +57,17 @@ pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    AcceptedTurn, Appended, Archive, Attempt, ClaimedJob, EndpointState, Event, EventLevel,
-    Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary, Health, Job,
-    JobStatus, NewArchives, NewEvent, NewJob, NewThreadEvent, NewTrigger, NewTurn, Numbered,
-    OnBusy, Page, PageNumber, Pagination, RestoreArchives, RetentionStatus, Schedule,
-    ScheduleStatus, SetOff, Source, StoredThreadEvent, Thread, ThreadEvent, ThreadStatus, Trigger,
+    AcceptedTurn, Appended, Archive, Attempt, Attribution, ClaimedJob, EndpointState, Event,
+    EventLevel, Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary,
+    Health, Job, JobStatus, NewArchives, NewEvent, NewJob, NewSite, NewSiteEvent, NewThreadEvent,
+    NewTrigger, NewTurn, Numbered, OnBusy, Page, PageNumber, Pagination, RestoreArchives,
+    RetentionStatus, Schedule, ScheduleStatus, SetOff, Site, SiteEvent, SiteResource, Source,
+    StoredThreadEvent, SyncOutput, SyncReport, Thread, ThreadEvent, ThreadStatus, Touch, Trigger,
     TriggerEdit, TriggerStatus, TriggerSummary, TriggerType, TurnRecord, TurnStatus,
 };
 pub use pages::Pages;
 pub use retry::Retry;
+pub use sites::{SiteEventQuery, Sites};
 pub use tail::{Tail, TailEvent, TailQuery};
 pub use tenants::Tenants;
 pub use thread_stream::ThreadStream;

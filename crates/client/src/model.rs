@@ -6,6 +6,7 @@ mod archives;
 mod events;
 mod jobs;
 mod named;
+mod sites;
 mod tenants;
 mod threads;
 mod triggers;
@@ -22,6 +23,11 @@ pub(crate) use events::EventsPage;
 pub use events::{Appended, Event, NewEvent};
 pub use jobs::{Attempt, ClaimedJob, Job, JobStatus, NewJob};
 pub(crate) use jobs::{Claimed, JobsPage, Retried};
+pub use sites::{
+    Attribution, NewSite, NewSiteEvent, Site, SiteEvent, SiteResource, SyncOutput, SyncReport,
+    Touch,
+};
+pub(crate) use sites::{SiteEventsPage, SitesPage};
 pub use tenants::{Key, NewKey, NewTenant, Tenant};
 pub(crate) use tenants::{KeysPage, TenantsPage};
 pub use threads::{

@@ -23,6 +23,8 @@ pub enum Kind {
     KeyReused,
     TooManyRequests,
     Internal,
+    /// Another server, which was asked for this, gave no answer that is of use.
+    BadGateway,
     Unavailable,
 }
 
@@ -41,6 +43,7 @@ impl Kind {
             Kind::KeyReused => 422,
             Kind::TooManyRequests => 429,
             Kind::Internal => 500,
+            Kind::BadGateway => 502,
             Kind::Unavailable => 503,
         }
     }
@@ -61,6 +64,7 @@ impl Kind {
             Kind::KeyReused => "idempotency-key-reused",
             Kind::TooManyRequests => "too-many-requests",
             Kind::Internal => "internal",
+            Kind::BadGateway => "bad-gateway",
             Kind::Unavailable => "unavailable",
         }
     }
@@ -80,6 +84,7 @@ impl Kind {
             Kind::KeyReused => "the idempotency key was used with another body",
             Kind::TooManyRequests => "too many requests",
             Kind::Internal => "an internal error",
+            Kind::BadGateway => "another server did not answer as it should",
             Kind::Unavailable => "the service cannot do this right now",
         }
     }

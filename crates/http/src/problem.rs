@@ -157,6 +157,8 @@ pub mod answers {
         KeyReused = KeyReused, "the idempotency key came with another body before";
         /// 429.
         TooManyRequests = TooManyRequests, "too many requests";
+        /// 502.
+        BadGateway = BadGateway, "another server gave no answer that is of use";
         /// 503.
         Unavailable = Unavailable, "the store cannot do this right now";
     }

@@ -53,6 +53,16 @@ pub const REWRITES: &[Rewrite] = &[
         to: "/v1/threads",
         below: true,
     },
+    Rewrite {
+        from: "/worker/sites",
+        to: "/v1/sites",
+        below: true,
+    },
+    Rewrite {
+        from: "/worker/events",
+        to: "/v1/site-events",
+        below: true,
+    },
 ];
 
 /// Rewrites the path in place, its query untouched.
@@ -117,6 +127,13 @@ mod tests {
             ("/api/v1/events?page=2", "/v1/executions?page=2"),
             ("/api/v1/events/01J", "/v1/executions/01J"),
             ("/api/v1/jobs", "/api/v1/jobs"),
+            (
+                "/worker/sites/shop/sync/users?background=true",
+                "/v1/sites/shop/sync/users?background=true",
+            ),
+            ("/worker/events", "/v1/site-events"),
+            ("/worker/events/random", "/v1/site-events/random"),
+            ("/worker", "/worker"),
             (
                 "http://localhost:8080/jobs",
                 "http://localhost:8080/v1/jobs",

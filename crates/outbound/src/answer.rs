@@ -3,7 +3,8 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
+use tidewire_core::Time;
 
 /// An answer, whatever its status: a redirect is an answer like any other, and nobody follows it.
 #[derive(Clone)]
@@ -16,6 +17,31 @@ pub struct Answer {
     /// The body was longer.
     pub truncated: bool,
     pub timings: Timings,
+}
+
+impl Answer {
+    /// How long it asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self, now: Time) -> Option<Duration> {
+        let text = self.headers.get(header::RETRY_AFTER)?;
+        retry_after(text.to_str().ok()?, now)
+    }
+}
+
+/// How long a `Retry-After` asks to wait: a number of seconds or an HTTP date. What is neither, or past, or no time at
+/// all, asks for nothing.
+#[must_use]
+pub fn retry_after(text: &str, now: Time) -> Option<Duration> {
+    let text = text.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than an u64 has: longer than every cap.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?;
+        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Time::EPOCH.plus(since_epoch).since(now)
+    };
+    (!wait.is_zero()).then_some(wait)
 }
 
 /// Where the time went.

@@ -48,7 +48,7 @@ mod resolve;
 mod target;
 mod tls;
 
-pub use answer::{Answer, Timings};
+pub use answer::{Answer, Timings, retry_after};
 pub use client::{Client, ClientOptions, SetupError};
 pub use error::{BadAnswer, BadHeader, BadUrl, ConnectProblem, Error, Phase, TlsProblem};
 pub use headers::{Reserved, check_header};

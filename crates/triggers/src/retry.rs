@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use tidewire_core::{Time, backoff::Backoff};
+use tidewire_outbound::retry_after;
 
 /// How often and how soon a failed delivery is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,16 +126,7 @@ impl Outcome {
         else {
             return None;
         };
-        let text = text.trim();
-        let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // More digits than an u64 has: longer than every cap.
-            Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-        } else {
-            let date = httpdate::parse_http_date(text).ok()?;
-            let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Time::EPOCH.plus(since_epoch).since(now)
-        };
-        (!wait.is_zero()).then_some(wait)
+        retry_after(text, now)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod analytics;
 mod archive;
+mod builder;
 mod complete;
 mod config;
 mod events;
@@ -23,6 +24,7 @@ mod payload;
 mod reference_agent;
 mod serve;
 mod settings;
+mod sites;
 mod tenants;
 mod threads;
 mod triggers;
@@ -92,6 +94,10 @@ enum Command {
     Turns(turns::Args),
     /// Run an agent that answers turns by itself, to try things with
     ReferenceAgent(reference_agent::Args),
+    /// Register other people's systems, and sync them into the log
+    Sites(sites::Args),
+    /// Run the builder simulator: a shop's API to sync from, to try sites with
+    Builder(builder::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -117,9 +123,11 @@ impl Command {
             | Command::Turns(_)
             | Command::Archive(_)
             | Command::ReferenceAgent(_)
+            | Command::Sites(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
+            | Command::Builder(_)
             | Command::Migrate(_)
             | Command::Config(_)
             | Command::Openapi
@@ -144,6 +152,8 @@ impl Command {
             Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
             Command::Archive(args) => ask(archive::run(args, remote.client()?, printer)),
             Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
+            Command::Sites(args) => sites::run(args, remote, printer),
+            Command::Builder(args) => builder::run(args),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

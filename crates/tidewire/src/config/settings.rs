@@ -4,111 +4,9 @@ use super::{
     archives::from_s3_variables,
     hot_log::from_redis_variables,
     job_bus::from_kafka_variables,
-    store::{from_postgres_variables, masked},
+    setting::{Group, Setting, address, also, or, secret, setting},
+    store::from_postgres_variables,
 };
-
-/// One setting: the flag `--name`, the variable `TIDEWIRE_NAME`, and `name` in `tidewire.toml`.
-#[derive(Debug)]
-pub struct Setting {
-    pub name: &'static str,
-    /// The form of its value.
-    pub form: &'static str,
-    /// What holds if it is not set; empty if that depends.
-    pub default: &'static str,
-    pub sight: Sight,
-    /// Variables of other names that are read where the `TIDEWIRE_` one is not set.
-    pub aliases: &'static [&'static str],
-    /// Variables that are read together where none of those is set.
-    pub group: Option<&'static Group>,
-    pub help: &'static str,
-}
-
-/// What `config show` and errors show of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    All,
-    /// All but the password in it.
-    NoPassword,
-    /// Nothing.
-    Nothing,
-}
-
-/// Variables that stand for one setting together, once the first of them is set.
-#[derive(Debug)]
-pub struct Group {
-    /// Their names, and what holds where one is not set.
-    pub variables: &'static [(&'static str, &'static str)],
-    /// Makes the setting's value of theirs.
-    pub join: fn(&[String]) -> String,
-}
-
-impl Setting {
-    /// The value as it may be shown.
-    #[must_use]
-    pub fn shown(&self, text: &str) -> String {
-        match self.sight {
-            Sight::All => text.to_owned(),
-            Sight::NoPassword => masked(text),
-            Sight::Nothing => "********".to_owned(),
-        }
-    }
-
-    #[must_use]
-    pub fn variable(&self) -> String {
-        format!(
-            "TIDEWIRE_{}",
-            self.name.to_ascii_uppercase().replace('-', "_")
-        )
-    }
-
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Setting> {
-        SETTINGS.iter().find(|setting| setting.name == name)
-    }
-}
-
-const fn setting(
-    name: &'static str,
-    form: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        name,
-        form,
-        default,
-        sight: Sight::All,
-        aliases: &[],
-        group: None,
-        help,
-    }
-}
-
-const fn secret(setting: Setting) -> Setting {
-    Setting {
-        sight: Sight::Nothing,
-        ..setting
-    }
-}
-
-/// A setting whose value may hold a password among other things.
-const fn address(setting: Setting) -> Setting {
-    Setting {
-        sight: Sight::NoPassword,
-        ..setting
-    }
-}
-
-const fn also(aliases: &'static [&'static str], setting: Setting) -> Setting {
-    Setting { aliases, ..setting }
-}
-
-const fn or(group: &'static Group, setting: Setting) -> Setting {
-    Setting {
-        group: Some(group),
-        ..setting
-    }
-}
 
 /// As the image of a PostgreSQL server and programs beside it are set up.
 const POSTGRES_VARIABLES: Group = Group {
@@ -311,7 +209,7 @@ pub const SETTINGS: &[Setting] = &[
         "allow-subnet",
         "CIDR,…",
         "",
-        "Addresses that deliveries may go to besides public ones, such as 10.20.0.0/16,fd00:20::/32, or none. Loopback if it is not set and the server listens only there",
+        "Addresses that deliveries and syncs may go to besides public ones, such as 10.20.0.0/16,fd00:20::/32, or none. Loopback if it is not set and the server listens only there",
     ),
     setting(
         "max-connections",
@@ -477,6 +375,30 @@ pub const SETTINGS: &[Setting] = &[
         "DURATION",
         "2s",
         "For how long a turn is kept for the agent that ran its thread's last one; 0s for nobody",
+    ),
+    secret(setting(
+        "sites-key",
+        "KEY,…",
+        "",
+        "What seals the access keys of sites in the store: 32 bytes in hexadecimal. The first seals, those behind it still open what they sealed. Without it one is made and kept in sites.key in the data folder; several processes of a store need the same",
+    )),
+    setting(
+        "sources",
+        "FOLDER",
+        "",
+        "A folder of definitions (*.toml) of kinds of sites, beside builder, stripe and github, which come along; docs/sites.md has their form",
+    ),
+    setting(
+        "sites-concurrency",
+        "N",
+        "32",
+        "Sites that this process syncs at once, besides other jobs; 1 to 10000",
+    ),
+    setting(
+        "sites-per-host",
+        "N",
+        "4",
+        "Requests at once that this process sends to one host while it syncs; 1 to 10000",
     ),
     setting(
         "drain",

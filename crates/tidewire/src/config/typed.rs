@@ -13,7 +13,7 @@ use tidewire_core::{backoff::Backoff, duration, name};
 use tidewire_http::Origin;
 use tidewire_threads::ThreadSettings;
 
-use super::{Archives, Bad, HotLog, JobBus, Store, Triggers, Values};
+use super::{Archives, Bad, HotLog, JobBus, Sites, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ pub struct Config {
     pub job_bus: JobBus,
     pub hot_log: HotLog,
     pub archives: Archives,
+    pub sites: Sites,
     pub drain: Duration,
     pub log: Log,
 }
@@ -205,6 +206,7 @@ impl Config {
             triggers: Triggers::new(values, addr, poll_interval, &job_bus)?,
             job_bus,
             hot_log: need(values.read("hot-log", str::parse)?, "hot-log")?,
+            sites: Sites::new(values)?,
             threads: ThreadSettings {
                 idle_timeout: span("thread-idle-timeout", S, 36_500 * DAY)?,
                 affinity: span("agent-affinity", Duration::ZERO, 3600 * S)?,
@@ -255,7 +257,7 @@ pub(super) fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
     value.ok_or_else(|| Bad(format!("--{name} is not set and has no default")))
 }
 
-fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
     let wrong = || "is not HOST:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080".to_owned();
     // `PORT=8080`, as many hosts set it.
     let (host, port) = match text.rsplit_once(':') {
@@ -304,7 +306,7 @@ pub(super) fn yes(text: &str) -> Result<bool, String> {
     }
 }
 
-fn each<T, E: fmt::Display>(
+pub(super) fn each<T, E: fmt::Display>(
     text: &str,
     read: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Vec<T>, String> {

@@ -18,6 +18,7 @@ use tidewire_events::Events;
 use tidewire_http::{App, Health};
 use tidewire_jobs::{Followers, JobSettings, Jobs, bus::JobBus};
 use tidewire_outbound::{Client, ClientOptions};
+use tidewire_sites::Sites;
 use tidewire_threads::{Rooms, Threads, Turns};
 use tidewire_triggers::{Executions, Triggers};
 use tokio::{net::TcpListener, sync::watch};
@@ -41,6 +42,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_triggers::MIGRATIONS,
         tidewire_threads::MIGRATIONS,
         tidewire_archive::MIGRATIONS,
+        tidewire_sites::MIGRATIONS,
     ]
     .concat()
 }
@@ -89,6 +91,7 @@ struct House {
     triggers: Triggers,
     threads: Threads,
     archives: Archives,
+    sites: Sites,
     /// For addresses that somebody configured.
     outbound: Client,
     /// How workers hear of deliveries, and others of what is fired.
@@ -159,7 +162,7 @@ impl House {
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
-            reserved: &[tidewire_threads::NAMESPACE],
+            reserved: &[tidewire_threads::NAMESPACE, tidewire_sites::NAMESPACE],
         };
         let (objects, reader) = archives::open(&db, &config.archives)?;
         let cold = Some(Arc::new(reader.clone()) as _);
@@ -217,6 +220,20 @@ impl House {
             ..ClientOptions::default()
         })
         .map_err(|error| error.to_string())?;
+        let rooms = tidewire_sites::Rooms {
+            db: db.clone(),
+            clock: clock.clone(),
+            events: events.clone(),
+            jobs: jobs.clone(),
+            outbound: outbound.clone(),
+        };
+        let sites = Sites::new(
+            rooms,
+            config.sites.settings,
+            config.sites.sources.clone(),
+            config.sites.keys.clone(),
+            streams.clone(),
+        );
         let bus = bus::open(&config.job_bus);
         let health = Health::new();
         // The API alone writes to the outbox, whether anybody empties it or not.
@@ -240,6 +257,7 @@ impl House {
             triggers,
             threads,
             archives,
+            sites,
             outbound,
             bus,
             health,
@@ -290,6 +308,7 @@ impl House {
                 self.access.clone(),
             ))
             .routes(tidewire_archive::routes(self.archives.clone()))
+            .routes(tidewire_sites::routes(self.sites.clone()))
             .public(tidewire_triggers::public_routes(
                 self.triggers.clone(),
                 self.access.clone(),
@@ -386,6 +405,7 @@ fn describe_metrics() {
     tidewire_triggers::describe_metrics();
     tidewire_threads::describe_metrics();
     tidewire_archive::describe_metrics();
+    tidewire_sites::describe_metrics();
     tidewire_outbound::describe_metrics();
     tidewire_redis::describe_metrics();
     bus::describe_metrics();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidewire_http::{AppService, Limits};
 use tidewire_jobs::{Processors, Worker, WorkerOptions};
+use tidewire_sites::sync_worker;
 use tidewire_triggers::{DELIVERIES, dispatch_worker};
 use tokio::{net::TcpListener, sync::Mutex};
 
@@ -126,11 +127,12 @@ impl House {
         tasks
     }
 
-    /// Runs jobs, and beside them, in slots of their own, deliveries. One task, so that both drain at
-    /// once.
+    /// Runs jobs, and beside them, in slots of their own, deliveries and syncs. One task, so that all
+    /// drain at once.
     fn worker(&self, config: &Config) -> Task {
         let (jobs, options) = (self.jobs.clone(), worker_options(config));
         let (triggers, client) = (self.triggers.clone(), self.outbound.clone());
+        let sites = self.sites.clone();
         let (dispatch, bus) = (config.triggers.dispatch, Arc::clone(&self.bus));
         let mut processors = Processors::built_in();
         self.archives.register(&mut processors);
@@ -141,13 +143,14 @@ impl House {
             let dispatch = delivers
                 .then(|| dispatch_worker(&triggers, client.clone(), dispatch, options.clone()))
                 .map(|worker| worker.fed_by(Arc::clone(&bus)));
+            let syncs = sync_worker(&sites, options.clone());
             async move {
                 let deliver = async {
                     if let Some(dispatch) = dispatch {
                         dispatch.run(stop.clone()).await;
                     }
                 };
-                tokio::join!(worker.run(stop.clone()), deliver);
+                tokio::join!(worker.run(stop.clone()), syncs.run(stop.clone()), deliver);
                 Ok(())
             }
         })

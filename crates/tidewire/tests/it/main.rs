@@ -18,6 +18,7 @@ mod load;
 mod outages;
 mod sharing;
 mod signals;
+mod sites;
 mod source_design;
 mod support;
 mod triggers;
