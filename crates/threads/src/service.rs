@@ -384,7 +384,15 @@ impl Threads {
         let key = self.existing(tenant, thread).await?;
         let deadline = tokio::time::Instant::now() + wait;
         let mut follower = self.inner.core.feeds.follow(&key);
-        let mut from = after;
+        // Before its first event there is nothing of it to look for, however much there is.
+        let mut from = match turn {
+            Some(turn) => match self.turn(tenant, thread, turn).await {
+                Ok(turn) => after.max(turn.seq.saturating_sub(1)),
+                Err(Error::NoSuchTurn { .. }) => after,
+                Err(error) => return Err(error),
+            },
+            None => after,
+        };
         loop {
             let (events, seen) = self.read(&key, turn, (from, limit)).await?;
             if !events.is_empty() || wait.is_zero() {
@@ -442,8 +450,8 @@ impl Threads {
         Ok(tail.frames(FAREWELL))
     }
 
-    /// Where a stream of one turn begins. Who has seen its end is given that once more: nothing else
-    /// of it will come, and the stream has to end.
+    /// Where a stream of one turn begins: not before its first event. Who has seen its end is given that
+    /// once more: nothing else of it will come, and the stream has to end.
     async fn turn_start(
         &self,
         tenant: &Arc<str>,
@@ -452,6 +460,7 @@ impl Threads {
         after: u64,
     ) -> Result<u64, Error> {
         let turn = self.turn(tenant, thread, turn).await?;
+        let after = after.max(turn.seq.saturating_sub(1));
         Ok(match turn.ended_seq {
             Some(end) => after.min(end.saturating_sub(1)),
             None => after,
