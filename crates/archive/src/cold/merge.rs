@@ -16,6 +16,8 @@ use tidewire_events::{Between, Cold, Event, Filter, Order, Stretch};
 use super::{Budget, CATALOGUE_PAGE, ColdReader, Opened, Page};
 use crate::{Error, model::Archive};
 
+/// Members of one archive that a read which goes on and on takes at once.
+const STRIDE: usize = 16;
 /// Archives that are opened at the same time.
 const AT_ONCE: usize = 16;
 
@@ -41,7 +43,9 @@ struct Run {
     cold_until: u64,
     /// Members that may have something, the next one last.
     members: Vec<usize>,
-    /// Of the last one that was read, what is wanted.
+    /// How many of them are read next, in one request.
+    stride: usize,
+    /// Of the last ones that were read, what is wanted.
     events: VecDeque<Event>,
 }
 
@@ -164,12 +168,13 @@ impl<'m> Merge<'m> {
             opened,
             cold_until,
             members,
+            stride: 1,
             events: VecDeque::new(),
         };
         let next = run.members.last();
         if next.is_some_and(|member| self.rank(self.bound(&run.opened, *member)) == self.start()) {
             run.events = self
-                .next_of(&mut run.members, &run.opened, cold_until, &mut spent)
+                .next_of(&mut run.members, 1, &run.opened, cold_until, &mut spent)
                 .await?;
         }
         Ok((run, spent))
@@ -179,26 +184,39 @@ impl<'m> Merge<'m> {
         let mut spent = Budget::default();
         let mut members = std::mem::take(&mut self.runs[at].members);
         let run = &self.runs[at];
-        let next = self.next_of(&mut members, &run.opened, run.cold_until, &mut spent);
+        let (stride, cold_until) = (run.stride, run.cold_until);
+        let next = self.next_of(&mut members, stride, &run.opened, cold_until, &mut spent);
         let events = next.await?;
         self.budget.add(&spent);
         let run = &mut self.runs[at];
+        // Whoever comes back soon wants much, or what is rare: a request for each would take its time.
+        run.stride = (run.stride * 2).min(STRIDE);
         (run.members, run.events) = (members, events);
         Ok(())
     }
 
-    /// What is wanted of the next of these members, in the order of the read.
+    /// What is wanted of the next few of these members, in the order of the read: of neighbours.
     async fn next_of(
         &self,
         members: &mut Vec<usize>,
+        few: usize,
         opened: &Opened,
         cold_until: u64,
         spent: &mut Budget,
     ) -> Result<VecDeque<Event>, Error> {
-        let Some(member) = members.pop() else {
+        let Some(first) = members.pop() else {
             return Ok(VecDeque::new());
         };
-        let mut events = opened.read(member..member + 1, spent).await?;
+        let mut span = first..first + 1;
+        while span.len() < few {
+            match (self.order, members.last()) {
+                (Order::Log, Some(next)) if *next == span.end => span.end += 1,
+                (Order::NewestFirst, Some(next)) if *next + 1 == span.start => span.start -= 1,
+                _ => break,
+            }
+            members.pop();
+        }
+        let mut events = opened.read(span, spent).await?;
         let (after, before) = self.between;
         events.retain(|event| {
             event.pos > after
