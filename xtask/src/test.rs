@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use tidewire_testservers::S3;
 
 use crate::process::{self, cargo};
 use crate::steps::{Outcome, Steps};
@@ -43,6 +45,7 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         tools::kafka_client()?;
         if full {
             tools::browser()?;
+            tools::garage()?;
             pythons.push(("TIDEWIRE_TEST_LOCALSTRIPE", tools::localstripe()?));
         }
         program = Some(tools::schemathesis()?);
@@ -65,9 +68,12 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         Ok(Outcome::Noted(running.summary()))
     })?;
     steps.run("cargo test", || {
-        cargo_test(tally, full, servers.as_ref(), pythons)
+        cargo_test(tally, full, servers.as_ref(), &pythons)
     })?;
     drop(servers);
+    if full {
+        steps.run("archives on Garage", || archives_on_garage(tally, &pythons))?;
+    }
     steps.run("schemathesis", || {
         let program = program.context("schemathesis was not installed")?;
         let result = schemathesis::run(&program, full);
@@ -84,12 +90,12 @@ fn cargo_test(
     tally: &mut Tally,
     full: bool,
     servers: Option<&Running>,
-    pythons: Vec<(&str, PathBuf)>,
+    pythons: &[(&str, PathBuf)],
 ) -> Result<Outcome> {
     let mut command = cargo();
     command.arg("test").args(EVERYTHING).arg("--no-fail-fast");
     command.envs(servers.into_iter().flat_map(Running::variables));
-    command.envs(pythons);
+    command.envs(pythons.iter().map(|(name, python)| (name, python)));
     // No engine is left out in silence here.
     command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
     if full {
@@ -97,6 +103,22 @@ fn cargo_test(
     } else {
         command.env_remove("TIDEWIRE_TEST_FULL");
     }
+    counted(tally, command)
+}
+
+/// The suite of archives once more, with objects in a server that people run.
+fn archives_on_garage(tally: &mut Tally, pythons: &[(&str, PathBuf)]) -> Result<Outcome> {
+    let mut command = cargo();
+    command.args(["test", "--package", "tidewire-archive", "--all-features"]);
+    command.arg("--no-fail-fast");
+    command.env_remove(S3::VARIABLE).env(S3::PRODUCT, "garage");
+    command.envs(pythons.iter().map(|(name, python)| (name, python)));
+    command.env("TIDEWIRE_TEST_REQUIRE_ENGINES", "1");
+    counted(tally, command)
+}
+
+/// Runs `cargo test`, and counts what it says.
+fn counted(tally: &mut Tally, mut command: Command) -> Result<Outcome> {
     println!("$ {}", process::line(&command));
     let mut child = command
         .stdout(Stdio::piped())

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidewire_testservers::{
-    Engine, KAFKA_VERSION, Kafka, Redis, S3, S3_VERSION, find, find_kafka, find_pgbouncer,
-    find_redis, find_s3, kafka_folder,
+    Engine, GARAGE_VERSION, KAFKA_VERSION, Kafka, Redis, S3, S3_VERSION, find, find_kafka,
+    find_pgbouncer, find_redis, find_s3, kafka_folder,
 };
 
 use crate::apt;
@@ -204,6 +204,17 @@ pub fn s3() -> Result<()> {
         Ok(_) => Ok(()),
         Err(why) => bail!("{why}"),
     }
+}
+
+/// Garage, the S3 that people run.
+pub fn garage() -> Result<()> {
+    let ours = folder()?.join("bin/garage");
+    let version = output(command(&ours).arg("--version")).unwrap_or_default();
+    if version.contains(GARAGE_VERSION) {
+        return Ok(());
+    }
+    let features = ["--no-default-features", "--features", "bundled-libs,sqlite"];
+    run(cargo_install("garage", GARAGE_VERSION, "1")?.args(features))
 }
 
 /// Into a folder beside, and then into place: half of it must not look like all of it.

@@ -1,7 +1,7 @@
 //! Making one archive: a range of a stream becomes an object.
 //!
-//! Three things run at once, with little between them: pages are read off the log, a thread makes lines
-//! of them and compresses, and what comes out is uploaded. So memory stays the same however much it is.
+//! Four things run at once, with little between them: pages are read off the log, a thread makes lines
+//! of them, another compresses, and what comes out is uploaded. So memory stays the same however much it is.
 //! The object is verified in place before anybody is told of it; only then the row is written, in one
 //! transaction with the stream's mark, and only if it still joins on to what is archived. Whoever dies
 //! in between leaves an object that nobody knows, which `verify` finds.
@@ -30,7 +30,7 @@ const PAGE: Stretch = Stretch {
     events: 2_000,
     bytes: 4 << 20,
 };
-/// … and how many such pages wait to be compressed.
+/// … and how many such pages wait to become lines, and to be compressed.
 const PAGES_AHEAD: usize = 2;
 /// Pieces of an object that wait to be uploaded.
 const PIECES_AHEAD: usize = 8;
@@ -52,6 +52,7 @@ pub(crate) struct Range {
 }
 
 type Pages = mpsc::Receiver<Result<Vec<Event>, Error>>;
+type Blocks = mpsc::Receiver<Result<Block, Stop>>;
 type Pieces = mpsc::Sender<Result<Bytes, Error>>;
 
 /// What became of a range.
@@ -94,9 +95,14 @@ impl Archives {
         let (rows, rowed) = mpsc::channel(PIECES_AHEAD);
         let rows = (range.format == Format::Parquet).then_some(rows);
         let has_rows = rows.is_some();
+        let (blocks, made) = mpsc::channel(PAGES_AHEAD);
+        let making = {
+            let range = range.clone();
+            spawn_blocking(move || make_lines(read, &blocks, rows, &range))
+        };
         let packing = {
-            let (range, meter) = (range.clone(), Arc::clone(meter));
-            spawn_blocking(move || pack(read, lines, rows, &range, &meter))
+            let meter = Arc::clone(meter);
+            spawn_blocking(move || pack(made, lines, &meter))
         };
         let put_lines = objects.put(&key, pieces(lined));
         let companion = parquet_key(&key);
@@ -107,8 +113,10 @@ impl Archives {
             }
         };
         // Whatever fails, the others end too: their channels close.
-        let (_, packed, lines, rows) =
-            tokio::join!(self.read(range, pages), packing, put_lines, put_rows);
+        let reading = self.read(range, pages);
+        let (_, made, packed, lines, rows) =
+            tokio::join!(reading, making, packing, put_lines, put_rows);
+        let packed = made.and(packed);
         let packed = packed.map_err(|error| Error::Objects(error.to_string()))?;
         let packed = match packed? {
             Outcome::Packed(packed) => packed,
@@ -222,74 +230,152 @@ fn not_taken(error: Option<Error>) -> Error {
     error.unwrap_or_else(|| Error::Objects("an upload ended before its time".to_owned()))
 }
 
-/// Makes lines of events, and compresses them, until there is no more or it is enough.
-fn pack(
-    mut pages: Pages,
-    lines: Pieces,
-    rows: Option<Pieces>,
-    range: &Range,
-    meter: &Meter,
-) -> Result<Outcome, Error> {
-    let packed = pack_all(&mut pages, &lines, rows.as_ref(), range, meter);
-    let why = match &packed {
-        Ok(Outcome::Packed(_)) => return packed,
-        Ok(_) => Error::Objects("there is nothing to upload".to_owned()),
-        Err(error) => error.clone(),
-    };
-    // What was uploaded so far must not look as if it were all.
-    for pieces in [Some(lines), rows].into_iter().flatten() {
-        let _ = pieces.blocking_send(Err(why.clone()));
-    }
-    packed
+/// Lines that are made, and what the format has to know of each.
+#[derive(Default)]
+struct Block {
+    text: Vec<u8>,
+    lines: Vec<Line>,
 }
 
-fn pack_all(
+struct Line {
+    /// Where its text ends.
+    end: usize,
+    seq: u64,
+    pos: u64,
+    created_at: Time,
+    kind: String,
+}
+
+/// Why there are no more lines.
+#[derive(Clone)]
+enum Stop {
+    /// The rows are not taken any more.
+    Refused,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+/// Makes lines of events, and rows if they are wanted, until there is no more or it is enough.
+fn make_lines(
+    mut pages: Pages,
+    blocks: &mpsc::Sender<Result<Block, Stop>>,
+    rows: Option<Pieces>,
+    range: &Range,
+) {
+    let made = make_all(&mut pages, blocks, rows.as_ref(), range);
+    let Err(stop) = made else {
+        return;
+    };
+    // What was uploaded so far must not look as if it were all.
+    if let Some(rows) = rows {
+        let why = match &stop {
+            Stop::Refused => not_taken(None),
+            Stop::Failed(error) => error.clone(),
+        };
+        let _ = rows.blocking_send(Err(why));
+    }
+    let _ = blocks.blocking_send(Err(stop));
+}
+
+fn make_all(
     pages: &mut Pages,
-    lines: &Pieces,
+    blocks: &mpsc::Sender<Result<Block, Stop>>,
     rows: Option<&Pieces>,
     range: &Range,
-    meter: &Meter,
-) -> Result<Outcome, Error> {
+) -> Result<(), Stop> {
     let form = Lines::of(&range.stream);
-    let mut writer = Writer::new(LEVEL);
     let rows = rows.map(|pieces| Ok::<_, Error>((Companion::new()?, pieces)));
     let mut rows = rows.transpose()?;
-    let mut line = Vec::new();
-    let (mut events, mut line_bytes) = (0, 0);
-    let mut times: Option<(Time, Time)> = None;
-    while let Some(page) = pages.blocking_recv() {
+    let (mut events, mut bytes) = (0, 0);
+    while events < range.most_events
+        && bytes < range.most_bytes
+        && let Some(page) = pages.blocking_recv()
+    {
         let mut page = page?;
         // What is too much is read again for the next archive.
         page.truncate(usize::try_from(range.most_events - events).unwrap_or(usize::MAX));
         if let Some((companion, pieces)) = &mut rows
             && !send(pieces, companion.take(&page)?)
         {
-            return Ok(Outcome::Refused);
+            return Err(Stop::Refused);
         }
+        let mut block = Block::default();
         for event in page {
             let (seq, pos, created_at) = (event.seq, event.pos, event.created_at);
-            line.clear();
-            let unwritten = |why| Error::Store(tidewire_db::Error::Broken(why));
-            let kind = form.write(&mut line, event).map_err(unwritten)?;
-            let mark = Mark {
+            let kind = form.write(&mut block.text, event).map_err(unwritten)?;
+            block.lines.push(Line {
+                end: block.text.len(),
                 seq,
                 pos,
                 created_at,
-                kind: &kind,
+                kind,
+            });
+        }
+        events += block.lines.len() as u64;
+        bytes += (block.text.len() + block.lines.len()) as u64;
+        if blocks.blocking_send(Ok(block)).is_err() {
+            return Err(Stop::Refused);
+        }
+    }
+    let Some((companion, pieces)) = rows else {
+        return Ok(());
+    };
+    match events {
+        0 => drop(pieces.blocking_send(Err(nothing()))),
+        _ if send(pieces, companion.finish()?) => {}
+        _ => return Err(Stop::Refused),
+    }
+    Ok(())
+}
+
+/// Compresses lines until there are no more.
+fn pack(mut blocks: Blocks, lines: Pieces, meter: &Meter) -> Result<Outcome, Error> {
+    let packed = pack_all(&mut blocks, &lines, meter);
+    let why = match &packed {
+        Ok(Outcome::Packed(_)) => return packed,
+        Ok(_) => nothing(),
+        Err(error) => error.clone(),
+    };
+    // What was uploaded so far must not look as if it were all.
+    let _ = lines.blocking_send(Err(why));
+    packed
+}
+
+fn pack_all(blocks: &mut Blocks, lines: &Pieces, meter: &Meter) -> Result<Outcome, Error> {
+    let mut writer = Writer::new(LEVEL);
+    let mut times: Option<(Time, Time)> = None;
+    while let Some(block) = blocks.blocking_recv() {
+        let block = match block {
+            Ok(block) => block,
+            Err(Stop::Refused) => return Ok(Outcome::Refused),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        let mut start = 0;
+        for line in &block.lines {
+            let mark = Mark {
+                seq: line.seq,
+                pos: line.pos,
+                created_at: line.created_at,
+                kind: &line.kind,
             };
             let refused = |error: object::Error| unwritten(format!("an archive {error}"));
-            writer.push(mark, &line).map_err(refused)?;
-            times = Some((times.map_or(created_at, |(first, _)| first), created_at));
-            events += 1;
-            line_bytes += line.len() as u64 + 1;
-            meter.events_done.add(1);
-            meter.bytes.add(line.len() as u64 + 1);
+            let text = &block.text[start..line.end];
+            writer.push(mark, text).map_err(refused)?;
+            start = line.end;
+            let at = line.created_at;
+            times = Some((times.map_or(at, |(first, _)| first), at));
         }
+        meter.events_done.add(block.lines.len() as u64);
+        meter
+            .bytes
+            .add((block.text.len() + block.lines.len()) as u64);
         if !send(lines, writer.take()) {
             return Ok(Outcome::Refused);
-        }
-        if events >= range.most_events || line_bytes >= range.most_bytes {
-            break;
         }
     }
     let Some((first_at, last_at)) = times else {
@@ -298,11 +384,7 @@ fn pack_all(
     let finished = writer.finish();
     let (rest, summary) =
         finished.map_err(|error| Error::Objects(format!("an archive {error}")))?;
-    let rows_taken = match rows {
-        Some((companion, pieces)) => send(pieces, companion.finish()?),
-        None => true,
-    };
-    if !send(lines, rest) || !rows_taken {
+    if !send(lines, rest) {
         return Ok(Outcome::Refused);
     }
     Ok(Outcome::Packed(Packed {
@@ -310,6 +392,14 @@ fn pack_all(
         first_at,
         last_at,
     }))
+}
+
+fn nothing() -> Error {
+    Error::Objects("there is nothing to upload".to_owned())
+}
+
+fn unwritten(why: String) -> Error {
+    Error::Store(tidewire_db::Error::Broken(why))
 }
 
 /// Whether somebody takes it.

@@ -229,7 +229,9 @@ impl Db {
         self.transact_within(DEADLINE, label, work).await
     }
 
-    pub(crate) async fn transact_within<T, E, F>(
+    /// As [`Db::transact`], for what may take longer than the ten seconds that others get: it holds
+    /// what it has locked for as long, and on SQLite everybody else.
+    pub async fn transact_within<T, E, F>(
         &self,
         deadline: Duration,
         label: &'static str,

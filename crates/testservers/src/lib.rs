@@ -28,7 +28,7 @@ pub use kafka::{KAFKA_VERSION, Kafka, find as find_kafka, folder as kafka_folder
 pub use pgbouncer::PgBouncer;
 pub use programs::{Found, find, find_pgbouncer};
 pub use redis::{Redis, find as find_redis};
-pub use s3::{S3, S3_VERSION, find as find_s3};
+pub use s3::{GARAGE_VERSION, S3, S3_VERSION, find as find_s3};
 pub use server::{Running, Server, ServerOptions, free_port};
 
 use std::fmt;

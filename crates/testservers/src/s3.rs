@@ -1,4 +1,6 @@
-//! A server that speaks S3, over a folder: `s3s-fs`, which `cargo xtask test` builds.
+//! A server that speaks S3: `s3s-fs`, over a folder, or [`Garage`](garage), both built by the chores.
+
+mod garage;
 
 use std::{fs, net::TcpStream, path::PathBuf};
 
@@ -8,7 +10,9 @@ use crate::{
     server::{Product, Site, USER, is_running},
 };
 
-/// The version that the chores build.
+pub use garage::GARAGE_VERSION;
+
+/// The version of s3s-fs that the chores build.
 pub const S3_VERSION: &str = "0.14.1";
 
 /// The bucket that is always there.
@@ -26,6 +30,10 @@ impl S3 {
     /// `http://ACCESS_KEY_ID:SECRET_ACCESS_KEY@HOST:PORT/BUCKET`.
     pub const VARIABLE: &str = "TIDEWIRE_TEST_S3_URL";
 
+    /// The environment variable that says which product is started: `s3s-fs`, if nothing is said, or
+    /// `garage`.
+    pub const PRODUCT: &str = "TIDEWIRE_TEST_S3";
+
     /// The URL that the environment names, if it names one.
     #[must_use]
     pub fn named() -> Option<String> {
@@ -35,8 +43,8 @@ impl S3 {
 
     /// Makes one with an empty bucket on a free port of the loopback, and waits until it serves.
     pub fn start() -> Result<S3> {
-        let (found, options) = (find()?, ServerOptions::default());
-        let running = Running::start(&S3S, found, options, &std::env::temp_dir(), &[])?;
+        let (product, options) = (product()?, ServerOptions::default());
+        let running = Running::start(product, find()?, options, &std::env::temp_dir(), &[])?;
         Ok(S3 { running })
     }
 }
@@ -58,8 +66,22 @@ static S3S: Product = Product {
     },
 };
 
+fn product() -> Result<&'static Product> {
+    match std::env::var(S3::PRODUCT).as_deref() {
+        Ok("garage") => Ok(&garage::GARAGE),
+        Ok("" | "s3s-fs") | Err(_) => Ok(&S3S),
+        Ok(other) => Err(Error::new(format!(
+            "{} is `{other}`: set it to `s3s-fs` or `garage`",
+            S3::PRODUCT
+        ))),
+    }
+}
+
 /// What the chores have built, or whichever is on the path.
 pub fn find() -> Result<Found> {
+    if std::ptr::eq(product()?, &raw const garage::GARAGE) {
+        return garage::find();
+    }
     let built = tools().join("bin/s3s-fs");
     let program = Some(built).filter(|program| program.is_file());
     program

@@ -80,9 +80,9 @@ impl Objects {
     /// Writes an object, and says what it was. If the stream fails, there is no object, and its error is
     /// given back.
     ///
-    /// An object that is there already is left alone, and is an error unless it is the same. One of more
-    /// than a part is looked for once, before its first part is sent: no two may write large objects under
-    /// one key.
+    /// An object that is there already is left alone, and is an error unless it is the same. It is looked
+    /// for once, before anything is sent. That nobody else writes it in between is held by the place for
+    /// an object of one part, if it knows conditional writes; no two may write a larger one under one key.
     pub async fn put<E: From<Error>>(
         &self,
         key: &str,
@@ -123,20 +123,25 @@ impl Objects {
     }
 
     async fn create(&self, path: &Path, key: &str, payload: PutPayload, put: &Put) -> Result<()> {
-        let created = self
-            .inner
-            .store
-            .put_opts(path, payload, PutMode::Create.into())
-            .await;
-        match created {
-            Ok(_) => Ok(()),
-            // It may be our own, of a request whose answer was lost.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let same = self.verify(key, put.bytes, &put.sha256).await;
-                same.map_err(|_| self.taken(key))
+        // Garage takes no notice of the condition of the write itself.
+        let is_taken = match self.must_be_new(path, key).await {
+            Err(Error::Exists { .. }) => true,
+            looked => {
+                looked?;
+                let condition = PutMode::Create.into();
+                match self.inner.store.put_opts(path, payload, condition).await {
+                    Ok(_) => false,
+                    Err(object_store::Error::AlreadyExists { .. }) => true,
+                    Err(error) => return Err(self.failed("write", key, &error)),
+                }
             }
-            Err(error) => Err(self.failed("write", key, &error)),
+        };
+        if is_taken {
+            // It may be our own, of a request whose answer was lost.
+            let same = self.verify(key, put.bytes, &put.sha256).await;
+            return same.map_err(|_| self.taken(key));
         }
+        Ok(())
     }
 
     async fn must_be_new(&self, path: &Path, key: &str) -> Result<()> {

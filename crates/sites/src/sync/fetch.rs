@@ -47,6 +47,13 @@ pub(crate) struct Page {
     pub turned: Turned,
 }
 
+impl Page {
+    /// Of its records.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.get().len()).sum()
+    }
+}
+
 impl Asker<'_> {
     /// Whether the key is good, as far as the source has a way to ask.
     pub async fn check_key(&self) -> Result<(), SourceFault> {

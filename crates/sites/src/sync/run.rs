@@ -7,7 +7,7 @@ use std::{
 
 use tidewire_core::{Time, ids};
 use tidewire_db::{BoxFuture, Error as DbError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::{
     Asker, SourceFault,
@@ -24,10 +24,12 @@ use crate::{
     store::{Lease, Of, ResourceRow, SiteRow},
 };
 
-/// Pages that may wait to be written.
-const AHEAD: usize = 8;
+/// Pages that may wait to be written, and bytes of their records: the more wait, the fewer
+/// transactions it takes, and the less of a page's time is theirs.
+const AHEAD: usize = 64;
+const BYTES_AHEAD: u32 = 8 << 20;
 /// Events that are written in one transaction, and bytes of their records.
-const MOST_EVENTS: usize = 500;
+const MOST_EVENTS: usize = 1_000;
 const MOST_BYTES: usize = 4 << 20;
 
 /// A site in the hands of a sync.
@@ -71,10 +73,12 @@ pub(crate) struct Run<'a> {
 }
 
 /// A page on its way to the store, and where reading goes on behind it.
-struct Sent {
+struct Sent<'a> {
     page: Page,
     window: Window,
     is_last: bool,
+    /// Given back when it is taken.
+    _room: SemaphorePermit<'a>,
 }
 
 impl Inner {
@@ -284,10 +288,11 @@ impl Run<'_> {
 
     /// Asks for pages and writes them at the same time.
     async fn read_through(&self, progress: &mut Progress) -> Result<(), Ended> {
-        let (sender, mut pages) = mpsc::channel::<Sent>(AHEAD);
+        let room = Semaphore::new(BYTES_AHEAD as usize);
+        let (sender, mut pages) = mpsc::channel::<Sent<'_>>(AHEAD);
         // What goes wrong with the source is told when what came before it is written.
         let fault = Mutex::new(None);
-        let (mut window, found) = (progress.window.clone(), &fault);
+        let (mut window, found, room) = (progress.window.clone(), &fault, &room);
         let asking = async move {
             loop {
                 let page = match self.asker.page(self.resource, &window).await {
@@ -298,11 +303,13 @@ impl Run<'_> {
                     }
                 };
                 let is_last = !window.turn(self.resource, &page.turned);
-                let window = window.clone();
+                let bytes = u32::try_from(page.bytes()).unwrap_or(u32::MAX);
+                let taken = room.acquire_many(bytes.min(BYTES_AHEAD)).await;
                 let sent = Sent {
                     page,
-                    window,
+                    window: window.clone(),
                     is_last,
+                    _room: taken.expect("it is never closed"),
                 };
                 if sender.send(sent).await.is_err() || is_last {
                     break;

@@ -225,7 +225,8 @@ async fn a_sync_that_is_killed_goes_on_where_it_was(engine: Engine) {
         assert_eq!(status["resources"][1]["is_open"], true, "{status}");
     }
     let _working = house.work("last");
-    assert_eq!(house.ended(&job).await, ("done".to_owned(), String::new()));
+    // Whether a killed attempt is noted as one depends on who comes first.
+    assert_eq!(house.ended(&job).await.0, "done");
     assert_all_there_once(&house, &shop, "orders").await;
     let report = house.status(&shop).await["resources"][1]["report"].clone();
     assert_eq!(report["inserted"], 1_500);

@@ -92,6 +92,42 @@ async fn an_archiver_may_be_killed_at_any_instant(engine: Engine) {
     server.stop().await;
 }
 
+/// A trigger looks at every event from its saving on, wherever that is kept when it gets to it.
+#[every_engine(multi_thread)]
+async fn what_is_trimmed_before_it_was_looked_at_sets_off_its_triggers(engine: Engine) {
+    let house = House::on(engine).await.with(&["--poll-interval", "50ms"]);
+    // Nobody matches yet.
+    let server = house.with(&["--roles", "api,worker,archiver"]).start();
+    let trigger = json!({"name": "large", "type": "event", "config": {
+        "event_type": "order", "filter": {"payload": {"n": {"$gte": 5}}}, "job": {"type": "echo"}}});
+    server.post("/v1/triggers", &trigger).await.expect(201);
+    let orders: Vec<_> = (0..10)
+        .map(|n| json!({"stream": "shop", "type": "order", "payload": {"n": n}}))
+        .collect();
+    let orders = json!(orders);
+    server.post("/v1/events", &orders).await.expect(201);
+    let written = log(&server).await;
+    asked(&server, &["archive", "--stream", "shop", "--trim"], 0);
+    let path = "/v1/executions";
+    assert_eq!(server.list(path, "events").await.len(), 0);
+    server.stop().await;
+
+    let server = house.start();
+    let fired = eventually("the events are matched", || async {
+        let fired = server.list(path, "events").await;
+        (fired.len() == 5).then_some(fired)
+    })
+    .await;
+    let mut of: Vec<_> = fired
+        .iter()
+        .map(|it| it["payload"]["payload"]["n"].clone())
+        .collect();
+    of.sort_by_key(Value::as_u64);
+    assert_eq!(json!(of), json!([5, 6, 7, 8, 9]), "{fired:?}");
+    assert_eq!(log(&server).await, written);
+    server.stop().await;
+}
+
 /// Runs a client command that is to end so.
 #[track_caller]
 fn asked(server: &Server, arguments: &[&str], status: i32) -> Ended {
