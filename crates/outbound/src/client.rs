@@ -13,8 +13,8 @@ use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    AddressPolicy, Answer, BadAnswer, ConnectProblem, Error, Host, Phase, Request, Resolve, Roots,
-    SystemResolver, Target, Timings, body,
+    AddressPolicy, Answer, BadAnswer, ConnectProblem, Error, Host, Opened, Phase, Request, Resolve,
+    Roots, SystemResolver, Target, Timings, body,
     connection::{Connection, Failure, Fault, body_fault, head_fault},
     dial, metrics,
     pool::{Limits, Pool},
@@ -113,27 +113,49 @@ impl Client {
         let started = Instant::now();
         // On the heap, once: the caller's future stays small.
         let outcome = Box::pin(self.shared.send(&request, started)).await;
-        let took = started.elapsed();
-        metrics::ended(&outcome, took);
-        let host = request.target().host();
-        match &outcome {
-            Ok(answer) => {
-                tracing::debug!(%host, status = answer.status.as_u16(), ?took, "answered");
-            }
-            Err(Error::Refused { refusal, .. }) => {
-                tracing::info!(%host, %refusal, "address refused");
-            }
-            Err(error) => tracing::debug!(%host, %error, ?took, "no answer"),
-        }
+        tell(&request, &outcome, |answer| answer.status, started);
         outcome
+    }
+
+    /// Sends a request, and hands the answer on as it comes: its body has the same deadline, and the same cap, beyond
+    /// which it fails. Nothing is unpacked.
+    pub async fn open(&self, request: Request) -> Result<Opened, Error> {
+        let started = Instant::now();
+        let opening = async {
+            let asked = self.shared.ask(&request, started).await?;
+            Opened::new(&request, asked, Arc::clone(&self.shared.pool))
+        };
+        let outcome = Box::pin(opening).await;
+        tell(&request, &outcome, |opened| opened.status, started);
+        outcome
+    }
+}
+
+fn tell<T>(
+    request: &Request,
+    outcome: &Result<T, Error>,
+    status: impl Fn(&T) -> StatusCode,
+    started: Instant,
+) {
+    let took = started.elapsed();
+    metrics::ended(outcome, took);
+    let host = request.target().host();
+    match outcome {
+        Ok(answer) => {
+            tracing::debug!(%host, status = status(answer).as_u16(), ?took, "answered");
+        }
+        Err(Error::Refused { refusal, .. }) => {
+            tracing::info!(%host, %refusal, "address refused");
+        }
+        Err(error) => tracing::debug!(%host, %error, ?took, "no answer"),
     }
 }
 
 /// When a request must be over.
 #[derive(Clone, Copy)]
-struct Deadline {
-    at: tokio::time::Instant,
-    after: Duration,
+pub(crate) struct Deadline {
+    pub at: tokio::time::Instant,
+    pub after: Duration,
 }
 
 impl Deadline {
@@ -165,6 +187,16 @@ struct Cost {
 
 impl Shared {
     async fn send(&self, request: &Request, started: Instant) -> Result<Answer, Error> {
+        let Asked {
+            connection,
+            head,
+            deadline,
+        } = self.ask(request, started).await?;
+        self.finish(request, connection, head, deadline).await
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    async fn ask(&self, request: &Request, started: Instant) -> Result<Asked, Error> {
         let (timeout, ..) = request.wants();
         let after = timeout.min(LONGEST_TIMEOUT);
         let deadline = Deadline {
@@ -207,7 +239,11 @@ impl Shared {
                 started,
                 first_byte: started.elapsed(),
             };
-            return self.finish(request, connection, head, deadline).await;
+            return Ok(Asked {
+                connection,
+                head,
+                deadline,
+            });
         }
     }
 
@@ -396,8 +432,15 @@ impl Shared {
     }
 }
 
-struct Head {
-    response: http::Response<Incoming>,
+/// An answer that has begun.
+pub(crate) struct Asked {
+    pub connection: Connection,
+    pub head: Head,
+    pub deadline: Deadline,
+}
+
+pub(crate) struct Head {
+    pub response: http::Response<Incoming>,
     cost: Cost,
     started: Instant,
     first_byte: Duration,

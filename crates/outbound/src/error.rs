@@ -214,6 +214,9 @@ pub enum BadAnswer {
     Upgrade,
     #[error("sent a body that is not the gzip it claims to be")]
     NotGzip,
+    /// Of answers that are handed on as they come: what is cut would look whole.
+    #[error("sent more than the {cap} bytes that are taken")]
+    TooLong { cap: usize },
 }
 
 /// For [`Error::BadHeader`], whatever was given for a name.

@@ -10,7 +10,7 @@
 //!   to the judged addresses themselves: only the policy can make the type that `dial` takes. A name that answers
 //!   differently a moment later changes nothing.
 //! - [`Client`] sends a [`Request`] within one deadline, from the look-up to the last byte, and reads an [`Answer`] no
-//!   further than its cap. No redirect is followed, no proxy of the environment is asked.
+//!   further than its cap; or hands it on as it comes ([`Opened`]). No redirect is followed, no proxy of the environment is asked.
 //! - [`Error`] tells by type what went wrong, in a sentence that may be shown to the person who configured the URL: no
 //!   path, no query, no header, and no address that a name led to.
 //!
@@ -41,6 +41,7 @@ mod dial;
 mod error;
 mod headers;
 mod metrics;
+mod opened;
 mod policy;
 mod pool;
 mod request;
@@ -55,6 +56,7 @@ pub use headers::{Reserved, check_header};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 pub use ipnet::IpNet;
 pub use metrics::describe as describe_metrics;
+pub use opened::{Opened, Streamed};
 pub use policy::{AddressPolicy, BadSubnet, LOOPBACK, Purpose, Refusal, subnets};
 pub use request::{DEFAULT_ANSWER_CAP, DEFAULT_TIMEOUT, Request};
 pub use resolve::{Resolve, Resolving, SystemResolver, Unresolved};

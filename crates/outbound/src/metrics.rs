@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Answer, Error};
+use crate::Error;
 
-pub(crate) fn ended(outcome: &Result<Answer, Error>, after: Duration) {
+pub(crate) fn ended<T>(outcome: &Result<T, Error>, after: Duration) {
     let label = match outcome {
         Ok(_) => "answered",
         Err(error) => error.kind(),

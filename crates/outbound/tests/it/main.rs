@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod dialling;
+mod handed_on;
 mod house;
 mod keeping;
 mod proxies;
