@@ -8,8 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Archives, Error, Events, Executions, Health, Jobs, Result, Retry, Sites, Tenants,
-    Threads, Triggers, Turns,
+    Analytics, Archives, Error, Events, Executions, Fleet, FleetWorker, Health, Jobs, Result,
+    Retry, Sites, Tenants, Threads, Triggers, Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -114,6 +114,18 @@ impl Client {
         Sites(self)
     }
 
+    /// Configuration of agents and workers.
+    #[must_use]
+    pub fn fleet(&self) -> Fleet<'_> {
+        Fleet(self)
+    }
+
+    /// A worker of a fleet, if that is what the URL points at.
+    #[must_use]
+    pub fn fleet_worker(&self) -> FleetWorker<'_> {
+        FleetWorker(self)
+    }
+
     #[must_use]
     pub fn analytics(&self) -> Analytics<'_> {
         Analytics(self)
@@ -129,7 +141,9 @@ impl Client {
     /// answer, not an error; see [`Health::is_ok`].
     pub async fn health(&self) -> Result<Health> {
         let call = Call::get(self.url(&["health"])?);
-        let Answer { status, body, url } = self.ask(&call, &[503], Repeat::WhileRefused).await?;
+        let Answer {
+            status, body, url, ..
+        } = self.ask(&call, &[503], Repeat::WhileRefused).await?;
         serde_json::from_slice(&body).map_err(|error| Error::Answer {
             url: crate::error::shown(&url),
             status,

@@ -32,6 +32,7 @@ mod client;
 mod error;
 mod events;
 mod executions;
+mod fleet;
 mod jobs;
 mod live;
 pub mod model;
@@ -55,13 +56,16 @@ pub use client::{Builder, Client};
 pub use error::{Error, FieldError, Problem, Result, TransportError, TransportKind};
 pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
+pub use fleet::{ConfigQuery, Fleet, FleetWatch, FleetWorker};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
 pub use model::{
-    AcceptedTurn, Appended, Archive, Attempt, Attribution, ClaimedJob, EndpointState, Event,
-    EventLevel, Execution, ExecutionAttempt, ExecutionCounts, ExecutionStatus, ExecutionSummary,
-    Health, Job, JobStatus, NewArchives, NewEvent, NewJob, NewSite, NewSiteEvent, NewThreadEvent,
-    NewTrigger, NewTurn, Numbered, OnBusy, Page, PageNumber, Pagination, RestoreArchives,
-    RetentionStatus, Schedule, ScheduleStatus, SetOff, Site, SiteEvent, SiteResource, Source,
+    AcceptedTurn, AgentStatus, Appended, Archive, Attempt, AttemptState, Attribution, ClaimedJob,
+    ConfigVersion, EndpointState, Event, EventLevel, Execution, ExecutionAttempt, ExecutionCounts,
+    ExecutionStatus, ExecutionSummary, FleetAgent, FleetAttempt, FleetWorkerState, Health, Job,
+    JobStatus, Labels, NewArchives, NewConfig, NewEvent, NewFleetAgent, NewJob, NewSite,
+    NewSiteEvent, NewThreadEvent, NewTrigger, NewTurn, Numbered, OfferedConfig, OnBusy, Page,
+    PageNumber, Pagination, PushedConfig, RegisteredAgent, RestoreArchives, RetentionStatus,
+    Rollback, Schedule, ScheduleStatus, SetOff, Site, SiteEvent, SiteResource, Source,
     StoredThreadEvent, SyncOutput, SyncReport, Thread, ThreadEvent, ThreadStatus, Touch, Trigger,
     TriggerEdit, TriggerStatus, TriggerSummary, TriggerType, TurnRecord, TurnStatus,
 };

@@ -4,6 +4,7 @@
 mod analytics;
 mod archives;
 mod events;
+mod fleet;
 mod jobs;
 mod named;
 mod sites;
@@ -21,6 +22,11 @@ pub(crate) use archives::ArchivesPage;
 pub use archives::{Archive, NewArchives, RestoreArchives};
 pub(crate) use events::EventsPage;
 pub use events::{Appended, Event, NewEvent};
+pub use fleet::{
+    AgentStatus, AttemptState, ConfigVersion, FleetAgent, FleetAttempt, FleetWorkerState, Labels,
+    NewConfig, NewFleetAgent, OfferedConfig, PushedConfig, RegisteredAgent, Rollback,
+};
+pub(crate) use fleet::{AgentsPage, SchemaBody, VersionsPage};
 pub use jobs::{Attempt, ClaimedJob, Job, JobStatus, NewJob};
 pub(crate) use jobs::{Claimed, JobsPage, Retried};
 pub use sites::{

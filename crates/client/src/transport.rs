@@ -21,6 +21,8 @@ pub(crate) struct Call {
     body: Option<Bytes>,
     /// Says which request this is, so that it happens once.
     pub idempotency_key: Option<String>,
+    /// The tag of what is there already.
+    pub if_none_match: Option<String>,
     /// Time that the server may hold the request on top of the client's own deadline.
     pub held: Duration,
 }
@@ -29,6 +31,7 @@ pub(crate) struct Answer {
     pub status: u16,
     pub body: Bytes,
     pub url: Url,
+    pub etag: Option<String>,
 }
 
 impl Call {
@@ -38,6 +41,7 @@ impl Call {
             url,
             body,
             idempotency_key: None,
+            if_none_match: None,
             held: Duration::ZERO,
         }
     }
@@ -142,11 +146,18 @@ impl Client {
                 .map_err(|_| Error::Request(format!("{key:?} is not an idempotency key")))?;
             request = request.header("idempotency-key", key);
         }
+        if let Some(tag) = &call.if_none_match {
+            let tag = HeaderValue::from_str(tag)
+                .map_err(|_| Error::Request(format!("{tag:?} is not a tag")))?;
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
         let response = request
             .send()
             .await
             .map_err(|error| transport(&call.url, error))?;
         let status = response.status();
+        let etag = response.headers().get(header::ETAG);
+        let etag = etag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         if !status.is_success() && !fine.contains(&status.as_u16()) {
             return Err(refusal(response, &call.url).await);
         }
@@ -155,6 +166,7 @@ impl Client {
             status: status.as_u16(),
             body,
             url: call.url.clone(),
+            etag,
         })
     }
 
