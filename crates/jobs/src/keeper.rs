@@ -45,6 +45,7 @@ impl Jobs {
         let gauges = every(&stop, || FOLD_EVERY, GAUGE_SHARE, || self.gauge());
         tokio::join!(
             Box::pin(self.listen(&stop)),
+            Box::pin(self.hear_settings(&stop)),
             Box::pin(self.keep_rebuilding(&stop)),
             Box::pin(expiry),
             Box::pin(holds),
@@ -97,6 +98,14 @@ impl Jobs {
             if let Some(heard) = heard {
                 self.hear(heard);
             }
+        }
+    }
+
+    /// Looks at once for what other settings let begin: a queue that goes on, a limit that was raised.
+    async fn hear_settings(&self, stop: &CancellationToken) {
+        let mut settings = self.changing_settings();
+        while let Some(Ok(())) = stop.run_until_cancelled(settings.changed()).await {
+            self.hear(Heard::Everything);
         }
     }
 

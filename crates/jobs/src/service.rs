@@ -262,6 +262,10 @@ impl Jobs {
         self.inner.cancelled.subscribe()
     }
 
+    pub(crate) fn changing_settings(&self) -> watch::Receiver<JobSettings> {
+        self.inner.room.settings.clone()
+    }
+
     pub(crate) fn settings(&self) -> JobSettings {
         self.inner.room.settings.borrow().clone()
     }

@@ -85,7 +85,11 @@ pub fn dispatch_worker(
     options: WorkerOptions,
 ) -> DispatchWorker {
     let inner = Arc::clone(&triggers.inner);
-    let (gates, orders) = Gates::new(settings.gate, inner.fire.clock.clone());
+    let (gates, orders) = Gates::new(
+        settings.gate,
+        Arc::clone(&inner.rates),
+        inner.fire.clock.clone(),
+    );
     let tender = Tender {
         gates: gates.clone(),
         orders,

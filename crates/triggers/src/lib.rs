@@ -15,6 +15,7 @@ mod firing;
 mod follow;
 mod http;
 mod lifecycle;
+mod live;
 mod matcher;
 mod metrics;
 mod migrations;

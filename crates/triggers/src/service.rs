@@ -19,6 +19,7 @@ use crate::{
     configs::{Configs, Known},
     firing::{Fire, Firings},
     lifecycle,
+    live::LiveRates,
     matcher::Matching,
     model::{
         Page, Pagination, Schedule, ScheduleStatus, StoredConfig, Trigger, TriggerStatus,
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) due: Due,
     pub(crate) pulse: Pulse,
     pub(crate) matching: Matching,
+    pub(crate) rates: Arc<LiveRates>,
 }
 
 /// A trigger to be made.
@@ -91,6 +93,12 @@ pub struct Checked {
 }
 
 impl Triggers {
+    /// Changes, while it runs, how many firings a second one event trigger has, and how many requests
+    /// one endpoint; `None` is as it was started.
+    pub fn set_rates(&self, event: Option<u32>, endpoint: Option<u32>) {
+        self.inner.rates.set(event, endpoint);
+    }
+
     /// `policy` says which endpoints can be called at all.
     #[must_use]
     pub fn new(
@@ -120,6 +128,7 @@ impl Triggers {
                 due: Due::default(),
                 pulse: Pulse::default(),
                 matching: Matching::default(),
+                rates: Arc::default(),
                 db,
             }),
         }

@@ -79,6 +79,14 @@ impl Gate {
         }
     }
 
+    /// Another rate holds from here on.
+    pub fn set_rate(&mut self, rate: Option<Rate>) {
+        match (&mut self.rate, rate) {
+            (Some(limit), Some(rate)) => limit.set(rate),
+            (limit, rate) => *limit = rate.map(RateLimit::new),
+        }
+    }
+
     /// Lets one request go, or says why not.
     pub fn enter(&mut self, now: Time) -> Result<Permit, Wait> {
         self.ask(now)?;

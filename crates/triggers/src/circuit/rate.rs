@@ -36,6 +36,11 @@ impl RateLimit {
         }
     }
 
+    /// Another rate holds from here on; what is used up stays so.
+    pub fn set(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// Whether one may go now. If not, how long until it may.
     pub fn ask(&mut self, now: Time) -> Result<(), Duration> {
         let step = self.rate.step();
@@ -82,6 +87,12 @@ impl Turns {
             used_until: i64::MIN,
             asked_at: i64::MIN,
         }
+    }
+
+    /// The same turns at another rate from here on.
+    #[must_use]
+    pub fn at(self, rate: Rate) -> Self {
+        Turns { rate, ..self }
     }
 
     /// When the next one may go, which counts it: `now` or later, and never before the one that came

@@ -37,6 +37,7 @@ use tokio::{
 use super::metrics;
 use crate::{
     circuit::{CircuitState, GateSettings, GateView, Permit},
+    live::LiveRates,
     retry::Health,
 };
 use door::{Admission, Arrived, Effects};
@@ -87,6 +88,7 @@ pub(super) struct Gates {
 /// What all doors share.
 struct Common {
     settings: GateSettings,
+    rates: Arc<LiveRates>,
     clock: Clock,
     orders: mpsc::UnboundedSender<Order>,
     waiting: AtomicUsize,
@@ -133,11 +135,13 @@ impl Gates {
     /// The gates, and what they want done.
     pub(super) fn new(
         settings: GateSettings,
+        rates: Arc<LiveRates>,
         clock: Clock,
     ) -> (Self, mpsc::UnboundedReceiver<Order>) {
         let (orders, received) = mpsc::unbounded_channel();
         let common = Common {
             settings,
+            rates,
             clock,
             orders,
             waiting: AtomicUsize::new(0),
@@ -330,6 +334,7 @@ impl Door {
         let common = &self.common;
         let mut effects = Effects::new(common.room());
         let mut state = self.lock();
+        state.pace(common.rates.endpoint(common.settings.rate));
         let (sizes, circuit) = (state.sizes(), state.view().circuit);
         let result = step(&mut state, common.clock.now(), &mut effects);
         let (sizes_now, circuit_now) = (state.sizes(), state.view().circuit);

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use serde_json::value::{RawValue, to_raw_value};
@@ -15,7 +14,7 @@ use super::{
     round::Log,
 };
 use crate::{
-    Error, Facts, Rate, Turns,
+    Error, Facts, Turns,
     firing::Firing,
     model::Source,
     service::Inner,
@@ -70,11 +69,7 @@ pub(super) async fn scan(
     most: usize,
 ) -> Result<Scan, Error> {
     let now = inner.fire.clock.now();
-    let rate = Rate {
-        count: inner.fire.settings.event_rate,
-        per: Duration::from_secs(1),
-        burst: inner.fire.settings.event_rate,
-    };
+    let rate = inner.rates.event(inner.fire.settings.event_rate);
     let mut scan = Scan {
         firings: Vec::new(),
         rules: Vec::new(),
@@ -123,7 +118,7 @@ pub(super) async fn scan(
             bytes += payload.get().len();
             let turns = scan.turns.entry(Arc::clone(id)).or_insert_with(|| {
                 let known = log.turns.get(id).copied();
-                known.unwrap_or_else(|| Turns::new(rate))
+                known.map_or_else(|| Turns::new(rate), |turns| turns.at(rate))
             });
             let turn = turns.next(now);
             if seen.insert(place) {

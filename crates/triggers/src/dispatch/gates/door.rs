@@ -11,7 +11,7 @@ use tidewire_core::{Time, clock};
 
 use super::{Caller, PATIENCE};
 use crate::{
-    circuit::{CircuitState, Gate, GateSettings, GateView, Permit, Wait},
+    circuit::{CircuitState, Gate, GateSettings, GateView, Permit, Rate, Wait},
     retry::Health,
 };
 
@@ -135,6 +135,14 @@ impl<T> Door<T> {
             more_with_last: 0,
             wakes_at: None,
             used: now,
+        }
+    }
+
+    /// How fast requests may go from here on.
+    pub(super) fn pace(&mut self, rate: Option<Rate>) {
+        if self.settings.rate != rate {
+            self.settings.rate = rate;
+            self.gate.set_rate(rate);
         }
     }
 

@@ -17,6 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 struct Yard {
     gates: Gates,
+    rates: Arc<LiveRates>,
     orders: mpsc::UnboundedReceiver<Order>,
     clock: Clock,
     tenant: Arc<str>,
@@ -27,9 +28,11 @@ struct Yard {
 impl Yard {
     fn new(settings: GateSettings) -> Self {
         let clock = Clock::fake(Time::from_millis(1_000_000_000));
-        let (gates, orders) = Gates::new(settings, clock.clone());
+        let rates = Arc::new(LiveRates::default());
+        let (gates, orders) = Gates::new(settings, Arc::clone(&rates), clock.clone());
         Yard {
             gates,
+            rates,
             orders,
             clock,
             tenant: "t".into(),
@@ -393,4 +396,27 @@ fn there_are_never_more_gates_than_are_kept() {
         CircuitState::Open,
         "the ones that were used last are kept"
     );
+}
+
+#[test]
+fn a_rate_that_is_set_while_it_runs_holds_at_once_and_goes_again() {
+    let mut yard = Yard::new(GateSettings {
+        concurrency: 100,
+        ..SETTINGS
+    });
+    drop(yard.go());
+    yard.rates.set(None, Some(2));
+    let mut gone = 0;
+    while let Asked::Go(_) = yard.ask() {
+        gone += 1;
+        assert!(gone < 10, "there is no rate");
+    }
+    assert_eq!(gone, 2);
+    yard.rates.set(None, None);
+    yard.clock.advance(SECOND);
+    yard.gates.sweep();
+    for _ in 0..10 {
+        drop(yard.ask());
+    }
+    drop(yard.go());
 }
