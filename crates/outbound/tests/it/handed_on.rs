@@ -67,7 +67,7 @@ async fn the_deadline_holds_for_what_is_handed_on() {
     let drip = Sink::start(|mut caller| async move {
         caller.request().await;
         caller
-            .say("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+            .say("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n")
             .await;
         while caller.say("x").await {
             tokio::time::sleep(Duration::from_millis(5)).await;
