@@ -107,7 +107,7 @@ pub(crate) struct Authenticator {
     clock: Clock,
     store: Store,
     admin: Option<(Hash256, Caller)>,
-    agent: Option<(Hash256, Caller)>,
+    agents: Vec<(Hash256, Caller)>,
     open: Option<Caller>,
     memory: Arc<Mutex<Memory>>,
     unknown: Semaphore,
@@ -126,16 +126,17 @@ impl Authenticator {
             },
             roams: true,
         };
-        let configured = |key: &Option<String>, scope: Scope| {
-            key.as_ref()
-                .map(|key| (Hash256::of(key), caller([scope].into_iter().collect())))
+        let configured = |key: &String, scope: Scope| {
+            let scopes = [scope].into_iter().collect();
+            (Hash256::of(key), caller(scopes))
         };
+        let (admin, agents) = (config.admin_key.iter(), config.agent_api_keys.iter());
         Authenticator {
             db,
             clock,
             store,
-            admin: configured(&config.admin_key, Scope::Admin),
-            agent: configured(&config.agent_api_key, Scope::Fleet),
+            admin: admin.map(|key| configured(key, Scope::Admin)).next(),
+            agents: agents.map(|key| configured(key, Scope::Fleet)).collect(),
             open: config.open.then(|| caller(Scopes::all())),
             memory: Arc::new(Mutex::new(Memory {
                 keys: Bounded::new(KEYS_KEPT),
@@ -263,7 +264,7 @@ impl Authenticator {
             return Err(Error::WrongKey);
         }
         let hash = Hash256::of(key);
-        for (configured, caller) in [&self.admin, &self.agent].into_iter().flatten() {
+        for (configured, caller) in self.admin.iter().chain(&self.agents) {
             if *configured == hash {
                 return Ok(Who::Found(caller.clone()));
             }

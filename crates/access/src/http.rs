@@ -5,14 +5,14 @@ mod layer;
 mod shown;
 
 use axum::{
-    body::{Body, HttpBody as _},
-    extract::{FromRequest, FromRequestParts, Request, State},
+    body::Body,
+    extract::{FromRequestParts, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tidewire_core::{Kind, Problem, Scope};
-use tidewire_http::{ApiError, Caller, Json, Path, Query};
+use tidewire_http::{ApiError, Caller, Json, Optional, Path, Query};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -44,21 +44,6 @@ impl<S: Sync> FromRequestParts<S> for Operator {
         let Caller(caller) = Caller::from_request_parts(parts, state).await?;
         caller.require(Scope::Admin)?;
         Ok(Operator)
-    }
-}
-
-/// A body that may be left out, its `Content-Type` with it, or be `null`.
-struct Optional<T>(Option<T>);
-
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Optional<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_TYPE) {
-            return Ok(Optional(None));
-        }
-        let Json(body) = Json::from_request(request, state).await?;
-        Ok(Optional(body))
     }
 }
 

@@ -54,8 +54,8 @@ pub fn default_scopes() -> Scopes {
 pub struct AccessConfig {
     /// `--admin-key`: scope `admin`.
     pub admin_key: Option<String>,
-    /// `AGENT_API_KEY`: scope `fleet`.
-    pub agent_api_key: Option<String>,
+    /// `AGENT_API_KEY`: scope `fleet`. Two while one takes the other's place.
+    pub agent_api_keys: Vec<String>,
     /// Whether a request that shows no key is the operator's. The composition root decides it, and
     /// only for a server on a loopback address without an admin key. Keys in the store make no
     /// difference: a server would otherwise lock its operator out when the first tenant is made.
@@ -69,11 +69,15 @@ impl AccessConfig {
     /// What is wrong with the keys, before anything starts. A key that no header can carry could
     /// never be shown.
     pub fn check(&self) -> Result<(), String> {
-        for (setting, key) in [
-            ("--admin-key", &self.admin_key),
-            ("AGENT_API_KEY", &self.agent_api_key),
-        ] {
-            let Some(key) = key else { continue };
+        if self.agent_api_keys.len() > 2 {
+            return Err(format!(
+                "AGENT_API_KEY names {} keys: one, or while it is replaced two, with a comma between them",
+                self.agent_api_keys.len()
+            ));
+        }
+        let admin = self.admin_key.iter().map(|key| ("--admin-key", key));
+        let agents = self.agent_api_keys.iter();
+        for (setting, key) in admin.chain(agents.map(|key| ("AGENT_API_KEY", key))) {
             if key.is_empty() || key.len() > KEY_MAX {
                 return Err(format!(
                     "{setting} must have 1 to {KEY_MAX} characters, it has {}: leave it out, or set a random text such as `openssl rand -hex 32` gives",
@@ -92,10 +96,10 @@ impl AccessConfig {
 
 impl fmt::Debug for AccessConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = |key: &Option<String>| if key.is_some() { "set" } else { "not set" };
+        let set = |is_set: bool| if is_set { "set" } else { "not set" };
         f.debug_struct("AccessConfig")
-            .field("admin_key", &set(&self.admin_key))
-            .field("agent_api_key", &set(&self.agent_api_key))
+            .field("admin_key", &set(self.admin_key.is_some()))
+            .field("agent_api_keys", &set(!self.agent_api_keys.is_empty()))
             .field("open", &self.open)
             .finish()
     }
@@ -133,7 +137,7 @@ mod tests {
     fn the_configuration_prints_no_key() {
         let config = AccessConfig {
             admin_key: Some("hunter2".to_owned()),
-            agent_api_key: Some("hunter3".to_owned()),
+            agent_api_keys: vec!["hunter3".to_owned()],
             open: false,
         };
         assert!(!format!("{config:?}").contains("hunter"));

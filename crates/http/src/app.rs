@@ -22,7 +22,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     ApiError, Health, health,
     layer::{Outer, Settings},
-    metrics, openapi, rewrite,
+    metrics, openapi,
+    rewrite::{self, Rewrite},
 };
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub loopback_hosts_only: bool,
     /// Web pages that may call the API; none by default.
     pub cors_origins: Vec<Origin>,
+    /// The old paths that are served too.
+    pub rewrites: &'static [Rewrite],
     /// Routes whose paths are as secret as a key: the access log shows the route in their place.
     pub secret_routes: &'static [&'static str],
 }
@@ -43,6 +46,7 @@ impl Default for Config {
             clock: Clock::system(),
             loopback_hosts_only: false,
             cors_origins: Vec::new(),
+            rewrites: rewrite::REWRITES,
             secret_routes: &[],
         }
     }
@@ -165,6 +169,7 @@ impl App {
         };
         Ok(AppService {
             router: router.layer(Outer(Arc::new(settings))),
+            rewrites: config.rewrites,
         })
     }
 }
@@ -206,6 +211,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
 #[derive(Clone)]
 pub struct AppService {
     router: Router,
+    rewrites: &'static [Rewrite],
 }
 
 impl<B> Service<Request<B>> for AppService
@@ -223,7 +229,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
-        rewrite::apply(request.uri_mut());
+        rewrite::apply(self.rewrites, request.uri_mut());
         self.router.call(request)
     }
 }

@@ -4,7 +4,7 @@
 use std::{fmt, marker::PhantomData};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest, Request},
     response::{IntoResponse, Response},
 };
@@ -53,6 +53,22 @@ impl<T: Serialize> IntoResponse for Json<T> {
                 ApiError(Problem::new(Kind::Internal, text)).into_response()
             }
         }
+    }
+}
+
+/// A body that may be left out, its `Content-Type` with it, or be `null`.
+#[derive(Clone, Copy, Debug)]
+pub struct Optional<T>(pub Option<T>);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Optional<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(Optional(None));
+        }
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(Optional(body))
     }
 }
 

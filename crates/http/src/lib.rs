@@ -30,7 +30,7 @@ pub use app::{App, AppService, Config, Origin};
 pub use body::{BodyLimit, DEFAULT_BODY_LIMIT, body, json_type, media_type};
 pub use caller::{Caller, IdempotencyKey};
 pub use health::Health;
-pub use json::{Capped, Json, parse};
+pub use json::{Capped, Json, Optional, parse};
 pub use params::{Path, Query};
 pub use problem::{ApiError, ProblemBody, answers};
 pub use public_url::PublicUrl;

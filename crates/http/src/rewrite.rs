@@ -63,15 +63,30 @@ pub const REWRITES: &[Rewrite] = &[
         to: "/v1/site-events",
         below: true,
     },
+    Rewrite {
+        from: "/register",
+        to: "/v1/fleet/register",
+        below: false,
+    },
+    Rewrite {
+        from: "/config",
+        to: "/v1/fleet/config",
+        below: true,
+    },
+    Rewrite {
+        from: "/agents",
+        to: "/v1/fleet/agents",
+        below: true,
+    },
 ];
 
 /// Rewrites the path in place, its query untouched.
-pub(crate) fn apply(uri: &mut Uri) {
+pub(crate) fn apply(rows: &[Rewrite], uri: &mut Uri) {
     // Every path of the contract itself; the table is for the others.
     if uri.path().starts_with("/v1/") {
         return;
     }
-    let Some((row, rest)) = REWRITES
+    let Some((row, rest)) = rows
         .iter()
         .find_map(|row| Some((row, row.rest(uri.path())?)))
     else {
@@ -138,6 +153,10 @@ mod tests {
                 "http://localhost:8080/jobs",
                 "http://localhost:8080/v1/jobs",
             ),
+            ("/register", "/v1/fleet/register"),
+            ("/register/me", "/register/me"),
+            ("/config?wait=5", "/v1/fleet/config?wait=5"),
+            ("/agents/a-1/status", "/v1/fleet/agents/a-1/status"),
             ("/eventsource", "/eventsource"),
             ("/v1/events", "/v1/events"),
             ("/", "/"),
@@ -145,7 +164,7 @@ mod tests {
             ("/health", "/health"),
         ] {
             let mut uri: Uri = old.parse().unwrap();
-            apply(&mut uri);
+            apply(REWRITES, &mut uri);
             assert_eq!(uri.to_string(), new);
         }
     }

@@ -18,6 +18,8 @@ use crate::store::{self, Gate, Things};
 
 pub const ADMIN: &str = "the-operators-own-key";
 pub const AGENT: &str = "the-agents-own-key";
+/// What takes its place.
+pub const NEXT_AGENT: &str = "the-agents-next-key";
 
 pub struct Server {
     pub db: Db,
@@ -38,7 +40,7 @@ pub struct Reply {
 pub fn locked() -> AccessConfig {
     AccessConfig {
         admin_key: Some(ADMIN.to_owned()),
-        agent_api_key: Some(AGENT.to_owned()),
+        agent_api_keys: vec![AGENT.to_owned(), NEXT_AGENT.to_owned()],
         open: false,
     }
 }

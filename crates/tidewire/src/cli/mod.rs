@@ -14,6 +14,7 @@ mod complete;
 mod config;
 mod events;
 mod executions;
+mod fleet;
 mod import;
 mod jobs;
 mod openapi;
@@ -58,6 +59,7 @@ Examples:
   tidewire jobs enqueue echo --payload '[1,2,3]' --wait
   tidewire triggers create --name report --cron '0 9 * * *' --endpoint https://hooks.example/in
   tidewire turns start 'what is 6 * 7?' --follow
+  tidewire fleet push '{\"url\": \"https://example.com\"}'
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 64 bad configuration."
 )]
@@ -98,6 +100,8 @@ enum Command {
     Sites(sites::Args),
     /// Run the builder simulator: a shop's API to sync from, to try sites with
     Builder(builder::Args),
+    /// Push configuration to a fleet, see what became of it, and run its agents and workers
+    Fleet(fleet::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -114,6 +118,7 @@ impl Command {
     /// Whether the command asks a server; only then its flags have a meaning.
     fn asks_a_server(&self) -> bool {
         match self {
+            Command::Fleet(args) => args.asks_a_server(),
             Command::Events(_)
             | Command::Jobs(_)
             | Command::Triggers(_)
@@ -154,6 +159,7 @@ impl Command {
             Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
             Command::Sites(args) => sites::run(args, remote, printer),
             Command::Builder(args) => builder::run(args),
+            Command::Fleet(args) => fleet::run(args, remote, printer),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

@@ -173,7 +173,7 @@ pub const SETTINGS: &[Setting] = &[
         "roles",
         "ROLE,…",
         "all",
-        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), persister (moves the hot log to the store), archiver (archives what is old), sweeper (retention). Health, metrics and docs are always served",
+        "What this process does: all, or some of api (the HTTP routes), worker (runs jobs and delivers), scheduler (fires triggers by the clock and for events), relay (tells the job bus), realtime (live streams of threads, without the rest of the API), persister (moves the hot log to the store), archiver (archives what is old), sweeper (retention), controller (the fleet's configuration). Health, metrics and docs are always served",
     ),
     secret(setting(
         "admin-key",
@@ -187,7 +187,7 @@ pub const SETTINGS: &[Setting] = &[
             "agent-api-key",
             "KEY",
             "",
-            "The key that fleet agents and workers show, with the scope `fleet`",
+            "The key that a fleet's agents show, with the scope `fleet`; two with a comma between them while one takes the other's place",
         ),
     )),
     also(
@@ -401,6 +401,12 @@ pub const SETTINGS: &[Setting] = &[
         "Requests at once that this process sends to one host while it syncs; 1 to 10000",
     ),
     setting(
+        "fleet-poll-interval",
+        "DURATION",
+        "15s",
+        "How often the controller tells a fleet's agents to ask for their config; 1s to 1h",
+    ),
+    setting(
         "drain",
         "DURATION",
         "30s",
@@ -472,6 +478,51 @@ pub const OTHER_VARIABLES: &[Variable] = &[
         name: "TIDEWIRE_AGENT",
         default: "",
         help: "The agent that the reference agent is, as --agent",
+    },
+    Variable {
+        name: "TIDEWIRE_CONTROLLER",
+        default: "http://127.0.0.1:8080",
+        help: "The controller that a fleet's agent asks, as `fleet agent --controller`",
+    },
+    Variable {
+        name: "TIDEWIRE_WORKER",
+        default: "http://127.0.0.1:8083",
+        help: "The worker that a fleet's agent serves, as `fleet agent --worker`",
+    },
+    Variable {
+        name: "TIDEWIRE_STATE",
+        default: "./fleet-agent.json",
+        help: "Where a fleet's agent keeps what it has, as `fleet agent --state`",
+    },
+    Variable {
+        name: "TIDEWIRE_AGENT_NAME",
+        default: "",
+        help: "What people call a fleet's agent, as `fleet agent --name`",
+    },
+    Variable {
+        name: "TIDEWIRE_LABELS",
+        default: "",
+        help: "A fleet's agent's labels, such as region=eu,tier=1, as `fleet agent --label`",
+    },
+    Variable {
+        name: "TIDEWIRE_MAX_BACKOFF",
+        default: "60s",
+        help: "What a fleet's agent waits at most between attempts, as `fleet agent --max-backoff`",
+    },
+    Variable {
+        name: "TIDEWIRE_ANSWER_CAP",
+        default: "16777216",
+        help: "Bytes of an answer that a fleet's worker hands on, as `fleet worker --answer-cap`",
+    },
+    Variable {
+        name: "TIDEWIRE_CONTROLLER_API_KEY",
+        default: "",
+        help: "The key that a fleet's agent shows to the controller. Also read from CONTROLLER_API_KEY",
+    },
+    Variable {
+        name: "TIDEWIRE_WORKER_API_KEY",
+        default: "",
+        help: "The key that a fleet's agent shows to its worker. Also read from WORKER_API_KEY",
     },
 ];
 

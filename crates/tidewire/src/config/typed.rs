@@ -10,6 +10,7 @@ use std::{
 
 use tidewire_access::AccessConfig;
 use tidewire_core::{backoff::Backoff, duration, name};
+use tidewire_fleet::FleetSettings;
 use tidewire_http::Origin;
 use tidewire_threads::ThreadSettings;
 
@@ -29,6 +30,7 @@ pub struct Config {
     pub worker: Worker,
     pub triggers: Triggers,
     pub threads: ThreadSettings,
+    pub fleet: FleetSettings,
     pub job_bus: JobBus,
     pub hot_log: HotLog,
     pub archives: Archives,
@@ -78,10 +80,11 @@ pub enum Role {
     Persister,
     Archiver,
     Sweeper,
+    Controller,
 }
 
 impl Role {
-    pub const ALL: [Role; 8] = [
+    pub const ALL: [Role; 9] = [
         Role::Api,
         Role::Worker,
         Role::Scheduler,
@@ -90,6 +93,7 @@ impl Role {
         Role::Persister,
         Role::Archiver,
         Role::Sweeper,
+        Role::Controller,
     ];
 
     #[must_use]
@@ -103,6 +107,7 @@ impl Role {
             Role::Persister => "persister",
             Role::Archiver => "archiver",
             Role::Sweeper => "sweeper",
+            Role::Controller => "controller",
         }
     }
 }
@@ -115,6 +120,18 @@ impl Roles {
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Role> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Whether there are routes for callers who are known by a key.
+    #[must_use]
+    pub fn serve_callers(&self) -> bool {
+        [Role::Api, Role::Realtime, Role::Controller]
+            .into_iter()
+            .any(|role| self.has(role))
     }
 }
 
@@ -164,7 +181,9 @@ impl Config {
         let text = |name| values.read(name, |text| Ok::<_, String>(text.to_owned()));
         let mut access = AccessConfig {
             admin_key: text("admin-key")?,
-            agent_api_key: text("agent-api-key")?,
+            agent_api_keys: values
+                .read("agent-api-key", |text| each(text, str::parse))?
+                .unwrap_or_default(),
             open: false,
         };
         access.check().map_err(Bad)?;
@@ -212,6 +231,10 @@ impl Config {
                 affinity: span("agent-affinity", Duration::ZERO, 3600 * S)?,
                 poll_interval,
             },
+            fleet: FleetSettings {
+                agents_ask_every: span("fleet-poll-interval", S, 3600 * S)?,
+                poll_interval,
+            },
             jobs: Jobs {
                 lease: span("lease", S, 3600 * S)?,
                 timeout: span("job-timeout", S, DAY)?,
@@ -243,6 +266,11 @@ impl Config {
 }
 
 impl Log {
+    /// Whether this can be a filter of log lines; if not, what would do.
+    pub fn check_filter(text: &str) -> Result<(), String> {
+        log_filter(text).map(drop)
+    }
+
     /// What concerns log lines alone, for processes that are no servers.
     pub fn new(values: &Values) -> Result<Self, Bad> {
         Ok(Log {
@@ -257,7 +285,8 @@ pub(super) fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
     value.ok_or_else(|| Bad(format!("--{name} is not set and has no default")))
 }
 
-pub(crate) fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
+/// `HOST:PORT`; a port alone is for everybody only where a key is needed.
+pub fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
     let wrong = || "is not HOST:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080".to_owned();
     // `PORT=8080`, as many hosts set it.
     let (host, port) = match text.rsplit_once(':') {
@@ -362,7 +391,7 @@ mod tests {
         assert_eq!(config.store.shown(), "./tidewire-data/tidewire.db");
         assert_eq!(
             config.roles.to_string(),
-            "api,worker,scheduler,relay,realtime,persister,archiver,sweeper"
+            "api,worker,scheduler,relay,realtime,persister,archiver,sweeper,controller"
         );
     }
 

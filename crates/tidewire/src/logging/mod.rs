@@ -5,15 +5,28 @@
 
 mod lines;
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, sync::OnceLock};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat};
+
+/// What is written of all lines, in the process's one log.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Another filter holds from here on.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    match FILTER.get() {
+        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
 
 /// Ends logging when it is dropped: writes what waits, sends the last spans.
 pub struct Logging {
@@ -37,6 +50,9 @@ impl Logging {
                 .boxed(),
         };
         let filter = EnvFilter::try_new(&log.filter).map_err(|error| error.to_string())?;
+        let (filter, handle) = reload::Layer::new(filter);
+        // A second start fails below.
+        let _ = FILTER.set(handle);
         let provider = exporter()?;
         let traces = provider.as_ref().map(|provider| {
             let spans = EnvFilter::try_new("info,tidewire_http=debug").unwrap_or_default();

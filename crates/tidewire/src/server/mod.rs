@@ -2,6 +2,7 @@
 
 mod archives;
 mod bus;
+mod fleet;
 mod hot;
 mod signals;
 mod tasks;
@@ -15,6 +16,7 @@ use tidewire_archive::Archives;
 use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
 use tidewire_events::Events;
+use tidewire_fleet::Fleet;
 use tidewire_http::{App, Health};
 use tidewire_jobs::{Followers, JobSettings, Jobs, bus::JobBus};
 use tidewire_outbound::{Client, ClientOptions};
@@ -43,6 +45,7 @@ pub fn migrations() -> Vec<Migration> {
         tidewire_threads::MIGRATIONS,
         tidewire_archive::MIGRATIONS,
         tidewire_sites::MIGRATIONS,
+        tidewire_fleet::MIGRATIONS,
     ]
     .concat()
 }
@@ -92,6 +95,8 @@ struct House {
     threads: Threads,
     archives: Archives,
     sites: Sites,
+    fleet: Fleet,
+    job_settings: watch::Sender<JobSettings>,
     /// For addresses that somebody configured.
     outbound: Client,
     /// How workers hear of deliveries, and others of what is fired.
@@ -167,8 +172,8 @@ impl House {
         let (objects, reader) = archives::open(&db, &config.archives)?;
         let cold = Some(Arc::new(reader.clone()) as _);
         let events = Events::with_cold(db.clone(), clock.clone(), settings, cold, streams.clone());
-        // Live settings: nothing changes them yet, and whoever will holds the sender.
-        let (_, settings) = watch::channel(job_settings(config));
+        // Live settings: the fleet changes them.
+        let (job_settings, settings) = watch::channel(job_settings(config));
         let turns = Turns::default();
         let followers = Followers::default()
             .with(tidewire_threads::FOLLOWER, turns.clone())
@@ -198,6 +203,7 @@ impl House {
             events: events.clone(),
             jobs: jobs.clone(),
         };
+        let fleet = fleet::open(&db, &clock, config, &streams);
         let hot = hot::open(&config.hot_log, &streams);
         let threads = Threads::with_hot_log(rooms, config.threads, hot, streams.clone());
         turns.write_to(&threads);
@@ -258,6 +264,8 @@ impl House {
             threads,
             archives,
             sites,
+            fleet,
+            job_settings,
             outbound,
             bus,
             health,
@@ -273,17 +281,23 @@ impl House {
             loopback_hosts_only: config.access.open,
             cors_origins: config.cors_origins.clone(),
             secret_routes: tidewire_triggers::SECRET_ROUTES,
+            ..tidewire_http::Config::default()
         };
         let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
         let (api, live) = (Role::Api, Role::Realtime);
         if config.roles.has(api) {
             app = self.routes(app, config);
         }
+        if config.roles.has(Role::Controller) {
+            let public_url = config.triggers.public_url.clone();
+            app = app.routes(tidewire_fleet::routes(self.fleet.clone(), public_url));
+        }
         if config.roles.has(api) || config.roles.has(live) {
+            app = app.routes(tidewire_threads::live_routes(self.threads.clone()));
+        }
+        if config.roles.serve_callers() {
             let authenticate = Authenticate::new(self.access.clone());
-            app = app
-                .routes(tidewire_threads::live_routes(self.threads.clone()))
-                .authenticate(move |router| router.layer(authenticate));
+            app = app.authenticate(move |router| router.layer(authenticate));
         }
         app
     }
@@ -406,6 +420,7 @@ fn describe_metrics() {
     tidewire_threads::describe_metrics();
     tidewire_archive::describe_metrics();
     tidewire_sites::describe_metrics();
+    tidewire_fleet::describe_metrics();
     tidewire_outbound::describe_metrics();
     tidewire_redis::describe_metrics();
     bus::describe_metrics();

@@ -8,7 +8,7 @@ use tidewire_sites::sync_worker;
 use tidewire_triggers::{DELIVERIES, dispatch_worker};
 use tokio::{net::TcpListener, sync::Mutex};
 
-use super::House;
+use super::{House, fleet::Member};
 use crate::{
     config::{Config, Role},
     supervisor::Task,
@@ -107,7 +107,31 @@ impl House {
                 }
             }));
         }
-        if config.roles.has(Role::Api) || config.roles.has(Role::Realtime) {
+        let fleet = self.fleet.clone();
+        tasks.push(Task::new("fleet-keeper", move |stop| {
+            let fleet = fleet.clone();
+            async move {
+                fleet.keep(stop).await;
+                Ok(())
+            }
+        }));
+        if let Ok(address) = listener.local_addr() {
+            let member = Member::new(
+                &self.fleet,
+                &self.job_settings,
+                &self.triggers,
+                config,
+                address,
+            );
+            tasks.push(Task::new("live-settings", move |stop| {
+                let member = member.clone();
+                async move {
+                    member.follow(stop).await;
+                    Ok(())
+                }
+            }));
+        }
+        if config.roles.serve_callers() {
             let access = self.access.clone();
             tasks.push(Task::new("key-keeper", move |stop| {
                 let access = access.clone();
@@ -170,12 +194,16 @@ fn worker_options(config: &Config) -> WorkerOptions {
 
 /// `host:pid`, in the alphabet of names.
 fn process_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
+}
+
+/// This machine's name, in the alphabet of names.
+pub(super) fn host_name() -> String {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let host: String = host
-        .chars()
+    host.chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
                 c
@@ -184,8 +212,7 @@ fn process_name() -> String {
             }
         })
         .take(96)
-        .collect();
-    format!("{host}:{}", std::process::id())
+        .collect()
 }
 
 fn serve(config: &Config, listener: TcpListener, api: AppService) -> Task {

@@ -10,6 +10,7 @@ mod browser;
 mod cli;
 mod crash;
 mod faults;
+mod fleet;
 mod hostile;
 mod hot_log;
 #[cfg(feature = "kafka")]

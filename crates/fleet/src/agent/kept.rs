@@ -1,0 +1,220 @@
+//! What an agent has, and what becomes of it: pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tidewire_client::{AgentStatus, AttemptState};
+
+/// What outlives the agent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub agent_id: Option<String>,
+    /// What the controller said when it registered.
+    pub poll_url: Option<String>,
+    pub poll_interval_seconds: Option<f64>,
+    /// What the worker took last.
+    pub running: Option<Held>,
+    /// What came, and the worker has not answered to.
+    pub pending: Option<Held>,
+    /// What the worker does not take.
+    pub parked: Option<Parked>,
+    /// What the controller has still to be told.
+    pub unsaid: Option<AgentStatus>,
+}
+
+/// A config that came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub version: u64,
+    pub etag: String,
+    pub config: Box<RawValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    pub version: u64,
+    pub etag: String,
+    pub error: String,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        (self.version, &self.etag, self.config.get())
+            == (other.version, &other.etag, other.config.get())
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        let registered = |kept: &Kept| {
+            let Kept {
+                agent_id, poll_url, ..
+            } = kept;
+            (
+                agent_id.clone(),
+                poll_url.clone(),
+                kept.poll_interval_seconds,
+            )
+        };
+        registered(self) == registered(other)
+            && (&self.running, &self.pending) == (&other.running, &other.pending)
+            && (&self.parked, &self.unsaid) == (&other.parked, &other.unsaid)
+    }
+}
+
+impl Kept {
+    /// The tag of what came last: nothing is asked for again that is here in whatever state.
+    pub fn etag(&self) -> Option<&str> {
+        let pending = self.pending.as_ref().map(|held| &held.etag);
+        let parked = || self.parked.as_ref().map(|parked| &parked.etag);
+        let running = || self.running.as_ref().map(|held| &held.etag);
+        pending.or_else(parked).or_else(running).map(String::as_str)
+    }
+
+    /// What the worker should work by.
+    pub fn wanted(&self) -> Option<&Held> {
+        self.pending.as_ref().or(self.running.as_ref())
+    }
+
+    pub fn is_parked(&self, etag: &str) -> bool {
+        self.parked.as_ref().is_some_and(|it| it.etag == etag)
+    }
+
+    /// The controller offers this.
+    pub fn offered(mut self, held: Held) -> Self {
+        if self.is_parked(&held.etag) {
+            return self;
+        }
+        self.parked = None;
+        let is_running = self.running.as_ref().is_some_and(|it| it.etag == held.etag);
+        self.pending = (!is_running).then_some(held);
+        self
+    }
+
+    /// The worker took this one.
+    pub fn taken(mut self, etag: &str) -> Self {
+        if let Some(held) = self.pending.take_if(|held| held.etag == etag) {
+            self.unsaid = Some(AgentStatus {
+                version: held.version,
+                state: AttemptState::Applied,
+                error: None,
+            });
+            self.running = Some(held);
+        }
+        self
+    }
+
+    /// The worker does not take this one. What it worked by before stays.
+    pub fn refused(mut self, etag: &str, error: String) -> Self {
+        let version = match self.pending.take_if(|held| held.etag == etag) {
+            Some(held) => held.version,
+            // One that it took before: a worker with other rules has taken its place.
+            None => match &self.running {
+                Some(held) if held.etag == etag => held.version,
+                _ => return self,
+            },
+        };
+        self.unsaid = Some(AgentStatus {
+            version,
+            state: AttemptState::Failed,
+            error: Some(error.clone()),
+        });
+        self.parked = Some(Parked {
+            version,
+            etag: etag.to_owned(),
+            error,
+        });
+        self
+    }
+
+    /// The controller was told this.
+    pub fn said(mut self, status: &AgentStatus) -> Self {
+        self.unsaid.take_if(|unsaid| unsaid == status);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(version: u64) -> Held {
+        Held {
+            version,
+            etag: tag(version),
+            config: RawValue::from_string(format!("{{\"n\": {version}}}")).unwrap(),
+        }
+    }
+
+    fn tag(version: u64) -> String {
+        format!("\"{version}\"")
+    }
+
+    fn wanted(kept: &Kept) -> Option<u64> {
+        kept.wanted().map(|held| held.version)
+    }
+
+    fn runs(version: u64) -> Kept {
+        let kept = Kept::default().offered(held(version)).taken(&tag(version));
+        let status = kept.unsaid.clone().unwrap();
+        kept.said(&status)
+    }
+
+    #[test]
+    fn what_came_is_wanted_and_what_was_taken_stays() {
+        let kept = Kept::default().offered(held(1));
+        assert_eq!((wanted(&kept), kept.running.as_ref()), (Some(1), None));
+        let kept = kept.taken(&tag(1));
+        assert_eq!((wanted(&kept), kept.pending.as_ref()), (Some(1), None));
+        assert_eq!(kept.unsaid.as_ref().unwrap().state, AttemptState::Applied);
+        assert_eq!(kept.etag(), Some("\"1\""));
+    }
+
+    #[test]
+    fn what_is_refused_is_parked_once_and_the_last_good_one_stays() {
+        let kept = runs(1).offered(held(2)).refused(&tag(2), "no".to_owned());
+        assert_eq!(wanted(&kept), Some(1));
+        assert_eq!(kept.etag(), Some("\"2\""), "it is not asked for again");
+        let status = kept.unsaid.clone().unwrap();
+        assert_eq!((status.version, status.error.as_deref()), (2, Some("no")));
+        // Offered again, as by an unconditional answer: nothing to try, nothing to say.
+        let kept = kept.said(&status).offered(held(2));
+        assert_eq!((wanted(&kept), kept.unsaid.as_ref()), (Some(1), None));
+        // Another one is another chance.
+        let kept = kept.offered(held(3));
+        assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(3), None));
+    }
+
+    #[test]
+    fn what_runs_and_is_offered_again_is_nothing_new() {
+        let kept = runs(1).offered(held(2)).offered(held(1));
+        assert_eq!((wanted(&kept), kept.pending.as_ref()), (Some(1), None));
+        let kept = runs(1).offered(held(2)).refused(&tag(2), "no".to_owned());
+        let kept = kept.offered(held(1));
+        assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(1), None));
+    }
+
+    #[test]
+    fn an_answer_about_what_is_not_wanted_any_more_changes_nothing() {
+        let kept = runs(1).offered(held(2)).offered(held(3));
+        assert_eq!(kept.clone().taken(&tag(2)), kept);
+        assert_eq!(kept.clone().refused(&tag(2), "no".to_owned()), kept);
+        let applied = runs(1).offered(held(2)).taken(&tag(2));
+        let old = runs(1).offered(held(1)).taken(&tag(1)).unsaid;
+        assert_eq!(old, None);
+        let other = AgentStatus {
+            version: 1,
+            state: AttemptState::Applied,
+            error: None,
+        };
+        assert!(applied.said(&other).unsaid.is_some(), "it was another word");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_take_what_runs_is_not_asked_again_and_again() {
+        let kept = runs(1).refused(&tag(1), "another policy".to_owned());
+        assert!(kept.is_parked(&tag(1)));
+        assert_eq!(wanted(&kept), Some(1));
+        let kept = kept.offered(held(1));
+        assert!(kept.is_parked(&tag(1)), "the same again is no other chance");
+    }
+}

@@ -1,0 +1,5 @@
+mod agents;
+mod house;
+mod offered;
+mod pushed;
+mod sharing;

@@ -1,0 +1,225 @@
+//! `tidewire fleet status`: the drift of a fleet.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tidewire_client::{AttemptState, Client, FleetAgent};
+use tidewire_core::{Clock, Time};
+
+use super::number;
+use crate::cli::{
+    Fault,
+    output::{Printer, Rows, at, clean, shorten},
+};
+
+/// How an agent stands to what it is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    /// It tried what it is offered, and that did not work there.
+    Failed,
+    /// It runs something else, or nothing, and has not said why.
+    Lags,
+    InStep,
+    /// There is nothing for it.
+    Idle,
+}
+
+#[derive(Default, Serialize)]
+struct Summary {
+    agents: usize,
+    in_step: usize,
+    lagging: usize,
+    failed: usize,
+    idle: usize,
+    /// Of all of these.
+    away: usize,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    standing: Standing,
+    away: bool,
+    #[serde(flatten)]
+    agent: &'a FleetAgent,
+}
+
+pub(super) async fn run(
+    client: &Client,
+    printer: Printer,
+    all: bool,
+    away_after: Duration,
+) -> Result<(), Fault> {
+    let mut agents = Vec::new();
+    for servers in [false, true] {
+        let mut pages = client.fleet().agent_pages(servers, Some(500));
+        while let Some(page) = pages.next_page().await? {
+            agents.extend(page);
+        }
+    }
+    let since = Clock::system().now().minus(away_after);
+    let mut lines: Vec<_> = agents
+        .iter()
+        .map(|agent| Line {
+            standing: standing(agent),
+            away: is_away(agent, since),
+            agent,
+        })
+        .collect();
+    let summary = sum(&lines);
+    // Those first who need somebody.
+    lines.sort_by(|a, b| (a.standing, &a.agent.agent_id).cmp(&(b.standing, &b.agent.agent_id)));
+    lines.retain(|line| {
+        all || line.away || matches!(line.standing, Standing::Failed | Standing::Lags)
+    });
+    if printer.is_json() {
+        return printer.json(&serde_json::json!({ "summary": summary, "agents": lines }));
+    }
+    printer.line(&said(&summary))?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new([
+        "AGENT",
+        "STATE",
+        "RUNNING",
+        "OFFERED",
+        "LAST SEEN AT",
+        "WHY",
+    ]);
+    for line in &lines {
+        let agent = line.agent;
+        let name = match &agent.name {
+            Some(name) => format!("{} ({name})", agent.agent_id),
+            None => agent.agent_id.clone(),
+        };
+        rows.add([
+            clean(&name).into_owned(),
+            word(line),
+            number(agent.running),
+            number(agent.offered),
+            at(agent.last_seen_at).unwrap_or_else(|| "-".to_owned()),
+            why(agent),
+        ]);
+    }
+    rows.print(printer)
+}
+
+fn standing(agent: &FleetAgent) -> Standing {
+    let Some(offered) = agent.offered else {
+        return Standing::Idle;
+    };
+    let failed = agent
+        .last_attempt
+        .as_ref()
+        .is_some_and(|attempt| attempt.version == offered && attempt.state == AttemptState::Failed);
+    match (failed, agent.running == Some(offered)) {
+        (true, _) => Standing::Failed,
+        (false, true) => Standing::InStep,
+        (false, false) => Standing::Lags,
+    }
+}
+
+fn is_away(agent: &FleetAgent, since: Time) -> bool {
+    agent.last_seen_at.is_none_or(|at| at < since)
+}
+
+fn sum(lines: &[Line<'_>]) -> Summary {
+    let mut summary = Summary {
+        agents: lines.len(),
+        ..Summary::default()
+    };
+    for line in lines {
+        *match line.standing {
+            Standing::Failed => &mut summary.failed,
+            Standing::Lags => &mut summary.lagging,
+            Standing::InStep => &mut summary.in_step,
+            Standing::Idle => &mut summary.idle,
+        } += 1;
+        summary.away += usize::from(line.away);
+    }
+    summary
+}
+
+fn said(summary: &Summary) -> String {
+    let Summary {
+        agents,
+        in_step,
+        lagging,
+        failed,
+        idle,
+        away,
+    } = summary;
+    let others = [
+        (lagging, "lag"),
+        (failed, "failed"),
+        (idle, "have nothing to run"),
+        (away, "are away"),
+    ];
+    let others = others
+        .iter()
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, what)| format!(", {count} {what}"));
+    let others: String = others.collect();
+    format!("{agents} agents: {in_step} in step{others}")
+}
+
+fn word(line: &Line<'_>) -> String {
+    let word = match line.standing {
+        Standing::Failed => "failed",
+        Standing::Lags => "lags",
+        Standing::InStep => "in step",
+        Standing::Idle => "nothing to run",
+    };
+    match line.away {
+        true => format!("{word}, away"),
+        false => word.to_owned(),
+    }
+}
+
+/// Why the last try failed, also if something else is offered by now.
+fn why(agent: &FleetAgent) -> String {
+    let failed = agent
+        .last_attempt
+        .as_ref()
+        .filter(|attempt| attempt.state == AttemptState::Failed);
+    failed.map_or_else(
+        || "-".to_owned(),
+        |attempt| {
+            let error = attempt.error.as_deref().unwrap_or("no reason was given");
+            let told = format!("version {}: {error}", attempt.version);
+            clean(&shorten(&told, 120)).into_owned()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(offered: Option<u64>, running: Option<u64>, failed: Option<u64>) -> FleetAgent {
+        serde_json::from_value(serde_json::json!({
+            "agent_id": "a", "name": null, "last_seen_at": null, "offered": offered, "running": running,
+            "last_attempt": failed.map(|version| serde_json::json!({
+                "version": version, "state": "failed", "error": "no", "at": "2026-01-31T12:00:00.000000Z",
+            })),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_failed_before_and_runs_what_is_offered_now_is_in_step() {
+        for (offered, running, failed, expected) in [
+            (Some(2), Some(2), None, Standing::InStep),
+            (Some(3), Some(3), Some(2), Standing::InStep),
+            (Some(2), Some(1), Some(2), Standing::Failed),
+            (Some(3), Some(1), Some(2), Standing::Lags),
+            (Some(1), None, None, Standing::Lags),
+            (None, None, None, Standing::Idle),
+        ] {
+            let agent = agent(offered, running, failed);
+            assert_eq!(standing(&agent), expected, "{agent:?}");
+        }
+        assert!(why(&agent(Some(3), Some(1), Some(2))).contains("version 2: no"));
+    }
+}
