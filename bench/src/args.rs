@@ -26,6 +26,9 @@ pub enum Hidden {
     /// The endpoint of deliveries as a process of its own; the bench starts it by itself.
     #[command(hide = true)]
     Sink,
+    /// The limit of configs that have not changed as a process of its own; the bench starts it by itself.
+    #[command(hide = true)]
+    UnchangedServer,
 }
 
 #[derive(clap::Args)]
@@ -103,13 +106,13 @@ impl Store {
     /// What is measured on it, in the order of the page.
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
-            Appends, Archives, Batches, Deliveries, Enqueue, Growth, Held, Jobs, Latency, Memory,
-            Schedules, Sites, Sse, Threads,
+            Appends, Archives, Batches, Deliveries, Enqueue, Fleet, Growth, Held, Jobs, Latency,
+            Memory, Schedules, Sites, Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
                 Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Threads, Archives,
-                Memory, Growth,
+                Fleet, Memory, Growth,
             ],
             Self::Postgres => &[
                 Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Sites, Threads,
@@ -137,6 +140,8 @@ pub enum Workload {
     Threads,
     /// A long thread in object storage; run once.
     Archives,
+    /// Agents who wait for configuration.
+    Fleet,
     Memory,
     Growth,
     /// Jobs under a transaction that is held open; about a quarter of an hour.
@@ -157,6 +162,7 @@ impl Workload {
             Self::Sites => "sites",
             Self::Threads => "threads",
             Self::Archives => "archives",
+            Self::Fleet => "fleet",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::Held => "held",
@@ -167,7 +173,7 @@ impl Workload {
     fn waits_for_a_wish(self, store: Store) -> bool {
         matches!(
             (self, store),
-            (Self::Growth | Self::Held, _) | (Self::Threads, Store::Postgres)
+            (Self::Growth | Self::Held | Self::Fleet, _) | (Self::Threads, Store::Postgres)
         )
     }
 }
@@ -238,6 +244,8 @@ impl RunArgs {
                 thread_subscribers: vec![1, 20, 100, 300],
                 thread_paced: second / 2,
                 archived_events: 20_000,
+                fleet_agents: 300,
+                fleet_changes: 3,
                 settle: second / 2,
                 growth: growth_sizes(self.growth_rows.min(20_000)),
                 held: self.held_jobs.min(20_000),
@@ -273,6 +281,8 @@ impl RunArgs {
             thread_subscribers: vec![1, 100, 1_000, 5_000],
             thread_paced: second * 2,
             archived_events: 1_000_000,
+            fleet_agents: 10_000,
+            fleet_changes: 10,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),
             held: self.held_jobs,
@@ -311,6 +321,9 @@ pub struct Plan {
     pub thread_paced: Duration,
     /// Of one thread.
     pub archived_events: u64,
+    /// Who wait for configuration, and how often it changes.
+    pub fleet_agents: usize,
+    pub fleet_changes: u64,
     /// How long an idle server is left alone before its memory is read.
     pub settle: Duration,
     pub growth: Vec<u64>,

@@ -32,6 +32,7 @@ const PEERS: [RGBColor; Peer::ALL.len()] = [
     RGBColor(176, 132, 176),
     RGBColor(128, 128, 72),
     RGBColor(72, 128, 128),
+    RGBColor(150, 64, 116),
 ];
 const INK: RGBColor = RGBColor(52, 58, 64);
 const FAINT: RGBColor = RGBColor(206, 212, 218);

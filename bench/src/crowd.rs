@@ -131,6 +131,14 @@ impl Crowd {
         events
     }
 
+    /// One subscriber has what was sent then, which is all that was sent since everybody had what came before.
+    pub fn one_delivered(&self, sent_ns: u64) {
+        let took = self.now_ns().saturating_sub(sent_ns) / 1_000;
+        self.micros.borrow_mut().saturating_record(took.max(1));
+        self.delivered.set(self.delivered.get() + 1);
+        self.last.set(Instant::now());
+    }
+
     /// Gives what can be read without waiting to `take`. True when the server hung up.
     pub fn read_ready(
         &self,

@@ -12,6 +12,7 @@ mod chart;
 mod crowd;
 mod data;
 mod driver;
+mod fleet;
 mod limit;
 mod line;
 mod load;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match args.hidden {
         Some(Hidden::LimitServer { dir }) => limit::sqlite::server::run(&dir),
         Some(Hidden::Sink) => sink::server::run(),
+        Some(Hidden::UnchangedServer) => limit::unchanged::run(),
         None => run(&args.run),
     };
     match outcome {

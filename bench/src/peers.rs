@@ -23,6 +23,8 @@ pub enum Peer {
     Nats,
     /// The system's own; nothing is installed.
     Redis,
+    /// The system's own; nothing is installed.
+    Etcd,
     /// River's Rust client.
     River,
     /// River's own client, in Go.
@@ -34,6 +36,7 @@ pub enum Peer {
 }
 
 const REDIS: &str = "redis-server";
+const ETCD: &str = "etcd";
 
 /// A program, and what comes before its arguments.
 pub type Program = Vec<OsString>;
@@ -49,7 +52,7 @@ fn target() -> PathBuf {
 
 impl Peer {
     /// In the order of their colours.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DurableStreams,
         Self::DurableStreamsServer,
         Self::River,
@@ -59,6 +62,7 @@ impl Peer {
         Self::Nats,
         Self::Redis,
         Self::Dlt,
+        Self::Etcd,
     ];
 
     pub fn of(store: Store) -> &'static [Self] {
@@ -69,6 +73,7 @@ impl Peer {
                 Self::River,
                 Self::Nats,
                 Self::Redis,
+                Self::Etcd,
             ],
             Store::Postgres => &[
                 Self::River,
@@ -104,6 +109,7 @@ impl Peer {
             Self::Nats => "NATS JetStream",
             Self::Redis => "Redis Streams",
             Self::Dlt => "dlt",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -119,6 +125,7 @@ impl Peer {
             Self::Nats => "2.15.2",
             Self::Redis => redis_version(),
             Self::Dlt => "1.31.0",
+            Self::Etcd => etcd_version(),
         }
     }
 
@@ -153,6 +160,7 @@ impl Peer {
                 Self::dlt_folder().join("bin/python").into(),
                 driver("dlt").join("main.py").into(),
             ],
+            Self::Etcd => vec![ETCD.into()],
             Self::River => vec![target().join("release/river-peer").into()],
             Self::RiverGo => vec![target().join("peers/river-go").into()],
             Self::GraphileWorker | Self::PgBoss => {
@@ -174,7 +182,7 @@ impl Peer {
             // Written at the end of an installation.
             Self::Dlt => Self::dlt_folder().join("installed").exists(),
             // It is not ours to get.
-            Self::Redis => false,
+            Self::Redis | Self::Etcd => false,
             // The driver is ours and may have changed: its build tool knows whether it has.
             Self::River | Self::RiverGo => false,
             Self::GraphileWorker | Self::PgBoss => {
@@ -192,7 +200,7 @@ impl Peer {
     fn build(self) -> Option<Command> {
         let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         Some(match self {
-            Self::Redis => return None,
+            Self::Redis | Self::Etcd => return None,
             Self::Dlt => {
                 let mut shell = Command::new("sh");
                 let script = "python3 -m venv \"$0\" && \"$0/bin/python\" -m pip install --quiet --disable-pip-version-check --requirement \"$1\" && touch \"$0/installed\"";
@@ -254,6 +262,19 @@ fn redis_version() -> &'static str {
         let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         let said = said.unwrap_or_default();
         let version = said.split_once(" v=").map(|(_, rest)| rest);
+        let version = version.and_then(|rest| rest.split_ascii_whitespace().next());
+        version.unwrap_or("of no version").to_owned()
+    })
+}
+
+/// What its program says of itself: `etcd Version: 3.4.23` and more lines.
+fn etcd_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let said = std::process::Command::new(ETCD).arg("--version").output();
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        let version = said.split_once("Version: ").map(|(_, rest)| rest);
         let version = version.and_then(|rest| rest.split_ascii_whitespace().next());
         version.unwrap_or("of no version").to_owned()
     })

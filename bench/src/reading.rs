@@ -59,6 +59,13 @@ const SQLITE: &str = "\
   archiver's job to its end, which is after the object was read back and sealed. *Limit* is the bare compression of the same
   lines from a file in the page cache to nowhere, on one core: by the program `gzip -6`, and by the library and level that
   Tidewire uses. A *page* is asked for from a random place, in the archive with nothing of it in memory at first.
+- **Fleet**: *a config that has not changed* is a conditional GET that is answered with 304; the limit is an axum handler that
+  compares the tag and does nothing else. *From a change*: 10,000 agents, each registered, each with a connection of its
+  own over which it holds a question open and asks again behind each answer; from the generator's clock before the change is
+  sent to the same clock when an agent has it, one thread of the generator reading for all of them in turn. *etcd*: as many
+  watches of one key, each over a connection of its own by etcd's JSON gateway, which is how a program without gRPC watches;
+  a client with gRPC would put many watches on one connection. etcd tells every watcher alike, knows no agents, and hears
+  nothing of what became of a change.
 ";
 
 const POSTGRES: &str = "\

@@ -125,6 +125,7 @@ fn durable(peer: Peer, program: &OsStr, addr: SocketAddr, folder: &Path) -> Resu
             command.arg(folder).args(["--save", ""]);
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         }
+        Peer::Etcd => bail!("{} takes no appends", peer.name()),
         Peer::River | Peer::RiverGo | Peer::GraphileWorker | Peer::PgBoss | Peer::Dlt => {
             bail!("{} is a library, not a server", peer.name())
         }

@@ -96,6 +96,12 @@ fn sqlite(record: &Record) -> Vec<Target> {
             256.0,
             "KiB",
         ),
+        to_limit(
+            record,
+            "a config that has not changed: at least 0.8 of a bare axum handler",
+            "fleet/unchanged",
+            0.8,
+        ),
         below(
             record,
             "idle memory below 40 MiB",

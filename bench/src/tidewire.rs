@@ -105,6 +105,19 @@ impl Api {
         serde_json::from_slice(reply.body).with_context(|| format!("POST {path}: {}", reply.text()))
     }
 
+    /// The value of a metric without labels.
+    pub async fn metric(&mut self, name: &str) -> Result<u64> {
+        let reply = self.conn.call(&get(self.addr, "/metrics", "")).await?;
+        let text = std::str::from_utf8(reply.body)?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .with_context(|| format!("no metric {name}"))?
+            .parse()
+            .with_context(|| format!("the metric {name}"))
+    }
+
     /// Jobs done so far. A failed one would make the figure a lie.
     pub async fn jobs_done(&mut self) -> Result<u64> {
         let summary: Summary = self.read("/v1/analytics/summary").await?;

@@ -5,6 +5,7 @@ mod archives;
 mod batches;
 mod deliveries;
 mod enqueue;
+mod fleet;
 mod growth;
 mod held;
 mod jobs;
@@ -45,6 +46,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Threads => threads::run(bench).await?,
             Workload::Archives => archives::run(bench).await?,
             Workload::Sites => sites::run(bench).await?,
+            Workload::Fleet => fleet::run(bench).await?,
         };
         record
             .workloads
