@@ -127,6 +127,14 @@ impl<'c> Fleet<'c> {
         })
     }
 
+    /// Forgets an agent that is gone for good.
+    pub async fn forget(&self, agent_id: &str) -> Result<()> {
+        let url = self.0.url(&["v1", "fleet", "agents", agent_id])?;
+        self.0
+            .send_for_nothing(Call::delete(url), Repeat::WhileRefused)
+            .await
+    }
+
     /// The schema that configs must fit; none if there is none.
     pub async fn schema(&self) -> Result<Option<Box<RawValue>>> {
         let call = Call::get(self.0.url(&["v1", "fleet", "schema"])?);

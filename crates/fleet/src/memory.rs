@@ -70,12 +70,12 @@ impl Room {
         self.offers.receiver_count() > 0
     }
 
-    /// Takes in what the store says, if it is newer, and tells who waits. The agents whose labels
-    /// changed are forgotten first, or they would be judged by the old ones.
-    pub fn renew(&self, offers: Offers, relabelled: &[String]) {
-        if !relabelled.is_empty() {
+    /// Takes in what the store says, if it is newer, and tells who waits. The agents that changed are
+    /// dropped first, or they would be judged by what they were.
+    pub fn renew(&self, offers: Offers, changed: &[String]) {
+        if !changed.is_empty() {
             let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-            for agent in relabelled {
+            for agent in changed {
                 members.remove(agent.as_str());
             }
         }

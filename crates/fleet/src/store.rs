@@ -2,8 +2,8 @@
 //!
 //! - `fleet_versions`: every config that was pushed. Rows never change.
 //! - `fleet_changes`: what changed who is offered what, numbered by each tenant's revision: a push and
-//!   each raise of a share (`version`, `percent`), and new labels of an agent (`agent_id`). A
-//!   version's share is the greatest that it was given.
+//!   each raise of a share (`version`, `percent`), and an agent that got new labels or was forgotten
+//!   (`agent_id`). A version's share is the greatest that it was given.
 //! - `fleet_agents`: who has registered, and what is known of each.
 //! - `fleet_schemas`: the schema that a tenant's configs must fit.
 
@@ -27,7 +27,7 @@ pub(crate) struct Store {
     bodies: Sql,
     versions: Sql,
     version: Sql,
-    relabelled: Sql,
+    changed_agents: Sql,
     insert_version: Sql,
     insert_change: Sql,
     agents: agents::Statements,
@@ -57,7 +57,7 @@ pub(crate) struct BodyRow {
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'c> {
     Share { version: u64, percent: u32 },
-    Labels { agent_id: &'c str },
+    Agent { agent_id: &'c str },
 }
 
 const VERSION: &str = "v.version, v.etag, v.labels,
@@ -80,7 +80,7 @@ impl Store {
             version: sql(&format!(
                 "SELECT {VERSION}, {REST} FROM fleet_versions v WHERE v.tenant = ? AND v.version = ?"
             )),
-            relabelled: sql(
+            changed_agents: sql(
                 "SELECT agent_id FROM fleet_changes WHERE tenant = ? AND revision > ? AND agent_id IS NOT NULL",
             ),
             insert_version: sql(
@@ -166,15 +166,15 @@ impl Store {
         row.as_ref().map(version).transpose()
     }
 
-    /// Agents that got other labels behind a revision.
-    pub(crate) async fn relabelled(
+    /// Agents that are not as they were at a revision.
+    pub(crate) async fn changed_agents(
         &self,
         query: &mut impl Query,
         tenant: &str,
         behind: u64,
     ) -> Result<Vec<String>> {
         let args = vec![tenant.into(), behind.into()];
-        let rows = query.rows(&self.relabelled, args).await?;
+        let rows = query.rows(&self.changed_agents, args).await?;
         rows.iter().map(|row| row.text(0)).collect()
     }
 
@@ -210,7 +210,7 @@ impl Store {
     ) -> Result<()> {
         let (version, percent, agent_id) = match change {
             Change::Share { version, percent } => (version.into(), percent.into(), Arg::Null),
-            Change::Labels { agent_id } => (Arg::Null, Arg::Null, agent_id.into()),
+            Change::Agent { agent_id } => (Arg::Null, Arg::Null, agent_id.into()),
         };
         let author = opt_text(author.map(str::to_owned));
         let args = vec![

@@ -157,4 +157,6 @@ pub(crate) struct SchemaBody {
 pub struct FleetWorkerState {
     /// The version that it works by; none after its start.
     pub version: Option<u64>,
+    /// None if it does not say so: workers of other makes.
+    pub started_at: Option<Time>,
 }

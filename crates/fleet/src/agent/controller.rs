@@ -7,7 +7,11 @@ use tidewire_client::{AgentStatus, ConfigQuery, Error, NewFleetAgent, OfferedCon
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, kept::Held, pace::about};
+use super::{
+    Inner,
+    kept::{Held, Kept},
+    pace::about,
+};
 
 /// So often it asks as if it had nothing: whatever went wrong with tags is healed then.
 const RECONCILE: Duration = Duration::from_mins(10);
@@ -17,6 +21,8 @@ struct Rounds {
     is_registered: bool,
     /// When it asks without a tag.
     reconcile_at: Instant,
+    /// There was nothing for it, or the controller does not know it.
+    has_nothing: bool,
 }
 
 impl Inner {
@@ -24,6 +30,7 @@ impl Inner {
         let mut rounds = Rounds {
             is_registered: false,
             reconcile_at: Instant::now() + RECONCILE,
+            has_nothing: false,
         };
         loop {
             let Some(outcome) = stop.run_until_cancelled(self.round(&mut rounds)).await else {
@@ -68,6 +75,7 @@ impl Inner {
         let reconciles = rounds.reconcile_at <= Instant::now();
         match self.ask(reconciles).await {
             Ok(offered) => {
+                rounds.has_nothing = false;
                 if reconciles {
                     rounds.reconcile_at = Instant::now() + RECONCILE;
                 }
@@ -77,7 +85,16 @@ impl Inner {
             }
             // There is no config yet; or the controller does not know it, and does so behind the next
             // round.
-            Err(error) if error.is_not_found() => rounds.is_registered = fresh,
+            Err(error) if error.is_not_found() => {
+                rounds.is_registered = fresh;
+                if !fresh {
+                    // Whoever forgot the agent forgot what it said.
+                    if !std::mem::replace(&mut rounds.has_nothing, true) {
+                        self.step(Kept::unheard);
+                    }
+                    return Ok(());
+                }
+            }
             Err(error) => return Err(error),
         }
         self.say().await.inspect_err(|error| {

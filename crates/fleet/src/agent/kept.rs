@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidewire_client::{AgentStatus, AttemptState};
+use tidewire_core::Time;
 
 /// What outlives the agent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) struct Parked {
     pub version: u64,
     pub etag: String,
     pub error: String,
+    /// Since when the worker runs that does not take it.
+    pub by: Option<Time>,
 }
 
 impl PartialEq for Held {
@@ -92,19 +95,25 @@ impl Kept {
 
     /// The worker took this one.
     pub fn taken(mut self, etag: &str) -> Self {
+        let is_running = self.running.as_ref().is_some_and(|it| it.etag == etag);
+        if is_running && let Some(parked) = self.parked.take_if(|it| it.etag == etag) {
+            self.unsaid = Some(applied(parked.version));
+        }
         if let Some(held) = self.pending.take_if(|held| held.etag == etag) {
-            self.unsaid = Some(AgentStatus {
-                version: held.version,
-                state: AttemptState::Applied,
-                error: None,
-            });
+            self.unsaid = Some(applied(held.version));
             self.running = Some(held);
         }
         self
     }
 
-    /// The worker does not take this one. What it worked by before stays.
-    pub fn refused(mut self, etag: &str, error: String) -> Self {
+    /// Whether a worker that runs since then has to be given this: it was not refused by it. One that
+    /// came later may go by other rules.
+    pub fn may_be_given(&self, etag: &str, by: Option<Time>) -> bool {
+        !self.is_parked(etag) || self.parked.as_ref().is_some_and(|it| it.by != by)
+    }
+
+    /// The worker that runs since then does not take this one. What it worked by before stays.
+    pub fn refused(mut self, etag: &str, error: String, by: Option<Time>) -> Self {
         let version = match self.pending.take_if(|held| held.etag == etag) {
             Some(held) => held.version,
             // One that it took before: a worker with other rules has taken its place.
@@ -113,16 +122,25 @@ impl Kept {
                 _ => return self,
             },
         };
-        self.unsaid = Some(AgentStatus {
-            version,
-            state: AttemptState::Failed,
-            error: Some(error.clone()),
-        });
+        self.unsaid = Some(failed(version, error.clone()));
         self.parked = Some(Parked {
             version,
             etag: etag.to_owned(),
             error,
+            by,
         });
+        self
+    }
+
+    /// The controller may know nothing any more of what it was told.
+    pub fn unheard(mut self) -> Self {
+        let parked = self.parked.as_ref();
+        let failure = parked.map(|parked| failed(parked.version, parked.error.clone()));
+        let running = self.running.as_ref();
+        self.unsaid = self
+            .unsaid
+            .or(failure)
+            .or_else(|| running.map(|held| applied(held.version)));
         self
     }
 
@@ -130,6 +148,22 @@ impl Kept {
     pub fn said(mut self, status: &AgentStatus) -> Self {
         self.unsaid.take_if(|unsaid| unsaid == status);
         self
+    }
+}
+
+fn applied(version: u64) -> AgentStatus {
+    AgentStatus {
+        version,
+        state: AttemptState::Applied,
+        error: None,
+    }
+}
+
+fn failed(version: u64, error: String) -> AgentStatus {
+    AgentStatus {
+        version,
+        state: AttemptState::Failed,
+        error: Some(error),
     }
 }
 
@@ -171,7 +205,9 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_parked_once_and_the_last_good_one_stays() {
-        let kept = runs(1).offered(held(2)).refused(&tag(2), "no".to_owned());
+        let kept = runs(1)
+            .offered(held(2))
+            .refused(&tag(2), "no".to_owned(), None);
         assert_eq!(wanted(&kept), Some(1));
         assert_eq!(kept.etag(), Some("\"2\""), "it is not asked for again");
         let status = kept.unsaid.clone().unwrap();
@@ -188,33 +224,56 @@ mod tests {
     fn what_runs_and_is_offered_again_is_nothing_new() {
         let kept = runs(1).offered(held(2)).offered(held(1));
         assert_eq!((wanted(&kept), kept.pending.as_ref()), (Some(1), None));
-        let kept = runs(1).offered(held(2)).refused(&tag(2), "no".to_owned());
+        let kept = runs(1)
+            .offered(held(2))
+            .refused(&tag(2), "no".to_owned(), None);
         let kept = kept.offered(held(1));
         assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(1), None));
+    }
+
+    #[test]
+    fn whoever_forgot_it_is_told_again_how_the_last_one_went() {
+        assert_eq!(Kept::default().unheard().unsaid, None);
+        let kept = runs(1);
+        assert_eq!(kept.unsaid, None);
+        let kept = kept.unheard();
+        assert_eq!(kept.unsaid, Some(applied(1)));
+        let kept = kept
+            .offered(held(2))
+            .refused(&tag(2), "no".to_owned(), None);
+        let status = kept.unsaid.clone().unwrap();
+        let kept = kept.said(&status).unheard();
+        assert_eq!(kept.unsaid, Some(failed(2, "no".to_owned())));
     }
 
     #[test]
     fn an_answer_about_what_is_not_wanted_any_more_changes_nothing() {
         let kept = runs(1).offered(held(2)).offered(held(3));
         assert_eq!(kept.clone().taken(&tag(2)), kept);
-        assert_eq!(kept.clone().refused(&tag(2), "no".to_owned()), kept);
+        assert_eq!(kept.clone().refused(&tag(2), "no".to_owned(), None), kept);
         let applied = runs(1).offered(held(2)).taken(&tag(2));
         let old = runs(1).offered(held(1)).taken(&tag(1)).unsaid;
         assert_eq!(old, None);
-        let other = AgentStatus {
-            version: 1,
-            state: AttemptState::Applied,
-            error: None,
-        };
-        assert!(applied.said(&other).unsaid.is_some(), "it was another word");
+        assert!(
+            applied.said(&super::applied(1)).unsaid.is_some(),
+            "it was another word"
+        );
     }
 
     #[test]
-    fn a_worker_that_does_not_take_what_runs_is_not_asked_again_and_again() {
-        let kept = runs(1).refused(&tag(1), "another policy".to_owned());
-        assert!(kept.is_parked(&tag(1)));
+    fn a_worker_that_does_not_take_what_runs_is_not_asked_again_but_another_one_is() {
+        let (first, second) = (Some(Time::EPOCH), Some(Time::from_millis(1)));
+        let kept = runs(1).refused(&tag(1), "another policy".to_owned(), first);
         assert_eq!(wanted(&kept), Some(1));
         let kept = kept.offered(held(1));
-        assert!(kept.is_parked(&tag(1)), "the same again is no other chance");
+        assert!(
+            !kept.may_be_given(&tag(1), first),
+            "the same again is no other chance"
+        );
+        assert!(kept.may_be_given(&tag(1), second));
+        let status = kept.unsaid.clone().unwrap();
+        let kept = kept.said(&status).taken(&tag(1));
+        assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(1), None));
+        assert_eq!(kept.unsaid, Some(applied(1)));
     }
 }

@@ -65,16 +65,15 @@ impl Inner {
     /// Gives the worker what it should have, if it does not have it.
     async fn give(&self) -> Result<Round, Error> {
         let worker = self.options.worker.fleet_worker();
+        let found = worker.state().await?;
         let kept = self.kept();
-        if kept.pending.is_none() {
-            let has = worker.state().await?.version;
-            let lacks = |held: &&Held| has != Some(held.version) && !kept.is_parked(&held.etag);
-            if kept.wanted().filter(lacks).is_none() {
-                self.health.set_ready(kept.running.is_some());
-                return Ok(Round::Done);
-            }
-        }
-        let Some(held) = kept.wanted() else {
+        let lacks = |held: &&Held| {
+            kept.pending.is_some()
+                || (found.version != Some(held.version)
+                    && kept.may_be_given(&held.etag, found.started_at))
+        };
+        let Some(held) = kept.wanted().filter(lacks) else {
+            self.health.set_ready(kept.running.is_some());
             return Ok(Round::Done);
         };
         match worker.apply(held.version, &held.config).await {
@@ -90,7 +89,7 @@ impl Inner {
                     why,
                     "the worker does not take it: the last good one stays"
                 );
-                self.step(|kept| kept.refused(&held.etag, why));
+                self.step(|kept| kept.refused(&held.etag, why, found.started_at));
             }
             Err(error) => return Err(error),
         }

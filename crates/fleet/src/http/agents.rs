@@ -9,7 +9,7 @@ use tidewire_core::{Kind, Problem, Scope};
 use tidewire_http::{ApiError, Caller, Json, Optional, Path, Query, answers};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Addressed, Api, require_reader};
+use super::{Addressed, Api, Operator, require_reader};
 use crate::{
     Labels, Registration, Report,
     model::{Agent, AttemptState},
@@ -21,6 +21,7 @@ pub(super) fn routes(api: Arc<Api>) -> OpenApiRouter {
         .routes(routes!(register))
         .routes(routes!(list))
         .routes(routes!(report))
+        .routes(routes!(forget))
         .with_state(api)
 }
 
@@ -159,5 +160,22 @@ async fn report(
         error: body.error,
     };
     api.fleet.report(&principal.tenant, &id, report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Forget an agent that is gone for good.
+///
+/// Should it ask again all the same, it registers, and is who it was.
+#[utoipa::path(
+    delete, path = "/v1/fleet/agents/{id}", tag = "fleet", operation_id = "forgetAgent",
+    params(("id" = String, Path, description = "the agent's id")),
+    responses((status = 204, description = "it is forgotten"), answers::NotFound)
+)]
+async fn forget(
+    Operator(principal): Operator,
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    api.fleet.forget(&principal.tenant, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

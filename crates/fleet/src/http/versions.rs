@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
-use http::{StatusCode, request::Parts};
+use axum::extract::State;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidewire_core::{Kind, Principal, Problem, Scope};
+use tidewire_core::{Kind, Problem, Scope};
 use tidewire_http::{ApiError, Caller, Json, Path, Query, answers};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Api, ListQuery, author};
+use super::{Api, ListQuery, Operator, author};
 use crate::{
     Gate, Labels,
     model::{NewVersion, Version},
@@ -25,19 +25,6 @@ pub(super) fn routes(api: Arc<Api>) -> OpenApiRouter {
         .routes(routes!(roll_back))
         .routes(routes!(schema, put_schema, delete_schema))
         .with_state(api)
-}
-
-/// Who may push. Comes before a body, so that others learn nothing about bodies.
-struct Operator(Principal);
-
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::Admin)?;
-        Ok(Operator(caller))
-    }
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]

@@ -49,7 +49,7 @@ impl Fleet {
                     .await?;
                 if known.labels != row.labels {
                     lock(tx, &tenant).await?;
-                    let relabelled = Change::Labels { agent_id: id };
+                    let relabelled = Change::Agent { agent_id: id };
                     inner.change(tx, &tenant, relabelled, (None, now)).await?;
                 }
                 Ok(())
@@ -60,6 +60,30 @@ impl Fleet {
         room.remember(&row);
         self.renew(&room).await?;
         Ok(row.agent_id)
+    }
+
+    /// Forgets one that is gone for good. Should it ask again all the same, it is told to register, and
+    /// is who it was.
+    pub async fn forget(&self, tenant: &Arc<str>, agent_id: &str) -> Result<(), Error> {
+        model::check_agent("id", agent_id)?;
+        let (inner, of) = (Arc::clone(&self.inner), Arc::clone(tenant));
+        let gone: Arc<str> = agent_id.into();
+        let forgotten = self.inner.db.transact("fleet.forget", move |tx| {
+            let (inner, tenant, id) = (Arc::clone(&inner), Arc::clone(&of), Arc::clone(&gone));
+            Box::pin(async move {
+                if inner.store.lock_agent(tx, &tenant, &id).await?.is_none() {
+                    return Err(Error::NoSuchAgent(id.to_string()));
+                }
+                inner.store.delete_agent(tx, &tenant, &id).await?;
+                lock(tx, &tenant).await?;
+                let by = (None, inner.clock.now());
+                let forgotten = Change::Agent { agent_id: &id };
+                inner.change(tx, &tenant, forgotten, by).await?;
+                Ok(())
+            })
+        });
+        forgotten.await?;
+        self.renew(&self.room(tenant).await?).await
     }
 
     /// Newest first, and the cursor of the next page; or, in their place, servers of Tidewire.

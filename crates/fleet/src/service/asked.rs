@@ -156,7 +156,7 @@ impl Fleet {
                 .await?;
             let row = row.ok_or_else(|| Error::NoSuchAgent(agent_id.to_owned()))?;
             let member = room.remember(&row);
-            // Whoever was told of new labels in between did not find it to be forgotten.
+            // Whoever was told that it changed in between did not find it to be dropped.
             if room.revision() == revision {
                 return Ok(member);
             }
@@ -222,11 +222,11 @@ impl Fleet {
         // In this order: agents that are read anew behind it have the labels of the offers or later ones.
         let offers = inner.read_offers(&room.tenant).await?;
         let mut read = inner.db.read();
-        let relabelled = inner
+        let changed = inner
             .store
-            .relabelled(&mut read, &room.tenant, known)
+            .changed_agents(&mut read, &room.tenant, known)
             .await?;
-        room.renew(offers, &relabelled);
+        room.renew(offers, &changed);
         Ok(())
     }
 

@@ -43,6 +43,7 @@ pub(super) struct Statements {
     lock_agent: Sql,
     insert_agent: Sql,
     update_agent: Sql,
+    delete_agent: Sql,
     attempts: Sql,
     report: Sql,
     seen: Sql,
@@ -100,6 +101,7 @@ impl Statements {
             update_agent: sql(
                 "UPDATE fleet_agents SET is_server = ?, name = ?, labels = ? WHERE tenant = ? AND agent_id = ?",
             ),
+            delete_agent: sql("DELETE FROM fleet_agents WHERE tenant = ? AND agent_id = ?"),
             attempts: sql(&format!(
                 "SELECT a.tenant, a.agent_id, a.attempt_version, a.attempt_state, a.attempt_error, a.attempt_at,
                     a.running_version
@@ -210,6 +212,11 @@ impl Store {
             id.into(),
         ];
         tx.execute(&self.agents.update_agent, args).await.map(drop)
+    }
+
+    pub(crate) async fn delete_agent(&self, tx: &mut Tx, tenant: &str, id: &str) -> Result<()> {
+        let args = vec![tenant.into(), id.into()];
+        tx.execute(&self.agents.delete_agent, args).await.map(drop)
     }
 
     /// What is known of these agents, of those that are known. Their keys must be sorted.

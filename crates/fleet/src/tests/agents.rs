@@ -98,6 +98,30 @@ async fn an_agent_keeps_its_id_and_what_it_says_counts_for_known_versions_alone(
 }
 
 #[every_engine]
+async fn an_agent_that_is_gone_is_forgotten_and_known_again_if_it_is_not(engine: Engine) {
+    let house = House::on(engine).await;
+    house.push(json!({"url": "x"})).await;
+    house.register("a", json!({})).await;
+    house.register("b", json!({})).await;
+    house.says("a", 1, None).await.expect(204);
+    assert_eq!(house.given("a").await, 1);
+    let forget = async |id: &str| {
+        let path = format!("/v1/fleet/agents/{id}");
+        let request = house.app.request(reqwest::Method::DELETE, &path);
+        tidewire_testkit::TestApp::send(request).await
+    };
+    forget("a").await.expect(204);
+    forget("a").await.expect(404);
+    house.ask("?agent_id=a", None).await.expect(404);
+    house.says("a", 1, None).await.expect(404);
+    let agents = house.app.get("/v1/fleet/agents").await.json();
+    assert_eq!(agents["agents"].as_array().map(Vec::len), Some(1));
+    house.register("a", json!({})).await;
+    assert_eq!(house.given("a").await, 1);
+    assert_eq!(house.agent("a").await["last_attempt"], Value::Null);
+}
+
+#[every_engine]
 async fn when_an_agent_was_seen_is_written_down_later(engine: Engine) {
     let house = House::on(engine).await;
     house.register("a", json!({})).await;

@@ -64,6 +64,11 @@ Examples:
         #[command(flatten)]
         page: Paging,
     },
+    /// Forget an agent that is gone for good
+    Forget {
+        #[arg(value_name = "AGENT")]
+        agent: String,
+    },
     /// Show who runs what, who lags, who failed and why
     Status {
         /// Those too with whom all is well
@@ -160,6 +165,10 @@ async fn command(action: Action, client: Client, printer: Printer) -> Result<(),
         Action::History { page } => history(page, &client, printer).await,
         Action::Show { number } => show(&client.fleet().version(number).await?, printer),
         Action::Agents { servers, page } => agents(servers, page, &client, printer).await,
+        Action::Forget { agent } => {
+            client.fleet().forget(&agent).await?;
+            printer.line(&format!("forgot {}", clean(&agent)))
+        }
         Action::Status { all, away_after } => status::run(&client, printer, all, away_after).await,
         Action::Schema { set, remove } => schema(set, remove, &client, printer).await,
         // They do not come here.

@@ -359,6 +359,37 @@ async fn a_fleet_goes_on_whatever_fails(engine: Engine) {
         history.contains(&format!("back to {b}: 10.1.2.3 is private")),
         "{history}"
     );
+
+    // A worker that comes back with other rules does not take what ran; one that comes back with the
+    // right ones gets it again.
+    all[2].worker.take().unwrap().kill();
+    all[2].subnets = "none";
+    all[2].start_worker();
+    let standing = async |state: &str| {
+        let known = known(&server, &id).await;
+        let attempt = &known["last_attempt"];
+        (attempt["version"] == d && attempt["state"] == state).then_some(())
+    };
+    eventually("it is said", async || standing("failed").await).await;
+    assert_eq!(all[2].agent().state().await["parked"]["version"], d);
+    all[2].worker().get("/hit").await.expect(503);
+    all[2].worker.take().unwrap().kill();
+    all[2].subnets = "127.0.0.0/8";
+    all[2].start_worker();
+    all[2].runs(d).await;
+    eventually("that it works is said too", async || {
+        standing("applied").await
+    })
+    .await;
+
+    // Whoever is forgotten and is there all the same is known again, as who it was.
+    server.ask(&["fleet", "forget", &id]);
+    eventually("it is known again", async || {
+        let agents = server.list("/v1/fleet/agents", "agents").await;
+        let known = agents.iter().find(|agent| agent["agent_id"] == id)?;
+        (known["running"] == d).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
