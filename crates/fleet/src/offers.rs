@@ -79,7 +79,7 @@ fn is_for(labels: &Labels, percent: u32, asker: Option<Asker<'_>>) -> bool {
         && labels
             .iter()
             .all(|(key, value)| has.get(key) == Some(value))
-        && place_of(agent_id) < percent * 100
+        && (percent == 100 || place_of(agent_id) < percent * 100)
 }
 
 /// An agent's place among ten thousand.

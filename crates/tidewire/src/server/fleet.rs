@@ -23,6 +23,8 @@ use crate::{
 
 /// How long it waits after the store was away.
 const AGAIN: Duration = Duration::from_secs(5);
+/// So often it asks though nothing was told: who never asks counts as away.
+const ASK_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) fn open(db: &Db, clock: &Clock, config: &Config, streams: &CancellationToken) -> Fleet {
     Fleet::new(
@@ -109,17 +111,21 @@ impl Member {
         self.fleet.register(&self.tenant, registration).await?;
         let agent_id = self.agent_id.to_string();
         let mut watching = self.fleet.watch(&self.tenant, Some(agent_id)).await?;
-        while watching.next().await.is_some() {
-            match self
-                .fleet
-                .offered(&self.tenant, Some(&self.agent_id))
-                .await?
-            {
+        loop {
+            let told = tokio::time::timeout(ASK_EVERY, watching.next()).await;
+            if matches!(told, Ok(None)) {
+                return Ok(());
+            }
+            let asked = self.fleet.offered(&self.tenant, Some(&self.agent_id));
+            let offered = asked.await?;
+            if told.is_err() {
+                continue;
+            }
+            match offered {
                 Some(offer) => self.take(&offer).await?,
                 None => self.go_by(&ServerSettings::default())?,
             }
         }
-        Ok(())
     }
 
     async fn take(&self, offer: &Offer) -> Result<(), Error> {

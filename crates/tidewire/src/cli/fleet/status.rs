@@ -19,7 +19,7 @@ enum Standing {
     /// It tried what it is offered, and that did not work there.
     Failed,
     /// It runs something else, or nothing, and has not said why.
-    Lags,
+    Lagging,
     InStep,
     /// There is nothing for it.
     Idle,
@@ -54,7 +54,9 @@ pub(super) async fn run(
     for servers in [false, true] {
         let mut pages = client.fleet().agent_pages(servers, Some(500));
         while let Some(page) = pages.next_page().await? {
-            agents.extend(page);
+            // Most servers go by what they were started with, and there is nothing to say of it.
+            let said = |agent: &FleetAgent| !servers || standing(agent) != Standing::Idle;
+            agents.extend(page.into_iter().filter(said));
         }
     }
     let since = Clock::system().now().minus(away_after);
@@ -70,7 +72,7 @@ pub(super) async fn run(
     // Those first who need somebody.
     lines.sort_by(|a, b| (a.standing, &a.agent.agent_id).cmp(&(b.standing, &b.agent.agent_id)));
     lines.retain(|line| {
-        all || line.away || matches!(line.standing, Standing::Failed | Standing::Lags)
+        all || line.away || matches!(line.standing, Standing::Failed | Standing::Lagging)
     });
     if printer.is_json() {
         return printer.json(&serde_json::json!({ "summary": summary, "agents": lines }));
@@ -116,7 +118,7 @@ fn standing(agent: &FleetAgent) -> Standing {
     match (failed, agent.running == Some(offered)) {
         (true, _) => Standing::Failed,
         (false, true) => Standing::InStep,
-        (false, false) => Standing::Lags,
+        (false, false) => Standing::Lagging,
     }
 }
 
@@ -132,7 +134,7 @@ fn sum(lines: &[Line<'_>]) -> Summary {
     for line in lines {
         *match line.standing {
             Standing::Failed => &mut summary.failed,
-            Standing::Lags => &mut summary.lagging,
+            Standing::Lagging => &mut summary.lagging,
             Standing::InStep => &mut summary.in_step,
             Standing::Idle => &mut summary.idle,
         } += 1;
@@ -151,25 +153,26 @@ fn said(summary: &Summary) -> String {
         away,
     } = summary;
     let others = [
-        (lagging, "lag"),
+        (lagging, "lagging"),
         (failed, "failed"),
-        (idle, "have nothing to run"),
-        (away, "are away"),
+        (idle, "idle"),
+        (away, "away"),
     ];
     let others = others
         .iter()
         .filter(|(count, _)| **count > 0)
         .map(|(count, what)| format!(", {count} {what}"));
     let others: String = others.collect();
-    format!("{agents} agents: {in_step} in step{others}")
+    let noun = if *agents == 1 { "agent" } else { "agents" };
+    format!("{agents} {noun}: {in_step} in step{others}")
 }
 
 fn word(line: &Line<'_>) -> String {
     let word = match line.standing {
         Standing::Failed => "failed",
-        Standing::Lags => "lags",
+        Standing::Lagging => "lagging",
         Standing::InStep => "in step",
-        Standing::Idle => "nothing to run",
+        Standing::Idle => "idle",
     };
     match line.away {
         true => format!("{word}, away"),
@@ -213,8 +216,8 @@ mod tests {
             (Some(2), Some(2), None, Standing::InStep),
             (Some(3), Some(3), Some(2), Standing::InStep),
             (Some(2), Some(1), Some(2), Standing::Failed),
-            (Some(3), Some(1), Some(2), Standing::Lags),
-            (Some(1), None, None, Standing::Lags),
+            (Some(3), Some(1), Some(2), Standing::Lagging),
+            (Some(1), None, None, Standing::Lagging),
             (None, None, None, Standing::Idle),
         ] {
             let agent = agent(offered, running, failed);
