@@ -23,5 +23,6 @@ pub use settings::{OTHER_VARIABLES, SETTINGS, Variable};
 pub use sites::Sites;
 pub use store::Store;
 pub use triggers::Triggers;
-pub use typed::{Config, Log, LogFormat, Role, Roles, address};
+pub(crate) use typed::address;
+pub use typed::{Config, Log, LogFormat, Role, Roles};
 pub use values::{Bad, Origin, Values, unknown_variables};

@@ -286,7 +286,7 @@ pub(super) fn need<T>(value: Option<T>, name: &str) -> Result<T, Bad> {
 }
 
 /// `HOST:PORT`; a port alone is for everybody only where a key is needed.
-pub fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str, has_key: bool) -> Result<SocketAddr, String> {
     let wrong = || "is not HOST:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080".to_owned();
     // `PORT=8080`, as many hosts set it.
     let (host, port) = match text.rsplit_once(':') {
