@@ -1,7 +1,7 @@
 //! The routes of a worker, with the paths of the source design.
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequestParts, State as Shared},
     response::Response,
 };
@@ -113,6 +113,10 @@ fn handed_on(opened: Opened) -> Response {
         ..
     } = opened;
     drop_hop_by_hop(&mut headers);
+    if body.is_end_stream() {
+        // An answer to HEAD tells the length of a body that does not come.
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -1,156 +1,17 @@
 //! A fleet as processes: a controller, agents, workers, and what becomes of them when each fails.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-};
+mod members;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidewire_testkit::{Answer, Engine, TestApp, eventually, every_engine};
+use tidewire_testkit::{Engine, TestApp, eventually, every_engine};
 
-use crate::support::{House, Server, client, lasting_address, tidewire};
+use crate::support::{House, Server, lasting_address};
+use members::{Member, worker};
 
 const ADMIN: &str = "the-operators-key";
 const AGENT: &str = "the-agents-key";
 const WORKER: &str = "the-workers-key";
-
-/// An agent or a worker. Killed when it is dropped.
-struct Process {
-    child: Child,
-    url: String,
-    client: reqwest::Client,
-}
-
-impl Process {
-    #[track_caller]
-    fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let stdout = child.stdout.take().expect("it is piped");
-        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        thread::spawn(move || lines.for_each(drop));
-        Process {
-            child,
-            url: url.expect("it listens"),
-            client: client(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        TestApp::send(self.client.get(format!("{}{path}", self.url))).await
-    }
-
-    async fn state(&self) -> Value {
-        self.get("/state").await.expect(200).json()
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it is dead");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A worker on an address that it has again after a restart.
-fn worker(address: &str, subnets: &str) -> Process {
-    let mut command = tidewire();
-    command
-        .args([
-            "fleet",
-            "worker",
-            "--addr",
-            address,
-            "--allow-subnet",
-            subnets,
-        ])
-        .env("AGENT_API_KEY", format!("an-older-key,{WORKER}"));
-    Process::start(command)
-}
-
-struct Member {
-    worker: Option<Process>,
-    agent: Option<Process>,
-    worker_address: String,
-    state: PathBuf,
-    subnets: &'static str,
-    key: String,
-    controller: String,
-}
-
-impl Member {
-    fn start(folder: &Path, n: usize, controller: &str, key: &str, subnets: &'static str) -> Self {
-        let mut member = Member {
-            worker: None,
-            agent: None,
-            worker_address: lasting_address(),
-            state: folder.join(format!("agent-{n}.json")),
-            subnets,
-            key: key.to_owned(),
-            controller: controller.to_owned(),
-        };
-        member.start_worker();
-        member.start_agent();
-        member
-    }
-
-    fn start_worker(&mut self) {
-        self.worker = Some(worker(&self.worker_address, self.subnets));
-    }
-
-    fn start_agent(&mut self) {
-        let mut command = tidewire();
-        let worker = format!("http://{}", self.worker_address);
-        command
-            .args(["fleet", "agent", "--addr", "127.0.0.1:0"])
-            .args(["--poll-interval", "200ms", "--max-backoff", "400ms"])
-            .args(["--controller", &self.controller, "--worker", &worker])
-            .arg("--state")
-            .arg(&self.state)
-            .env("CONTROLLER_API_KEY", &self.key)
-            .env("WORKER_API_KEY", WORKER);
-        self.agent = Some(Process::start(command));
-    }
-
-    fn worker(&self) -> &Process {
-        self.worker.as_ref().expect("the worker runs")
-    }
-
-    fn agent(&self) -> &Process {
-        self.agent.as_ref().expect("the agent runs")
-    }
-
-    /// Waits until the worker works by this version, and the agent knows.
-    async fn runs(&self, version: u64) {
-        eventually(&format!("version {version} runs"), async || {
-            let (worker, agent) = (self.worker().state().await, self.agent().state().await);
-            let runs = worker["version"] == version && agent["version"] == version;
-            (runs && agent["pending"] == Value::Null).then_some(())
-        })
-        .await;
-    }
-
-    async fn id(&self) -> String {
-        self.agent().state().await["agent_id"]
-            .as_str()
-            .expect("it is registered")
-            .to_owned()
-    }
-}
 
 async fn known(server: &Server, id: &str) -> Value {
     let agents = server.list("/v1/fleet/agents", "agents").await;
@@ -390,6 +251,23 @@ async fn a_fleet_goes_on_whatever_fails(engine: Engine) {
         (known["running"] == d).then_some(())
     })
     .await;
+
+    // In the end all is well with everybody, and everybody says so.
+    for member in &all {
+        eventually("all is well", async || {
+            let state = member.agent().state().await;
+            let well = state["controller"]["ok"] == true && state["worker"]["ok"] == true;
+            let agreed = state["version"] == d && state["config"]["url"] == target.url("/b");
+            let settled = state["pending"].is_null() && state["parked"].is_null();
+            (well && agreed && settled && state["state_file"]["error"].is_null()).then_some(())
+        })
+        .await;
+        let worker = member.worker().state().await;
+        assert_eq!(
+            (&worker["version"], &worker["config"]["url"]),
+            (&json!(d), &json!(target.url("/b")))
+        );
+    }
 }
 
 #[tokio::test]
@@ -431,7 +309,10 @@ async fn a_worker_takes_configs_from_who_has_its_key_alone() {
     let nothing = body(9, json!({"url": target.url("/nothing")}));
     give(Some(WORKER), &nothing).await.expect(200);
     worker.get("/hit").await.expect(404);
-    let gone = body(10, json!({"url": format!("http://{}/", lasting_address())}));
+    let head = json!({"url": target.url("/a"), "method": "head"});
+    give(Some(WORKER), &body(10, head)).await.expect(200);
+    assert_eq!(worker.get("/hit").await.expect(200).text, "");
+    let gone = body(11, json!({"url": format!("http://{}/", lasting_address())}));
     give(Some(WORKER), &gone).await.expect(200);
     worker.get("/hit").await.expect(502);
     worker.get("/health").await.expect(200);

@@ -9,8 +9,11 @@ use tidewire_core::{Clock, Time};
 use super::number;
 use crate::cli::{
     Fault,
-    output::{Printer, Rows, at, clean, shorten},
+    output::{Printer, Rows, clean, shorten},
 };
+
+/// Characters of a reason; `--json` has it whole.
+const LONGEST_WHY: usize = 240;
 
 /// How an agent stands to what it is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,7 +62,8 @@ pub(super) async fn run(
             agents.extend(page.into_iter().filter(said));
         }
     }
-    let since = Clock::system().now().minus(away_after);
+    let now = Clock::system().now();
+    let since = now.minus(away_after);
     let mut lines: Vec<_> = agents
         .iter()
         .map(|agent| Line {
@@ -81,14 +85,7 @@ pub(super) async fn run(
     if lines.is_empty() {
         return Ok(());
     }
-    let mut rows = Rows::new([
-        "AGENT",
-        "STATE",
-        "RUNNING",
-        "OFFERED",
-        "LAST SEEN AT",
-        "WHY",
-    ]);
+    let mut rows = Rows::new(["AGENT", "STATE", "RUNNING", "OFFERED", "SEEN", "WHY"]);
     for line in &lines {
         let agent = line.agent;
         let name = match &agent.name {
@@ -100,7 +97,7 @@ pub(super) async fn run(
             word(line),
             number(agent.running),
             number(agent.offered),
-            at(agent.last_seen_at).unwrap_or_else(|| "-".to_owned()),
+            seen(agent, now),
             why(agent),
         ]);
     }
@@ -124,6 +121,21 @@ fn standing(agent: &FleetAgent) -> Standing {
 
 fn is_away(agent: &FleetAgent, since: Time) -> bool {
     agent.last_seen_at.is_none_or(|at| at < since)
+}
+
+/// How long ago, in one unit: a column of times tells less.
+fn seen(agent: &FleetAgent, now: Time) -> String {
+    let Some(at) = agent.last_seen_at else {
+        return "-".to_owned();
+    };
+    let seconds = now.since(at).as_secs();
+    let (number, unit) = match seconds {
+        0..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "m"),
+        3_600..86_400 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("{number}{unit} ago")
 }
 
 fn sum(lines: &[Line<'_>]) -> Summary {
@@ -190,8 +202,12 @@ fn why(agent: &FleetAgent) -> String {
         || "-".to_owned(),
         |attempt| {
             let error = attempt.error.as_deref().unwrap_or("no reason was given");
-            let told = format!("version {}: {error}", attempt.version);
-            clean(&shorten(&told, 120)).into_owned()
+            // What is offered by now may be another one.
+            let told = match agent.offered == Some(attempt.version) {
+                true => error.to_owned(),
+                false => format!("version {}: {error}", attempt.version),
+            };
+            clean(&shorten(&told, LONGEST_WHY)).into_owned()
         },
     )
 }
@@ -223,6 +239,24 @@ mod tests {
             let agent = agent(offered, running, failed);
             assert_eq!(standing(&agent), expected, "{agent:?}");
         }
-        assert!(why(&agent(Some(3), Some(1), Some(2))).contains("version 2: no"));
+        assert_eq!(why(&agent(Some(3), Some(1), Some(2))), "version 2: no");
+        assert_eq!(why(&agent(Some(2), Some(1), Some(2))), "no");
+    }
+
+    #[test]
+    fn when_it_was_seen_is_told_in_one_unit() {
+        let mut agent = agent(None, None, None);
+        assert_eq!(seen(&agent, Time::EPOCH), "-");
+        agent.last_seen_at = Some(Time::EPOCH);
+        for (seconds, told) in [
+            (0, "0s ago"),
+            (59, "59s ago"),
+            (60, "1m ago"),
+            (7_199, "1h ago"),
+            (200_000, "2d ago"),
+        ] {
+            let now = Time::EPOCH.plus(Duration::from_secs(seconds));
+            assert_eq!(seen(&agent, now), told);
+        }
     }
 }
