@@ -140,7 +140,16 @@ impl Client {
     /// How the server and what it depends on are. A server that says that it is not well is an
     /// answer, not an error; see [`Health::is_ok`].
     pub async fn health(&self) -> Result<Health> {
-        let call = Call::get(self.url(&["health"])?);
+        self.report("health").await
+    }
+
+    /// The same, and whether the server takes new work: not while it starts or drains.
+    pub async fn ready(&self) -> Result<Health> {
+        self.report("ready").await
+    }
+
+    async fn report(&self, of: &str) -> Result<Health> {
+        let call = Call::get(self.url(&[of])?);
         let Answer {
             status, body, url, ..
         } = self.ask(&call, &[503], Repeat::WhileRefused).await?;

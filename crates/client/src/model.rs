@@ -62,6 +62,9 @@ pub struct Health {
     /// Each dependency and how it is.
     #[serde(default)]
     pub checks: BTreeMap<String, String>,
+    /// What is neither right nor wrong, such as which engine the store is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub info: BTreeMap<String, String>,
 }
 
 impl Health {

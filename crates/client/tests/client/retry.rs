@@ -103,17 +103,23 @@ async fn nobody_there_says_what_to_do() {
 
 #[tokio::test]
 async fn a_server_that_is_not_well_is_an_answer() {
-    let routes = Router::new().route(
-        "/health",
-        routing::get(|| async {
-            let body =
-                serde_json::json!({"status": "unavailable", "checks": {"store": "read-only"}});
-            (axum::http::StatusCode::SERVICE_UNAVAILABLE, json(body))
-        }),
-    );
-    let health = Server::start(routes).await.client().health().await.unwrap();
+    let answers = |body: serde_json::Value| {
+        routing::get(|| async { (axum::http::StatusCode::SERVICE_UNAVAILABLE, json(body)) })
+    };
+    let health = serde_json::json!({"status": "failing", "checks": {"store": "read-only"}});
+    let ready = serde_json::json!({
+        "status": "not ready", "checks": {"store": "ok"}, "info": {"store_engine": "sqlite"}});
+    let routes = Router::new()
+        .route("/health", answers(health))
+        .route("/ready", answers(ready));
+    let server = Server::start(routes).await;
+    let client = server.client();
+    let health = client.health().await.unwrap();
     assert!(!health.is_ok());
     assert_eq!(health.checks["store"], "read-only");
+    let health = client.ready().await.unwrap();
+    assert_eq!((health.is_ok(), &*health.status), (false, "not ready"));
+    assert_eq!(health.info["store_engine"], "sqlite");
 }
 
 #[tokio::test]

@@ -143,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_that_a_command_reads_is_in_the_example() {
+        fn read(command: &clap::Command, names: &mut Vec<String>) {
+            let set = command.get_arguments().filter_map(clap::Arg::get_env);
+            names.extend(set.map(|name| name.to_string_lossy().into_owned()));
+            for command in command.get_subcommands() {
+                read(command, names);
+            }
+        }
+        let mut names = Vec::new();
+        read(&crate::cli::command(), &mut names);
+        assert!(names.iter().any(|name| name == "TIDEWIRE_SERVER"));
+        let example = env();
+        names.retain(|name| !example.contains(&format!("\n#{name}=")));
+        assert!(names.is_empty(), "add to OTHER_VARIABLES: {names:?}");
+    }
+
+    #[test]
     fn the_example_sets_nothing_by_itself() {
         let set = |line: &&str| !line.is_empty() && !line.starts_with('#');
         assert_eq!(env().lines().find(set), None);

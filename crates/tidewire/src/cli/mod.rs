@@ -15,6 +15,7 @@ mod config;
 mod events;
 mod executions;
 mod fleet;
+mod health;
 mod import;
 mod jobs;
 mod openapi;
@@ -48,7 +49,7 @@ const SERVER: &str = "http://127.0.0.1:8080";
 #[derive(Parser)]
 #[command(
     name = "tidewire",
-    version,
+    version = env!("TIDEWIRE_VERSION"),
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "\
@@ -102,6 +103,8 @@ enum Command {
     Builder(builder::Args),
     /// Push configuration to a fleet, see what became of it, and run its agents and workers
     Fleet(fleet::Args),
+    /// See how a server and what it depends on are
+    Health(health::Args),
     /// Make tenants and their keys (needs a key with the scope `admin`)
     Tenants(tenants::Args),
     /// Daily counts of events and jobs
@@ -129,6 +132,7 @@ impl Command {
             | Command::Archive(_)
             | Command::ReferenceAgent(_)
             | Command::Sites(_)
+            | Command::Health(_)
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
@@ -160,6 +164,7 @@ impl Command {
             Command::Sites(args) => sites::run(args, remote, printer),
             Command::Builder(args) => builder::run(args),
             Command::Fleet(args) => fleet::run(args, remote, printer),
+            Command::Health(args) => ask(health::run(args, remote.client()?, printer)),
             Command::Tenants(args) => ask(tenants::run(args, remote.client()?, printer)),
             Command::Analytics(args) => ask(analytics::run(args, remote.client()?, printer)),
             Command::Completions(args) => complete::completions(&args, command(), &printer),

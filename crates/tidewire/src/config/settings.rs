@@ -524,6 +524,11 @@ pub const OTHER_VARIABLES: &[Variable] = &[
         default: "",
         help: "The key that a fleet's agent shows to its worker. Also read from WORKER_API_KEY",
     },
+    Variable {
+        name: "TIDEWIRE_ACCESS_KEY",
+        default: "",
+        help: "The access key that `sites add` and `sites try` hand on, as --access-key",
+    },
 ];
 
 #[cfg(test)]

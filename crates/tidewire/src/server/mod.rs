@@ -157,6 +157,7 @@ impl House {
         let db = open(config).await?;
         tidewire_http::metrics::install();
         describe_metrics();
+        metrics::gauge!("tidewire_build_info", "version" => env!("TIDEWIRE_VERSION")).set(1.0);
         let sharing = Sharing::begin(db.clone(), clock.clone()).await?;
         let migrated = db
             .migrate(&migrations(), &clock)
@@ -413,6 +414,7 @@ pub async fn openapi_document() -> Result<String, String> {
 
 /// HELP texts of the metrics that rooms make.
 fn describe_metrics() {
+    metrics::describe_gauge!("tidewire_build_info", "1; the version is its label");
     tidewire_db::describe_metrics();
     tidewire_events::describe_metrics();
     tidewire_jobs::describe_metrics();

@@ -1,5 +1,6 @@
 //! The commands as a person runs them.
 
+mod health;
 mod local;
 mod triggers;
 

@@ -197,7 +197,9 @@ fn completions_and_manual_pages_are_written() {
 #[test]
 fn wrong_usage_and_a_server_that_is_not_there_are_told_apart() {
     let house = House::new();
-    run(&mut local(&house, &["--version"])).expect(0);
+    let version = run(&mut local(&house, &["--version"])).expect(0).stdout;
+    let expected = concat!("tidewire ", env!("CARGO_PKG_VERSION"));
+    assert!(version.starts_with(expected), "{version}");
     let help = run(&mut local(&house, &["--help"])).expect(0);
     assert!(help.stdout.contains("Exit status"), "{help:#?}");
     run(&mut local(&house, &[])).expect(2);
