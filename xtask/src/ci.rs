@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo, command, root};
 use crate::steps::{Outcome, Steps};
-use crate::{rules, test, tools};
+use crate::{metrics, rules, test, tools};
 
 /// A fetch of a few megabytes; a network that swallows packets would otherwise hold it for ever.
 const FETCH_LIMIT: Duration = Duration::from_secs(180);
@@ -23,6 +23,7 @@ pub fn run() -> Result<()> {
 fn check(steps: &mut Steps, tally: &mut test::Tally) -> Result<()> {
     steps.run("formatting", formatting)?;
     steps.run("house rules", rules::check)?;
+    steps.run("metrics", metrics::check)?;
     steps.run("dependencies", dependencies)?;
     steps.run("advisories", advisories)?;
     steps.run("lints", lints)?;

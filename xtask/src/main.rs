@@ -10,6 +10,7 @@
 mod apt;
 mod bench;
 mod ci;
+mod metrics;
 mod process;
 mod rules;
 mod schemathesis;

@@ -67,7 +67,7 @@ fn look(root: &Path) -> Result<Findings> {
 }
 
 /// All Rust files below, without what was built.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
