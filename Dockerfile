@@ -19,13 +19,13 @@ RUN cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS build
 COPY --from=plan /source/recipe.json recipe.json
-RUN cargo chef cook --locked --release --package tidewire --features kafka --recipe-path recipe.json
+RUN cargo chef cook --locked --profile dist --package tidewire --all-features --recipe-path recipe.json
 COPY . .
 # There is no git in here: whoever builds says what is built.
 ARG TIDEWIRE_COMMIT=""
-RUN TIDEWIRE_COMMIT="${TIDEWIRE_COMMIT}" cargo build --locked --release --package tidewire --features kafka \
+RUN TIDEWIRE_COMMIT="${TIDEWIRE_COMMIT}" cargo build --locked --profile dist --package tidewire --all-features \
     && mkdir -p /out/data \
-    && cp target/release/tidewire /out/tidewire \
+    && cp target/dist/tidewire /out/tidewire \
     && /out/tidewire --version
 
 # glibc, libgcc and the roots of TLS; no shell, no package manager, nobody but `nonroot` (65532).

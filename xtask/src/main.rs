@@ -1,4 +1,4 @@
-//! The project's chores, one command each: `cargo xtask test | bench | services | ci`.
+//! The project's chores, one command each: `cargo xtask test | bench | services | lint-deploy | release | ci`.
 //!
 //! What a chore runs is written here and nowhere else: the README, the continuous integration and a developer's
 //! terminal all say `cargo xtask …`. It needs Rust, git, a C compiler and Python 3, and fetches the rest itself.
@@ -10,8 +10,11 @@
 mod apt;
 mod bench;
 mod ci;
+mod lint_deploy;
+mod linters;
 mod metrics;
 mod process;
+mod release;
 mod rules;
 mod schemathesis;
 mod services;
@@ -56,6 +59,14 @@ enum Chore {
         #[arg(long, visible_alias = "up")]
         run: bool,
     },
+    /// Lint what is deployed: the image, Compose, Kubernetes, the chart, alerts, units
+    LintDeploy,
+    /// Make what is released: an archive, a bill of materials, checksums
+    Release {
+        /// Also from a tree with changes that no commit has
+        #[arg(long)]
+        allow_dirty: bool,
+    },
     /// Everything that a change must pass: formatting, lints, house rules, dependencies, tests
     Ci,
 }
@@ -66,6 +77,8 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Services { run: true } => services::run(),
         Chore::Services { run: false } => services::list(),
+        Chore::LintDeploy => lint_deploy::run_all(),
+        Chore::Release { allow_dirty } => release::run_all(allow_dirty),
         Chore::Ci => ci::run(),
     };
     match done {

@@ -13,7 +13,7 @@ use tidewire_testservers::S3;
 
 use crate::process::{self, cargo};
 use crate::steps::{Outcome, Steps};
-use crate::{schemathesis, services::Running, tools};
+use crate::{lint_deploy, schemathesis, services::Running, tools};
 
 /// One set of features for the tests, the lints and the demo: whatever is built once serves all.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
@@ -83,7 +83,11 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
             ignored: 0,
         });
         result.map(|()| Outcome::Passed)
-    })
+    })?;
+    if full {
+        lint_deploy::run_steps(steps)?;
+    }
+    Ok(())
 }
 
 fn cargo_test(

@@ -16,22 +16,45 @@ use crate::apt;
 use crate::process::{cargo, command, output, run, run_within, target};
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_ABOUT: &str = "0.9.3";
+const CARGO_CYCLONEDX: &str = "0.5.9";
 
 fn folder() -> Result<PathBuf> {
     Ok(target()?.join("tools"))
 }
 
-/// The dependencies' inspector, built here unless this very version is at hand.
+/// The dependencies' inspector.
 pub fn cargo_deny() -> Result<PathBuf> {
-    let ours = folder()?.join("bin/cargo-deny");
-    for candidate in [PathBuf::from("cargo-deny"), ours.clone()] {
-        let version = output(command(&candidate).arg("--version"));
-        if version.is_some_and(|version| version.trim() == format!("cargo-deny {CARGO_DENY}")) {
+    cargo_tool("cargo-deny", CARGO_DENY, &["--version"], &[])
+}
+
+/// What gathers licences' texts.
+pub fn cargo_about() -> Result<PathBuf> {
+    cargo_tool(
+        "cargo-about",
+        CARGO_ABOUT,
+        &["--version"],
+        &["--features", "cli"],
+    )
+}
+
+/// What writes bills of materials.
+pub fn cargo_cyclonedx() -> Result<PathBuf> {
+    let asked = ["cyclonedx", "--version"];
+    cargo_tool("cargo-cyclonedx", CARGO_CYCLONEDX, &asked, &[])
+}
+
+/// A program of cargo's, built here unless this very version is at hand.
+fn cargo_tool(name: &str, version: &str, asked: &[&str], with: &[&str]) -> Result<PathBuf> {
+    let ours = folder()?.join("bin").join(name);
+    for candidate in [PathBuf::from(name), ours.clone()] {
+        let said = output(command(&candidate).args(asked));
+        if said.is_some_and(|said| said.split_whitespace().any(|word| word == version)) {
             return Ok(candidate);
         }
     }
     // It runs for two seconds: building it fast matters, not building it well.
-    run(&mut cargo_install("cargo-deny", CARGO_DENY, "0")?)?;
+    run(cargo_install(name, version, "0")?.args(with))?;
     Ok(ours)
 }
 
@@ -89,6 +112,16 @@ pub fn localstripe() -> Result<PathBuf> {
         import
     })?;
     Ok(environment.join("bin/python"))
+}
+
+/// The folder of the linters that Python's packages bring.
+pub fn deploy_linters() -> Result<PathBuf> {
+    let environment = python_environment("deploy-linters", |environment| {
+        let mut version = command(environment.join("bin/hadolint"));
+        version.arg("--version");
+        version
+    })?;
+    Ok(environment.join("bin"))
 }
 
 /// A Python environment of its own, with what the requirements file of that name lists. `works` is a command that
