@@ -1,6 +1,7 @@
 //! `tidewire health`, as whoever watches over a container runs it.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     thread,
@@ -52,4 +53,22 @@ fn answers_once(body: &'static str) -> String {
         .expect("a caller that reads");
     });
     format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_says_what_it_is() {
+    let server = House::new().start();
+    server.ask(&["events", "append", "a"]);
+    server.ask(&["jobs", "enqueue", "echo", "--wait"]);
+    let shown = server.get("/metrics").await.expect(200).text;
+    let of = |mark: &str| -> BTreeSet<String> {
+        let lines = shown.lines().filter_map(|line| line.strip_prefix(mark));
+        lines
+            .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+            .collect()
+    };
+    let (typed, helped) = (of("# TYPE "), of("# HELP "));
+    assert!(typed.contains("tidewire_build_info"), "{shown}");
+    let silent: Vec<_> = typed.difference(&helped).collect();
+    assert!(silent.is_empty(), "without a text: {silent:?}");
 }
