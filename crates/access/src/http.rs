@@ -84,6 +84,7 @@ impl From<List> for PageOf {
 struct Tenants {
     tenants: Vec<Tenant>,
     /// Null on the last page.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -91,16 +92,18 @@ struct Tenants {
 struct Keys {
     keys: Vec<ApiKey>,
     /// Null on the last page.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// Make a tenant
+/// Make a tenant.
 ///
 /// The answer holds its first key, which is shown only here.
 #[utoipa::path(
     post,
     path = "/v1/tenants",
     tag = "tenants",
+    operation_id = "createTenant",
     request_body = CreateTenant,
     responses((status = 201, description = "made", body = NewTenant))
 )]
@@ -115,13 +118,14 @@ async fn create_tenant(
     ))
 }
 
-/// List tenants
+/// List tenants.
 ///
 /// Newest first.
 #[utoipa::path(
     get,
     path = "/v1/tenants",
     tag = "tenants",
+    operation_id = "listTenants",
     params(List),
     responses((status = 200, description = "a page of tenants", body = Tenants))
 )]
@@ -137,7 +141,7 @@ async fn list_tenants(
     }))
 }
 
-/// Mint a key
+/// Mint a key.
 ///
 /// The key is shown only here. A key with the scope `admin` is the operator's, whichever tenant it
 /// is listed under: it acts on tenant `default` unless `X-Tenant` names another.
@@ -145,6 +149,7 @@ async fn list_tenants(
     post,
     path = "/v1/tenants/{id}/keys",
     tag = "tenants",
+    operation_id = "mintKey",
     params(("id" = String, Path, description = "the tenant")),
     request_body = Option<MintKey>,
     responses((status = 201, description = "minted", body = NewKey))
@@ -165,13 +170,14 @@ async fn mint_key(
     ))
 }
 
-/// List a tenant's keys
+/// List a tenant's keys.
 ///
 /// Newest first, without the secrets.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{id}/keys",
     tag = "tenants",
+    operation_id = "listKeys",
     params(("id" = String, Path, description = "the tenant"), List),
     responses((status = 200, description = "a page of keys", body = Keys))
 )]
@@ -188,13 +194,14 @@ async fn list_keys(
     }))
 }
 
-/// Revoke a key
+/// Revoke a key.
 ///
 /// It stops working at once.
 #[utoipa::path(
     delete,
     path = "/v1/tenants/{id}/keys/{key_id}",
     tag = "tenants",
+    operation_id = "revokeKey",
     params(("id" = String, Path, description = "the tenant"), ("key_id" = String, Path, description = "the key's id")),
     responses((status = 204, description = "revoked"))
 )]

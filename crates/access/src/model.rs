@@ -30,6 +30,7 @@ pub struct ApiKey {
     pub scopes: Vec<Scope>,
     pub created_at: Time,
     /// To about half a minute.
+    #[schema(required)]
     pub last_used_at: Option<Time>,
 }
 

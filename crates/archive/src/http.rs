@@ -127,6 +127,7 @@ struct ListQuery {
 struct ArchivePage {
     archives: Vec<ArchiveView>,
     /// Send it as `cursor` for the next page; null at the end.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -191,6 +192,12 @@ fn shown(
     }
 }
 
+/// An object as it is stored, as descriptions have it.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only its schema is used: objects are streamed")]
+struct ArchiveObject(Vec<u8>);
+
 /// Download an archive: the object as it is stored, gzipped JSON Lines.
 #[utoipa::path(
     get, path = "/v1/archives/{archive_id}", tag = "archives", operation_id = "getArchive",
@@ -199,7 +206,7 @@ fn shown(
         ("If-None-Match" = Option<String>, Header, description = "an `ETag` that was given before"),
     ),
     responses(
-        (status = 200, description = "its bytes", body = Vec<u8>, content_type = "application/gzip"),
+        (status = 200, description = "its bytes", body = ArchiveObject, content_type = "application/gzip"),
         (status = 304, description = "it is what the `ETag` names"),
         answers::NotFound,
     )

@@ -189,6 +189,7 @@ struct EventPage {
     events: Vec<Event>,
     /// Send it as `cursor` for the next page; null at the end. A page with one may hold fewer events
     /// than asked for, when a filter looks through archives.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

@@ -267,10 +267,13 @@ pub struct Event {
     pub seq: u64,
     #[serde(rename = "type")]
     pub kind: String,
+    #[schema(required)]
     pub subject: Option<String>,
     #[schema(value_type = serde_json::Value)]
     pub payload: Box<RawValue>,
+    #[schema(required)]
     pub dedupe_key: Option<String>,
+    #[schema(required)]
     pub source: Option<String>,
     pub occurred_at: Time,
     pub created_at: Time,

@@ -140,6 +140,7 @@ pub(crate) fn routes(health: Health) -> OpenApiRouter {
     get,
     path = "/health",
     tag = "operations",
+    operation_id = "getHealth",
     responses(
         (status = 200, description = "everything is ok", body = HealthReport),
         (status = 503, description = "a dependency fails", body = HealthReport),
@@ -154,6 +155,7 @@ async fn get_health(State(health): State<Health>) -> Response {
     get,
     path = "/ready",
     tag = "operations",
+    operation_id = "getReady",
     responses(
         (status = 200, description = "ready", body = HealthReport),
         (status = 503, description = "starting, draining, or a dependency fails", body = HealthReport),
@@ -172,6 +174,7 @@ async fn get_ready(State(health): State<Health>) -> Response {
     get,
     path = "/metrics",
     tag = "operations",
+    operation_id = "getMetrics",
     responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain"))
 )]
 async fn get_metrics() -> Response {

@@ -16,9 +16,10 @@ use tidewire_core::{Kind, Problem};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, InfoBuilder, LicenseBuilder, OpenApi, PathItem, RefOr,
+        Components, InfoBuilder, LicenseBuilder, OpenApi, PathItem, RefOr, Schema, Type,
         extensions::ExtensionsBuilder,
         path::Operation,
+        schema::SchemaType,
         security::{
             ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
         },
@@ -57,6 +58,11 @@ pub(crate) fn assemble(mut secured: OpenApi, public: OpenApi, open: bool) -> Ope
     let mut api = secured;
     api.merge(public);
     for (path, operation) in operations(&mut api) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(parameter) = parameter {
+                parameter.schema = parameter.schema.take().map(never_null);
+            }
+        }
         if open {
             declare(
                 operation,
@@ -132,6 +138,20 @@ fn declare(operation: &mut Operation, kind: Kind, description: &str) {
         .responses
         .entry(status)
         .or_insert_with(answer);
+}
+
+/// A header is there or is missing; null, by which `Option` is described, could not be written.
+fn never_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let RefOr::T(Schema::Object(mut object)) = schema else {
+        return schema;
+    };
+    if let SchemaType::Array(types) = &mut object.schema_type {
+        types.retain(|kind| *kind != Type::Null);
+        if let [only] = types.as_slice() {
+            object.schema_type = SchemaType::Type(only.clone());
+        }
+    }
+    RefOr::T(Schema::Object(object))
 }
 
 fn operations(api: &mut OpenApi) -> impl Iterator<Item = (&str, &mut Operation)> {

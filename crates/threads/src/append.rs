@@ -32,6 +32,7 @@ pub struct Stored {
     pub duplicated: bool,
     /// What the event's turn is now; null without a turn. An agent whose turn was ended by others
     /// learns it here.
+    #[schema(required)]
     pub turn_status: Option<TurnStatus>,
 }
 

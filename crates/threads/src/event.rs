@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 use tidewire_core::{FieldError, Problem, Time, json, name};
 use tidewire_events::{Event, NewEvent};
@@ -324,12 +324,13 @@ struct Body {
 /// An event of a thread.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ThreadEvent {
-    #[schema(example = "agent-events/1.0")]
-    #[serde(skip_deserializing, default = "spec_version")]
-    pub spec_version: &'static str,
+    #[schema(required, value_type = String, example = "agent-events/1.0")]
+    #[serde(default)]
+    pub spec_version: SpecVersion,
     pub event_id: String,
     #[schema(value_type = String)]
     pub thread_id: Arc<str>,
+    #[schema(required)]
     pub turn_id: Option<String>,
     pub seq: u64,
     pub ts: Time,
@@ -350,9 +351,20 @@ pub struct ThreadEvent {
     pub tags: Option<Box<RawValue>>,
 }
 
-/// There has been no other.
-fn spec_version() -> &'static str {
-    SPEC_VERSION
+/// [`SPEC_VERSION`]: there has been no other, whatever is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpecVersion;
+
+impl Serialize for SpecVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(SPEC_VERSION)
+    }
+}
+
+impl<'de> Deserialize<'de> for SpecVersion {
+    fn deserialize<D: Deserializer<'de>>(version: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(version).map(|_| SpecVersion)
+    }
 }
 
 /// What the log knows of a thread's event and does not show: with it an event can be put back.
@@ -423,7 +435,7 @@ impl ThreadEvent {
     #[must_use]
     pub fn numbered(key: &ThreadKey, new: NewThreadEvent, seq: u64) -> Self {
         ThreadEvent {
-            spec_version: SPEC_VERSION,
+            spec_version: SpecVersion,
             event_id: new.event_id.unwrap_or_default(),
             thread_id: Arc::clone(&key.thread),
             turn_id: new.turn_id,
@@ -469,7 +481,7 @@ impl ThreadEvent {
             ))
         })?;
         Ok(ThreadEvent {
-            spec_version: SPEC_VERSION,
+            spec_version: SpecVersion,
             event_id: body.id.map_or(event.id, Into::into),
             thread_id: Arc::clone(thread),
             turn_id: event.subject,

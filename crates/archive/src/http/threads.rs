@@ -14,7 +14,7 @@ use tidewire_jobs::{Job, Status};
 use tokio::time::{Instant, sleep};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ArchivePage, ArchiveView, download, of_stream};
+use super::{ArchiveObject, ArchivePage, ArchiveView, download, of_stream};
 use crate::{Archives, Error, RunRequest, service::stream_of, worker::RUN};
 
 /// How long a request waits for its archive …
@@ -156,7 +156,7 @@ async fn list(
         ("If-None-Match" = Option<String>, Header, description = "an `ETag` that was given before"),
     ),
     responses(
-        (status = 200, description = "its bytes", body = Vec<u8>, content_type = "application/gzip"),
+        (status = 200, description = "its bytes", body = ArchiveObject, content_type = "application/gzip"),
         (status = 304, description = "it is what the `ETag` names"),
         answers::NotFound,
     )

@@ -71,6 +71,11 @@ async fn the_description_is_complete() {
         2
     );
 
+    // A header may be missing, and is never null.
+    let parameters = api["paths"]["/v1/events"]["get"]["parameters"].as_array();
+    let header = parameters.unwrap().iter().find(|one| one["in"] == "header");
+    assert_eq!(header.unwrap()["schema"]["type"], "string");
+
     // Every reference leads somewhere.
     let mut references = Vec::new();
     collect(&api, &mut references);

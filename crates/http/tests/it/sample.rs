@@ -43,7 +43,10 @@ async fn create(_: Caller, Json(sample): Json<Sample>) -> Json<Sample> {
     Json(sample)
 }
 
-#[utoipa::path(get, path = "/v1/events", params(Filter), responses((status = 200)))]
+#[utoipa::path(
+    get, path = "/v1/events", responses((status = 200)),
+    params(Filter, ("x-sample" = Option<String>, Header, description = "nothing reads it"))
+)]
 async fn list(Query(filter): Query<Filter>) -> Json<Filter> {
     Json(filter)
 }

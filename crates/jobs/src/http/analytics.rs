@@ -114,7 +114,7 @@ async fn days(
 
 /// Counts over a range of days.
 #[utoipa::path(
-    get, path = "/v1/analytics/summary", tag = "analytics", operation_id = "summary",
+    get, path = "/v1/analytics/summary", tag = "analytics", operation_id = "getSummary",
     params(RangeQuery),
     responses((status = 200, description = "the sums", body = Summary))
 )]
@@ -145,7 +145,7 @@ async fn summary(
 
 /// Counts of each day of a range.
 #[utoipa::path(
-    get, path = "/v1/analytics/timeseries", tag = "analytics", operation_id = "timeseries",
+    get, path = "/v1/analytics/timeseries", tag = "analytics", operation_id = "getTimeseries",
     params(RangeQuery),
     responses((status = 200, description = "every day, zeros included", body = Timeseries))
 )]

@@ -105,6 +105,7 @@ struct SiteEventPage {
     events: Vec<Recorded>,
     /// Send it as `cursor` for the next page; null at the end. A page with one may hold fewer events
     /// than asked for.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

@@ -98,6 +98,7 @@ struct ListQuery {
 struct SitePage {
     sites: Vec<Site>,
     /// Send it as `cursor` for the next page; null at the end.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

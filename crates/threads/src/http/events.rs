@@ -168,6 +168,7 @@ async fn list(
 struct StreamQuery {
     /// Start behind this `seq`; 0, the start, if it is missing. `Last-Event-ID` goes before it. What is
     /// beyond the thread's end is refused.
+    #[param(value_type = Option<u64>)]
     after_seq: Option<String>,
     /// Only events of this turn, up to its end.
     turn_id: Option<String>,

@@ -32,6 +32,7 @@ struct ListQuery {
 struct ThreadPage {
     threads: Vec<Thread>,
     /// Send it as `cursor` for the next page; null at the end.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

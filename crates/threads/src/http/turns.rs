@@ -192,6 +192,7 @@ struct ListQuery {
 struct TurnPage {
     turns: Vec<Turn>,
     /// Send it as `cursor` for the next page; null at the end.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
