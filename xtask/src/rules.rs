@@ -131,8 +131,8 @@ fn judge(place: &Place, source: &str, findings: &mut Findings) {
         return;
     };
     let sql_is_home = shipped_by == "db" || place.is_in(&["store", "migrations"]);
-    let http_is_home =
-        ["http", "tidewire", "testkit"].contains(&shipped_by) || place.is_in(&["http"]);
+    let http_is_home = ["http", "dashboard", "tidewire", "testkit"].contains(&shipped_by)
+        || place.is_in(&["http"]);
 
     let is_dialect = shipped_by == "db" && place.is_in(&["dialect"]);
     // `client` calls our own API. What calls an address that somebody configured goes through `outbound`.

@@ -21,8 +21,9 @@ use tidewire_db::{Db, Hint, Keep, Tx};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
 use crate::{
-    AccessConfig, Error, Result,
+    AccessConfig, Error, KeyHandle, Result,
     cache::Bounded,
+    handle::Form,
     last_used::{LastNote, LastUsed},
     model::KEY_MAX,
     secret::{self, Hash256},
@@ -160,7 +161,49 @@ impl Authenticator {
             (None, Some(operator)) => Who::Found(operator.clone()),
             (None, None) => return Err(Error::NoKey),
         };
-        let Some(tenant) = shown.tenant else {
+        self.acting_for(who, shown.tenant)
+    }
+
+    /// The same for who began a session: its key is found by its handle.
+    pub(crate) fn know_again(
+        &self,
+        handle: &KeyHandle,
+        secret: &[u8],
+        tenant: Option<&str>,
+        now: Instant,
+    ) -> Result<Known> {
+        let who = match &handle.0 {
+            Form::Open => Who::Found(self.open.clone().ok_or(Error::NoKey)?),
+            Form::Minted(hash) => self.recall(*hash, now)?,
+            Form::Configured(mark) => {
+                let same = |hash: &Hash256| hash.marked(secret) == *mark;
+                let found = self.configured().find(|(hash, _)| same(hash));
+                Who::Found(found.ok_or(Error::WrongKey)?.1.clone())
+            }
+        };
+        self.acting_for(who, tenant)
+    }
+
+    /// What stands for a key in a session.
+    pub(crate) fn handle(&self, key: &str, secret: &[u8]) -> KeyHandle {
+        let hash = Hash256::of(key);
+        // A minted key cannot be guessed from its hash; one that a person thought up could be.
+        match self.configured().any(|(configured, _)| *configured == hash) {
+            true => KeyHandle(Form::Configured(hash.marked(secret))),
+            false => KeyHandle(Form::Minted(hash)),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    fn configured(&self) -> impl Iterator<Item = &(Hash256, Caller)> {
+        self.admin.iter().chain(&self.agents)
+    }
+
+    fn acting_for(&self, who: Who, tenant: Option<&str>) -> Result<Known> {
+        let Some(tenant) = tenant else {
             return Ok(match who {
                 Who::Found(caller) => Known::Caller(caller.principal),
                 who @ Who::Key { .. } => Known::Ask(Question { who, tenant: None }),
@@ -264,7 +307,7 @@ impl Authenticator {
             return Err(Error::WrongKey);
         }
         let hash = Hash256::of(key);
-        for (configured, caller) in self.admin.iter().chain(&self.agents) {
+        for (configured, caller) in self.configured() {
             if *configured == hash {
                 return Ok(Who::Found(caller.clone()));
             }

@@ -8,6 +8,7 @@
 mod authenticator;
 mod cache;
 mod error;
+mod handle;
 pub mod http;
 mod last_used;
 mod migrations;
@@ -20,6 +21,7 @@ pub mod worker;
 
 pub use self::http::{Authenticate, routes};
 pub use error::{Error, Result};
+pub use handle::KeyHandle;
 pub use migrations::MIGRATIONS;
 pub use model::{AccessConfig, ApiKey, NewKey, NewTenant, Tenant};
 pub use request_keys::{Answer, Answered, KEPT, Request, RequestKeys};

@@ -1,6 +1,7 @@
 //! Keys as the store knows them: by their SHA-256. A key has 256 random bits, so a plain hash is
 //! enough; a slow one would protect nothing and cost every request.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidewire_core::ids;
@@ -41,6 +42,15 @@ impl Hash256 {
 
     pub(crate) fn to_vec(self) -> Vec<u8> {
         self.0.to_vec()
+    }
+
+    /// Tells by whoever has `secret` that this is the hash, and tells nothing to others.
+    pub(crate) fn marked(self, secret: &[u8]) -> Self {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of every length");
+        mac.update(b"tidewire-key\0");
+        mac.update(&self.0);
+        Hash256(mac.finalize().into_bytes().into())
     }
 }
 

@@ -223,6 +223,10 @@ impl Service {
         self.inner.authenticator.hear_revocations().await;
     }
 
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.inner.authenticator
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.inner.clock
     }

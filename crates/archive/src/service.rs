@@ -124,12 +124,12 @@ impl Archives {
     }
 
     /// A tenant's archives, newest first; behind a key that a page before has given.
-    pub(crate) async fn list(
+    pub async fn list(
         &self,
         tenant: &str,
         before: Option<&str>,
         limit: u32,
-    ) -> Result<Paged, Error> {
+    ) -> Result<(Vec<Archive>, Option<String>), Error> {
         let Inner { db, store, .. } = &*self.inner;
         let before = before.unwrap_or(LAST_ID);
         // One more than asked for tells whether there is a next page.
@@ -139,12 +139,12 @@ impl Archives {
     }
 
     /// The same of one stream.
-    pub(crate) async fn list_of_stream(
+    pub async fn list_of_stream(
         &self,
         key: (&str, &str),
         before: Option<u64>,
         limit: u32,
-    ) -> Result<Paged, Error> {
+    ) -> Result<(Vec<Archive>, Option<String>), Error> {
         let Inner { db, store, .. } = &*self.inner;
         let before = before.unwrap_or(u64::MAX);
         let mut read = db.read();

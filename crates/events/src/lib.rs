@@ -17,6 +17,7 @@ pub mod live;
 mod migrations;
 mod model;
 mod number;
+mod rates;
 mod service;
 mod store;
 mod tail;

@@ -513,6 +513,12 @@ impl Events {
         Ok(self.inner.store.head(&mut read, tenant).await?)
     }
 
+    /// When the first event at or behind a position was stored that the database has.
+    pub(crate) async fn stored_from(&self, tenant: &str, pos: u64) -> DbResult<Option<Time>> {
+        let mut read = self.inner.db.read();
+        self.inner.store.stored_from(&mut read, tenant, pos).await
+    }
+
     /// How many events were stored on each UTC day that has any, both ends inclusive.
     pub async fn received_by_day(
         &self,

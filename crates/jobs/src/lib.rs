@@ -31,7 +31,7 @@ pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;
 pub use model::{
     Attempt, ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, MAX_CLAIM,
-    NewJob, Outcome, Reservation, Settled, Status,
+    NewJob, Outcome, QueueDepth, Reservation, Settled, Status,
 };
 pub use service::{ClaimRequest, Hastened, Jobs, PutOff};
 pub use settings::JobSettings;

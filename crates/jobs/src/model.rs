@@ -281,6 +281,19 @@ pub struct JobPage {
     pub next: Option<String>,
 }
 
+/// What waits and runs in one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    pub queue: String,
+    /// Pending and due.
+    pub ready: u64,
+    /// Pending and not due yet.
+    pub scheduled: u64,
+    pub running: u64,
+    /// Since when the one that is overdue longest has been due.
+    pub oldest: Option<Time>,
+}
+
 /// Done and failed jobs of one UTC day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DayCounts {

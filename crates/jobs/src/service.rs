@@ -18,7 +18,7 @@ use crate::{
     board::Board,
     follow::Followers,
     lanes::{self, Claims, Enqueues, New, PickUps, Reports, Room},
-    model::{DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, Status},
+    model::{DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, NewJob, QueueDepth, Status},
     settings::JobSettings,
     store::{END, Store},
 };
@@ -255,6 +255,12 @@ impl Jobs {
             .store()
             .by_day(&mut self.read(), tenant, from, to)
             .await?)
+    }
+
+    /// How much waits and runs in each of the tenant's queues that are not empty. Walks what waits.
+    pub async fn depths(&self, tenant: &str) -> Result<Vec<QueueDepth>, Error> {
+        let now = self.clock().now();
+        Ok(self.store().queues(&mut self.read(), tenant, now).await?)
     }
 
     /// Jobs that are cancelled while they run, by their ids.

@@ -15,7 +15,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 use sha2::{Digest, Sha256};
 use tidewire_core::clock;
 
@@ -40,6 +43,8 @@ pub enum SealError {
 pub struct SealKey {
     id: String,
     key: Arc<LessSafeKey>,
+    /// Makes keys for other purposes of this one.
+    root: Arc<hmac::Key>,
 }
 
 impl SealKey {
@@ -50,6 +55,7 @@ impl SealKey {
         SealKey {
             id,
             key: Arc::new(LessSafeKey::new(key)),
+            root: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
         }
     }
 }
@@ -150,6 +156,18 @@ impl SealKeys {
         let opened = opened.map_err(|_| SealError::Damaged)?;
         let text = std::str::from_utf8(opened).map_err(|_| SealError::Damaged)?;
         Ok(AccessKey(text.to_owned()))
+    }
+
+    /// Keys for another purpose, of which nobody learns these: one for each, the first of them the one
+    /// to use, and the others for what was made with them.
+    pub fn derived(&self, purpose: &str) -> Result<Vec<[u8; KEY_LEN]>, SealError> {
+        let of = |key: SealKey| {
+            let tag = hmac::sign(&key.root, purpose.as_bytes());
+            let mut derived = [0; KEY_LEN];
+            derived.copy_from_slice(tag.as_ref());
+            derived
+        };
+        Ok(self.keys()?.into_iter().map(of).collect())
     }
 
     fn keys(&self) -> Result<Vec<SealKey>, SealError> {
@@ -303,6 +321,20 @@ mod tests {
         assert_eq!(both.open("t", "s", &sealed).unwrap().text(), "k");
         let newer = both.seal("t", "s", "k").unwrap();
         assert_eq!(old.open("t", "s", &newer).unwrap_err(), SealError::OtherKey);
+    }
+
+    #[test]
+    fn each_purpose_and_each_key_has_a_key_of_its_own() {
+        let both = SealKeys::given(vec![key(8), key(7)]);
+        let derived = both.derived("sessions").unwrap();
+        assert_eq!(derived.len(), 2);
+        assert_ne!(derived[0], derived[1]);
+        assert_eq!(
+            derived[1],
+            SealKeys::given(vec![key(7)]).derived("sessions").unwrap()[0]
+        );
+        assert_ne!(derived, both.derived("others").unwrap());
+        assert!(!derived.contains(&[7; KEY_LEN]));
     }
 
     #[test]

@@ -235,14 +235,14 @@ impl Threads {
         found.ok_or_else(|| no_such_turn(&key, turn))
     }
 
-    /// The turns of a thread, newest first.
-    pub(crate) async fn turns(
+    /// The turns of a thread, newest first, and the key behind which the next page begins.
+    pub async fn turns(
         &self,
         tenant: &Arc<str>,
         thread: &str,
         before: Option<&str>,
         limit: u32,
-    ) -> Result<Paged<Turn>, Error> {
+    ) -> Result<(Vec<Turn>, Option<String>), Error> {
         let key = self.existing(tenant, thread).await?;
         let log = &*self.inner.hot;
         // Before the store is read: what it has by then is left out below.
@@ -287,13 +287,13 @@ impl Threads {
         shown.ok_or_else(|| Error::NoSuchThread(thread.to_owned()))
     }
 
-    /// The tenant's threads, newest first.
-    pub(crate) async fn threads(
+    /// The tenant's threads, newest first, and the key behind which the next page begins.
+    pub async fn threads(
         &self,
         tenant: &Arc<str>,
         before: Option<&str>,
         limit: u32,
-    ) -> Result<Paged<Thread>, Error> {
+    ) -> Result<(Vec<Thread>, Option<String>), Error> {
         let (store, mut read) = (&self.inner.core.store, self.inner.db.read());
         let before = before.unwrap_or(LAST_ID);
         let found = store

@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod config;
-mod index;
 mod logging;
 mod server;
 mod sharing;

@@ -37,6 +37,7 @@ pub use document::{
     CronConfig, DeliveryConfig, EventConfig, IntervalConfig, JobConfig, RetryConfig, SecretConfig,
     TimeConfig, TriggerConfig, WebhookConfig,
 };
+pub(crate) use mask::shown_header;
 pub use mask::{mask, unmask};
 pub use schema::Schema;
 pub use secret::Secret;

@@ -40,6 +40,7 @@ use crate::{
 };
 use gates::{Asked, Caller, Gates, Later, Pass, Turn};
 use request::Prepared;
+pub(crate) use request::{USER_AGENT, has_body};
 use tend::Tender;
 
 pub use endpoints::EndpointState;

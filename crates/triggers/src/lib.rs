@@ -60,7 +60,8 @@ pub use occurrence::{
 pub use retry::{Health, Outcome, RetryPolicy, Verdict};
 pub use scheduler::SchedulerHealth;
 pub use service::{
-    Call, Checked, ExecutionQuery, NewTrigger, SetOff, TriggerEdit, TriggerQuery, Triggers,
+    Call, Checked, ExecutionQuery, NewTrigger, Sent, SetOff, Signed, TriggerEdit, TriggerQuery,
+    Triggers,
 };
 pub use settings::TriggerSettings;
 pub use summary::{

@@ -2,6 +2,7 @@
 
 mod by_hand;
 pub(crate) mod executions;
+mod inspect;
 mod webhook;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::{
 
 pub use by_hand::SetOff;
 pub use executions::ExecutionQuery;
+pub use inspect::{Sent, Signed};
 pub use webhook::Call;
 
 /// Where processes tell each other that something is due earlier than they may know.

@@ -24,6 +24,7 @@ pub(super) struct Statements {
     stream_ends: Sql,
     first_seq: Sql,
     oldest: Sql,
+    stored_from: Sql,
     next_stream: Sql,
     day_bounds: Sql,
     days: Sql,
@@ -62,6 +63,9 @@ impl Statements {
             ),
             oldest: dialect
                 .sql("SELECT created_at FROM events WHERE tenant = ? ORDER BY pos LIMIT 1"),
+            stored_from: dialect.sql(
+                "SELECT created_at FROM events WHERE tenant = ? AND pos >= ? ORDER BY pos LIMIT 1",
+            ),
             next_stream: dialect.sql(&format!(
                 "SELECT stream FROM {by_stream} WHERE tenant = ? AND stream > ? ORDER BY stream LIMIT 1"
             )),
@@ -205,6 +209,18 @@ impl Store {
         tenant: &str,
     ) -> Result<Option<Time>> {
         let row = query.row(&self.reads.oldest, vec![tenant.into()]).await?;
+        row.map(|row| row.time(0)).transpose()
+    }
+
+    /// When the first event at or behind a position was stored.
+    pub(crate) async fn stored_from(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        pos: u64,
+    ) -> Result<Option<Time>> {
+        let args = vec![tenant.into(), pos.into()];
+        let row = query.row(&self.reads.stored_from, args).await?;
         row.map(|row| row.time(0)).transpose()
     }
 

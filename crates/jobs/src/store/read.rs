@@ -1,12 +1,14 @@
 //! Reading jobs: one, a page, the lanes, the depth of the queue.
 
+use std::collections::BTreeMap;
+
 use tidewire_core::Time;
 use tidewire_db::{Dialect, Error, Query, Result, Row, Sql};
 
 use super::{JOB, JOB_COLUMNS, RESULT, Store, driven_by, job, priority, small};
 use crate::{
     board::{LaneKey, Mark},
-    model::{Attempt, Job, JobDetail, JobFilter, Outcome, Status},
+    model::{Attempt, Job, JobDetail, JobFilter, Outcome, QueueDepth, Status},
 };
 
 pub(super) struct Statements {
@@ -18,6 +20,8 @@ pub(super) struct Statements {
     lanes: Sql,
     depth: Sql,
     leases: Sql,
+    queues: Sql,
+    queues_running: Sql,
 }
 
 impl Statements {
@@ -60,6 +64,12 @@ impl Statements {
                 "SELECT count(*), coalesce({ready}, 0), min(run_at) FROM job_queue"
             )),
             leases: dialect.sql("SELECT count(*) FROM job_leases"),
+            queues: dialect.sql(&format!(
+                "SELECT queue, count(*), coalesce({ready}, 0), min(run_at) FROM job_queue
+                 WHERE tenant = ? GROUP BY queue"
+            )),
+            queues_running: dialect
+                .sql("SELECT queue, count(*) FROM job_leases WHERE tenant = ? GROUP BY queue"),
         }
     }
 }
@@ -205,6 +215,40 @@ impl Store {
             running: leases.count(0)?,
             oldest: queue.opt_time(2)?.filter(|due| *due <= now),
         })
+    }
+
+    /// The same of a tenant's queues that have any, by their names.
+    pub(crate) async fn queues(
+        &self,
+        query: &mut impl Query,
+        tenant: &str,
+        now: Time,
+    ) -> Result<Vec<QueueDepth>> {
+        let mut queues = BTreeMap::new();
+        let args = vec![now.into(), tenant.into()];
+        for row in query.rows(&self.read.queues, args).await? {
+            let (queue, pending, ready) = (row.text(0)?, row.count(1)?, row.count(2)?);
+            let depth = QueueDepth {
+                queue: queue.clone(),
+                ready,
+                scheduled: pending - ready.min(pending),
+                running: 0,
+                oldest: row.opt_time(3)?.filter(|due| *due <= now),
+            };
+            queues.insert(queue, depth);
+        }
+        for row in query
+            .rows(&self.read.queues_running, vec![tenant.into()])
+            .await?
+        {
+            let queue = row.text(0)?;
+            let depth = queues.entry(queue.clone()).or_insert(QueueDepth {
+                queue,
+                ..QueueDepth::default()
+            });
+            depth.running = row.count(1)?;
+        }
+        Ok(queues.into_values().collect())
     }
 
     /// Jobs by their ids, in the order of the ids; those that are gone are left out.

@@ -157,7 +157,7 @@ try
   curl {call}/v1/events{key} --json '{{\"type\": \"hello\"}}'
   curl {call}/v1/jobs{key} --json '{{\"type\": \"echo\", \"payload\": [1, 2, 3]}}'
   {} events tail --after 0{server}{flag}
-  open {call}/docs in a browser
+  open {call}/ in a browser
 ",
             self.data,
             self.objects,

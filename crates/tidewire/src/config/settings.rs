@@ -380,7 +380,7 @@ pub const SETTINGS: &[Setting] = &[
         "sites-key",
         "KEY,…",
         "",
-        "What seals the access keys of sites in the store: 32 bytes in hexadecimal. The first seals, those behind it still open what they sealed. Without it one is made and kept in sites.key in the data folder; several processes of a store need the same",
+        "What seals the access keys of sites in the store: 32 bytes in hexadecimal. The first seals, those behind it still open what they sealed. Without it one is made and kept in sites.key in the data folder; several processes of a store need the same. The dashboard's sessions are signed by what is made of it",
     )),
     setting(
         "sources",
@@ -405,6 +405,12 @@ pub const SETTINGS: &[Setting] = &[
         "DURATION",
         "15s",
         "How often the controller tells a fleet's agents to ask for their config; 1s to 1h",
+    ),
+    setting(
+        "session-lifetime",
+        "DURATION",
+        "12h",
+        "How long a sign-in to the dashboard lasts; 1m to 30d. What signs sessions is made of --sites-key, or of what stands for it in the data folder",
     ),
     setting(
         "drain",

@@ -35,6 +35,7 @@ pub struct Config {
     pub hot_log: HotLog,
     pub archives: Archives,
     pub sites: Sites,
+    pub session_lifetime: Duration,
     pub drain: Duration,
     pub log: Log,
 }
@@ -259,6 +260,7 @@ impl Config {
                 )? as usize,
                 queues: values.read("worker-queues", |text| each(text, worker_name))?,
             },
+            session_lifetime: span("session-lifetime", 60 * S, 30 * DAY)?,
             drain: span("drain", Duration::ZERO, 3600 * S)?,
             log: Log::new(values)?,
         })

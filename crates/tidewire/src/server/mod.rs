@@ -2,6 +2,7 @@
 
 mod archives;
 mod bus;
+mod dashboard;
 mod fleet;
 mod hot;
 mod signals;
@@ -284,7 +285,8 @@ impl House {
             secret_routes: tidewire_triggers::SECRET_ROUTES,
             ..tidewire_http::Config::default()
         };
-        let mut app = App::new(settings, self.health.clone()).public(crate::index::routes());
+        let mut app =
+            App::new(settings, self.health.clone()).public(dashboard::routes(self, config));
         let (api, live) = (Role::Api, Role::Realtime);
         if config.roles.has(api) {
             app = self.routes(app, config);

@@ -131,22 +131,20 @@ impl House {
                 }
             }));
         }
-        if config.roles.serve_callers() {
-            let access = self.access.clone();
-            tasks.push(Task::new("key-keeper", move |stop| {
-                let access = access.clone();
-                async move {
-                    let hears = tidewire_access::worker::hear_revocations(
-                        access.clone(),
-                        stop.clone().cancelled_owned(),
-                    );
-                    let keeps =
-                        tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
-                    tokio::join!(hears, keeps);
-                    Ok(())
-                }
-            }));
-        }
+        // Every process has the dashboard, and so tells callers apart.
+        let access = self.access.clone();
+        tasks.push(Task::new("key-keeper", move |stop| {
+            let access = access.clone();
+            async move {
+                let hears = tidewire_access::worker::hear_revocations(
+                    access.clone(),
+                    stop.clone().cancelled_owned(),
+                );
+                let keeps = tidewire_access::worker::keep_last_used(access, stop.cancelled_owned());
+                tokio::join!(hears, keeps);
+                Ok(())
+            }
+        }));
         tasks.push(serve(config, listener, api));
         tasks
     }

@@ -68,6 +68,20 @@ pub fn unmask(config: &RawValue, stored: Option<&RawValue>) -> Result<Box<RawVal
     Ok(whole)
 }
 
+/// A header of a delivery as people may see it.
+pub(crate) fn shown_header(name: &str, value: &str) -> String {
+    match is_credential(name) {
+        true => masked(value),
+        false => value.to_owned(),
+    }
+}
+
+fn is_credential(name: &str) -> bool {
+    CREDENTIALS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
 fn masked(secret: &str) -> String {
     let (prefix, rest) = match secret.strip_prefix("whsec_") {
         Some(rest) => ("whsec_", rest),
@@ -101,10 +115,7 @@ fn rewrite(
             _ => text("/secret", value, change),
         },
         "headers" => members(value, &mut |name, value| {
-            if CREDENTIALS
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(name))
-            {
+            if is_credential(name) {
                 text(&format!("/headers/{}", escape(name)), value, change)
             } else {
                 value.to_owned()

@@ -18,7 +18,7 @@ use crate::{
 /// answers at some length can be used again.
 const ANSWER_CAP: usize = 64 << 10;
 
-const USER_AGENT: &str = concat!("tidewire/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("tidewire/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 
 /// What deliveries by one config have in common, made once.
@@ -100,7 +100,7 @@ fn template(delivery: &Delivery) -> Result<Request, Error> {
 
 /// What a GET or DELETE with a body means nobody has said, and many refuse it (RFC 9110, 9.3.1 and
 /// 9.3.5); schedulers of the large clouds send none either.
-fn has_body(method: &Method) -> bool {
+pub(crate) fn has_body(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::DELETE)
 }
 
