@@ -172,3 +172,54 @@ async fn a_key_that_another_process_revoked_is_good_until_that_is_heard(engine: 
         () = revocation => {}
     }
 }
+
+#[every_engine]
+async fn a_session_finds_its_keys_holder_until_the_key_is_revoked(engine: Engine) {
+    let world = World::new(engine).await;
+    let (principal, handle) = world.there.sign_in(&world.key, b"secret").await.unwrap();
+    assert_eq!(&*principal.tenant, world.tenant);
+    assert!(!handle.to_string().contains(&world.key));
+    let again = world.there.resume(&handle, b"secret", None).await.unwrap();
+    assert_eq!(again.key_id.as_deref(), Some(world.key_id.as_str()));
+    // It belongs to its tenant, as the key does.
+    let other = world.there.resume(&handle, b"secret", Some("default"));
+    assert!(matches!(other.await, Err(Error::TenantNotChosen)));
+    let revoked = world.there.revoke_key(&world.tenant, &world.key_id).await;
+    revoked.unwrap();
+    let over = world.there.resume(&handle, b"secret", None).await;
+    assert!(matches!(over, Err(Error::WrongKey)));
+    assert!(world.there.sign_in("tw_guess", b"secret").await.is_err());
+}
+
+#[every_engine]
+async fn a_session_of_the_operator_ends_when_the_configured_key_is_another(engine: Engine) {
+    let world = World::new(engine).await;
+    let with = |key: Option<&str>, open: bool| {
+        let config = AccessConfig {
+            admin_key: key.map(str::to_owned),
+            open,
+            ..AccessConfig::default()
+        };
+        Service::new(world.store.db.clone(), world.store.clock.clone(), &config)
+    };
+    let before = with(Some("hunter2"), false);
+    let (principal, handle) = before.sign_in("hunter2", b"secret").await.unwrap();
+    assert!(principal.scopes.has(Scope::Admin));
+    let chosen = before.resume(&handle, b"secret", Some(&world.tenant)).await;
+    assert_eq!(&*chosen.unwrap().tenant, world.tenant);
+    let unknown = before.resume(&handle, b"secret", Some("nobody")).await;
+    assert!(matches!(unknown, Err(Error::UnknownTenant(_))));
+    // Another installation's session, and one from before the key was changed.
+    assert!(before.resume(&handle, b"other", None).await.is_err());
+    let after = with(Some("hunter3"), false);
+    assert!(after.resume(&handle, b"secret", None).await.is_err());
+    // The open mode's sessions are good in the open mode alone.
+    let open = KeyHandle::OPEN;
+    assert!(
+        with(None, true)
+            .resume(&open, b"secret", None)
+            .await
+            .is_ok()
+    );
+    assert!(after.resume(&open, b"secret", None).await.is_err());
+}

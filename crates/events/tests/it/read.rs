@@ -199,3 +199,30 @@ async fn tenants_do_not_see_each_other(engine: Engine) {
             .is_empty()
     );
 }
+
+/// Whatever the times, and however the events lie between them.
+#[every_engine]
+async fn how_far_the_log_was_at_a_time_is_told_by_the_log(engine: Engine) {
+    let clock = Clock::fake("2026-03-01T10:00:00Z".parse().unwrap());
+    let house = house_at(engine, clock.clone()).await;
+    let start = clock.now();
+    let at = |seconds: u64| start.plus(Duration::from_secs(seconds));
+    let none = house.events.positions_at("acme", &[at(0), at(9)]).await;
+    assert_eq!(none.unwrap(), [0, 0]);
+    let mut stored = Vec::new();
+    // Quiet for a while, then a crowd, then one by one.
+    for (second, count) in [(1, 1), (5, 300), (6, 2), (7, 1), (60, 1)] {
+        clock.advance(at(second).since(clock.now()));
+        let facts: Vec<_> = (0..count).map(|_| json!({"type": "t"})).collect();
+        house.append(json!(facts)).await;
+        stored.extend(std::iter::repeat_n(second, count));
+    }
+    let times = [0, 1, 2, 5, 6, 7, 8, 60, 61];
+    let before = |second: u64| stored.iter().filter(|at| **at < second).count() as u64;
+    let expected: Vec<_> = times.iter().map(|second| before(*second)).collect();
+    let times: Vec<_> = times.iter().map(|second| at(*second)).collect();
+    let told = house.events.positions_at("acme", &times).await.unwrap();
+    assert_eq!(told, expected);
+    let other = house.events.positions_at("other", &times).await.unwrap();
+    assert_eq!(other, vec![0; times.len()]);
+}

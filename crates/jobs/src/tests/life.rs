@@ -486,3 +486,38 @@ async fn a_foreign_job_does_not_exist(engine: Engine) {
     assert!(matches!(complete.await, Err(Error::NoSuchJob(_))));
     queue.complete(&claimed).await.unwrap();
 }
+
+#[every_engine]
+async fn each_queue_says_how_much_waits_and_runs_in_it(engine: Engine) {
+    let queue = Queue::open(engine).await;
+    assert_eq!(queue.jobs.depths("default").await.unwrap(), []);
+    let (now, mail) = (queue.clock.now(), "mail".to_owned());
+    queue.add(NewJob::new("t").queue(&mail)).await;
+    queue.clock.advance(MINUTE);
+    queue.add_many(2, &NewJob::new("t").queue(&mail)).await;
+    let later = NewJob::new("t").queue(&mail).run_at(now.plus(MINUTE * 9));
+    queue.add(later).await;
+    queue.add(NewJob::new("t")).await;
+    let other = "other".into();
+    queue.jobs.enqueue(&other, NewJob::new("t")).await.unwrap();
+    let of_mail = crate::Filter {
+        queues: Some([mail.as_str().into()].into()),
+        ..crate::Filter::default()
+    };
+    assert_eq!(queue.claim_as("w", of_mail, 1).await.len(), 1);
+    let depths = queue.jobs.depths("default").await.unwrap();
+    let default = crate::QueueDepth {
+        queue: "default".to_owned(),
+        ready: 1,
+        oldest: Some(queue.clock.now()),
+        ..crate::QueueDepth::default()
+    };
+    let mail = crate::QueueDepth {
+        queue: mail,
+        ready: 2,
+        scheduled: 1,
+        running: 1,
+        oldest: Some(queue.clock.now()),
+    };
+    assert_eq!(depths, [default, mail]);
+}

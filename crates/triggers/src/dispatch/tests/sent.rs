@@ -142,3 +142,42 @@ async fn test_runs_are_delivered_with_and_without_a_trigger(engine: Engine) {
     assert_eq!(got.header("webhook-id"), fired.execution_id);
     working.stop().await;
 }
+
+#[every_engine]
+async fn what_was_sent_can_be_looked_into_afterwards(engine: Engine) {
+    let house = House::open(engine).await;
+    let sink = Sink::always(status(204)).await;
+    let working = house.work();
+    let config = json!({
+        "headers": {"authorization": "Bearer abcdefghijklmnop", "X-Own": "yes"},
+        "secret": SECRET,
+    });
+    let trigger = house.trigger(&sink.url("/in?q=1"), config).await;
+    let fired = house.fire(&trigger, json!({"n": 1})).await;
+    house.ended(&fired).await;
+    let execution = house.triggers.execution(&house.tenant, &fired.execution_id);
+    let execution = execution.await.unwrap();
+    let sent = house.triggers.sent(&execution).await.unwrap().unwrap();
+    let got = &sink.got()[0];
+    assert_eq!(sent.method, got.method.as_str());
+    assert_eq!(sent.url, sink.url("/in?q=1"));
+    assert_eq!(sent.body.unwrap().get().as_bytes(), got.body);
+    for (name, value) in &sent.headers {
+        match name.as_str() {
+            "authorization" => assert!(!value.contains("abcdefgh"), "{value}"),
+            _ => assert_eq!(got.header(name), value, "{name}"),
+        }
+    }
+    // Enough to compare with what the endpoint got, and too little to send it again.
+    let [signed] = sent.signed.as_slice() else {
+        panic!("one attempt is signed once: {:?}", sent.signed)
+    };
+    assert_eq!(
+        signed.timestamp.to_string(),
+        got.header("webhook-timestamp")
+    );
+    let beginning = signed.signature.strip_suffix('…').unwrap();
+    let whole = got.header("webhook-signature");
+    assert!(whole.starts_with(beginning) && beginning.len() < whole.len() / 2);
+    working.stop().await;
+}
