@@ -44,8 +44,8 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         tools::s3()?;
         tools::kafka_client()?;
         if full {
-            tools::browser()?;
             tools::garage()?;
+            pythons.push(("TIDEWIRE_TEST_PLAYWRIGHT", tools::browser()?));
             pythons.push(("TIDEWIRE_TEST_LOCALSTRIPE", tools::localstripe()?));
         }
         program = Some(tools::schemathesis()?);

@@ -198,9 +198,36 @@ pub fn servers() -> Result<()> {
     }
 }
 
-/// A browser, for what a page sees.
-pub fn browser() -> Result<()> {
-    ensure("pages are opened", &[("chromium", "chromium")])
+/// A browser, for what a page sees; and the folder with what drives it and judges pages, at the versions of its lock file.
+pub fn browser() -> Result<PathBuf> {
+    ensure(
+        "pages are opened",
+        &[("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")],
+    )?;
+    let environment = folder()?.join("playwright");
+    let lists = crate::process::root().join("xtask/playwright");
+    let lock = lists.join("package-lock.json");
+    let wanted =
+        fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let stamp = environment.join("installed.json");
+    if fs::read_to_string(&stamp).unwrap_or_default() == wanted {
+        return Ok(environment);
+    }
+    fs::create_dir_all(&environment)
+        .with_context(|| format!("cannot make {}", environment.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(lists.join(name), environment.join(name))
+            .with_context(|| format!("cannot copy {name}"))?;
+    }
+    run_within(
+        Duration::from_secs(600),
+        command("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .arg("--prefix")
+            .arg(&environment),
+    )?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(environment)
 }
 
 /// The archives of Kafka, which no Debian has, by Maven; and the Java that runs both.

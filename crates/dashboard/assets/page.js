@@ -30,32 +30,57 @@ function isFree() {
   return !selects && !live.contains(document.activeElement);
 }
 
-function follow() {
-  let wanted = false;
-  const source = new EventSource('/ui/live/changes?of=' + live.dataset.live);
-  const changed = () => {
-    if (document.hidden) wanted = true;
-    else refresh();
+/**
+ * An event source that outlives what a browser gives up on, such as a proxy's error while the server
+ * is away. Once the session is over, the page leads to the sign-in.
+ */
+function listen(path, heard, tell = () => {}) {
+  let last = '';
+  const open = () => {
+    const source = new EventSource(last ? `${path}&last=${last}` : path);
+    for (const [name, hear] of Object.entries(heard)) {
+      source.addEventListener(name, (event) => {
+        last = event.lastEventId;
+        hear(event);
+      });
+    }
+    source.addEventListener('open', () => tell(true));
+    source.addEventListener('error', () => {
+      tell(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(again, 3000);
+    });
   };
-  source.addEventListener('changed', changed);
-  // It came back: something may have happened meanwhile.
+  const again = async () => {
+    const answer = await fetch(location.href, {redirect: 'manual'}).catch(() => null);
+    if (answer?.type === 'opaqueredirect') location.reload();
+    else if (answer?.ok) open();
+    else setTimeout(again, 3000);
+  };
+  open();
+}
+
+function followPage() {
+  let wanted = false;
   let lost = false;
-  source.addEventListener('error', () => { lost = true; });
-  source.addEventListener('open', () => { if (lost) changed(); lost = false; });
+  const changed = () => {
+    wanted = document.hidden;
+    if (!wanted) refresh();
+  };
+  listen('/ui/live/changes?of=' + live.dataset.live, {changed}, (connected) => {
+    // It came back: something may have happened meanwhile.
+    if (connected && lost) changed();
+    lost = !connected;
+  });
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden && wanted) { wanted = false; refresh(); }
+    if (!document.hidden && wanted) changed();
   });
 }
 
 /** Puts in the pieces of a transcript as they are written. */
-function listen() {
+function followThread() {
   const state = document.querySelector('[data-thread-state]');
-  const source = new EventSource(thread.dataset.thread);
-  const atEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
-  source.addEventListener('open', () => { state.textContent = 'live'; });
-  source.addEventListener('error', () => { state.textContent = 'not connected: trying again'; });
-  source.addEventListener('pieces', (event) => {
-    const stays = atEnd();
+  const pieces = (event) => {
+    const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
     const made = document.createElement('template');
     made.innerHTML = event.data;
     for (const piece of [...made.content.children]) {
@@ -64,7 +89,10 @@ function listen() {
       else thread.append(piece);
     }
     document.querySelector('[data-thread-empty]')?.remove();
-    if (stays) scrollTo(0, document.documentElement.scrollHeight);
+    if (isAtEnd) scrollTo(0, document.documentElement.scrollHeight);
+  };
+  listen(thread.dataset.thread, {pieces}, (connected) => {
+    state.textContent = connected ? 'live' : 'not connected: trying again';
   });
 }
 
@@ -84,5 +112,8 @@ function copyButtons(within) {
 }
 
 copyButtons(document);
-if (live?.dataset.live) follow();
-if (thread) listen();
+// On a phone the way around is wider than the screen.
+const section = document.querySelector('.around [aria-current]');
+section?.closest('nav').scrollTo(section.offsetLeft - 16, 0);
+if (live?.dataset.live) followPage();
+if (thread) followThread();

@@ -223,8 +223,10 @@ async fn cancel(
 struct Seen {
     /// Where the page's transcript begins.
     from: u64,
-    /// The last event that the page has.
+    /// The last event that the page was made with.
     seen: u64,
+    /// The last that it was sent since.
+    last: Option<u64>,
 }
 
 /// The pieces of a transcript that change from here on.
@@ -232,10 +234,11 @@ async fn follow(
     State(dashboard): State<Dashboard>,
     viewer: Viewer,
     Path(id): Path<String>,
-    Query(Seen { from, seen }): Query<Seen>,
-    LastEventId(last): LastEventId,
+    Query(Seen { from, seen, last }): Query<Seen>,
+    LastEventId(sent): LastEventId,
 ) -> Result<Response, ApiError> {
-    let seen = last.and_then(|last| last.parse().ok()).unwrap_or(seen);
+    let sent = sent.and_then(|sent| sent.parse().ok());
+    let seen = sent.or(last).unwrap_or(seen);
     let mut ear = Ear {
         dashboard: dashboard.clone(),
         session: viewer.visit.session,

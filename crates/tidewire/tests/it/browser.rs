@@ -2,6 +2,8 @@
 //!
 //! Needs Chromium, and runs with `TIDEWIRE_TEST_FULL=1` alone.
 
+mod dashboard;
+
 use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},

@@ -9,6 +9,7 @@ mod archives;
 mod browser;
 mod cli;
 mod crash;
+mod dashboard;
 mod faults;
 mod fleet;
 mod hostile;
