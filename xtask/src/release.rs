@@ -147,7 +147,7 @@ fn build(release: &Release) -> Result<Outcome> {
 fn licences(release: &Release) -> Result<Outcome> {
     let file = release.inside().join(LICENCES);
     run(command(tools::cargo_about()?)
-        .args(["generate", "--locked", "--all-features", "--fail"])
+        .args(["generate", "--frozen", "--all-features", "--fail"])
         .args(["--manifest-path", "crates/tidewire/Cargo.toml"])
         .args(["--config", "xtask/release/about.toml", "--output-file"])
         .arg(&file)
@@ -165,34 +165,29 @@ fn licences(release: &Release) -> Result<Outcome> {
 fn materials(release: &Release) -> Result<Outcome> {
     let name = format!("{}.cdx", release.name);
     let result = run(command(tools::cargo_cyclonedx()?)
-        .args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--all-features"])
-        .args(["--describe", "crate", "--target", &release.host])
-        .args(["--manifest-path", "crates/tidewire/Cargo.toml", "--override-filename", &name])
+        .args(["cyclonedx", "--format", "json", "--spec-version", "1.5"])
+        .args(["--all-features", "--no-build-deps", "--target", &release.host])
+        .args(["--manifest-path", "crates/tidewire/Cargo.toml"])
+        .args(["--override-filename", &name])
         // In place of now, so that it can be made again.
         .env("SOURCE_DATE_EPOCH", &release.time));
-    let written = take_along(
-        &root(),
-        &format!("{name}.json"),
-        &release.folder,
-        "crates/tidewire",
-    )?;
+    let name = format!("{name}.json");
+    let text = take_up(&root(), &name, "crates/tidewire");
     result?;
-    let text = fs::read_to_string(&written)
-        .with_context(|| format!("cannot read {}", written.display()))?;
-    let components = text.matches("\"bom-ref\"").count();
+    // Our own crates are named by where they lie, which concerns nobody.
+    let text = text?.replace(&root().display().to_string(), "/tidewire");
+    let components = text.matches("\"purl\"").count();
     if !text.contains("\"CycloneDX\"") || components < 100 {
-        bail!("{} is no bill of materials", written.display());
+        bail!("{name} is no bill of materials");
     }
+    fs::write(release.folder.join(&name), text).with_context(|| format!("cannot write {name}"))?;
     Ok(Outcome::Noted(format!("{components} components")))
 }
 
-/// Moves the file of one package into a folder and removes those of the others.
-fn take_along(root: &Path, name: &str, folder: &Path, package: &str) -> Result<PathBuf> {
-    let kept = folder.join(name);
-    let found = root.join(package).join(name);
-    if found.exists() {
-        fs::copy(&found, &kept).with_context(|| format!("cannot copy {}", found.display()))?;
-    }
+/// What the file of one package says; those of all packages go.
+fn take_up(root: &Path, name: &str, package: &str) -> Result<String> {
+    let file = root.join(package).join(name);
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()));
     let mut places = vec![root.join("xtask")];
     for entry in fs::read_dir(root.join("crates")).context("cannot read crates")? {
         places.push(entry?.path());
@@ -203,7 +198,7 @@ fn take_along(root: &Path, name: &str, folder: &Path, package: &str) -> Result<P
             fs::remove_file(&left).with_context(|| format!("cannot remove {}", left.display()))?;
         }
     }
-    Ok(kept)
+    text
 }
 
 fn archive(release: &Release) -> Result<Outcome> {

@@ -25,27 +25,30 @@ fn folder() -> Result<PathBuf> {
 
 /// The dependencies' inspector.
 pub fn cargo_deny() -> Result<PathBuf> {
-    cargo_tool("cargo-deny", CARGO_DENY, &["--version"], &[])
+    // It runs for two seconds: building it fast matters, not building it well.
+    cargo_tool("cargo-deny", CARGO_DENY, &["--version"], ("0", &[]))
 }
 
-/// What gathers licences' texts.
+/// What gathers licences' texts. It compares all of them with all that are known, which takes it half an hour as it is built
+/// the fastest.
 pub fn cargo_about() -> Result<PathBuf> {
-    cargo_tool(
-        "cargo-about",
-        CARGO_ABOUT,
-        &["--version"],
-        &["--features", "cli"],
-    )
+    let with = ["--features", "cli"];
+    cargo_tool("cargo-about", CARGO_ABOUT, &["--version"], ("1", &with))
 }
 
 /// What writes bills of materials.
 pub fn cargo_cyclonedx() -> Result<PathBuf> {
     let asked = ["cyclonedx", "--version"];
-    cargo_tool("cargo-cyclonedx", CARGO_CYCLONEDX, &asked, &[])
+    cargo_tool("cargo-cyclonedx", CARGO_CYCLONEDX, &asked, ("0", &[]))
 }
 
 /// A program of cargo's, built here unless this very version is at hand.
-fn cargo_tool(name: &str, version: &str, asked: &[&str], with: &[&str]) -> Result<PathBuf> {
+fn cargo_tool(
+    name: &str,
+    version: &str,
+    asked: &[&str],
+    (optimised, with): (&str, &[&str]),
+) -> Result<PathBuf> {
     let ours = folder()?.join("bin").join(name);
     for candidate in [PathBuf::from(name), ours.clone()] {
         let said = output(command(&candidate).args(asked));
@@ -53,8 +56,7 @@ fn cargo_tool(name: &str, version: &str, asked: &[&str], with: &[&str]) -> Resul
             return Ok(candidate);
         }
     }
-    // It runs for two seconds: building it fast matters, not building it well.
-    run(cargo_install(name, version, "0")?.args(with))?;
+    run(cargo_install(name, version, optimised)?.args(with))?;
     Ok(ours)
 }
 
