@@ -334,7 +334,7 @@ mod tests {
 
     fn event(seq: u64, kind: &str, payload: Value) -> ThreadEvent {
         ThreadEvent {
-            spec_version: "agent-events/1.0",
+            spec_version: Default::default(),
             event_id: seq.to_string(),
             thread_id: "t".into(),
             turn_id: Some("a".to_owned()),
