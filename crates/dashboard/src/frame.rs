@@ -69,7 +69,7 @@ impl IntoResponse for Page {
 }
 
 /// The sections, as the way around lists them: path, name, the icon's lines.
-const SECTIONS: [(&str, &str, &str); 8] = [
+const SECTIONS: [(&str, &str, &str); 9] = [
     (
         "/",
         "Overview",
@@ -94,6 +94,11 @@ const SECTIONS: [(&str, &str, &str); 8] = [
         "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15zM2.5 10h15M10 2.5c5 5 5 10 0 15M10 2.5c-5 5-5 10 0 15",
     ),
     ("/ui/archives", "Archives", "M3 4h14v4H3zM4 8v9h12V8M8 11h4"),
+    (
+        "/ui/fleet",
+        "Fleet",
+        "M3 4h14v5H3zM3 11h14v5H3zM6 6.5h.01M6 13.5h.01",
+    ),
 ];
 
 /// A page of a section, whose path tells which.
@@ -233,6 +238,7 @@ fn words(said: &str) -> Option<&'static str> {
         "cancelled-turn" => "The turn is cancelled.",
         "syncing" => "The sync is queued: how far it is shows below.",
         "verifying" => "The check of the archives is queued.",
+        "rolled-back" => "The older configuration is offered again, as a new version.",
         "moved" => "You act for another tenant now.",
         _ => return None,
     })

@@ -28,6 +28,7 @@ use tidewire_access::Service as Access;
 use tidewire_archive::Archives;
 use tidewire_core::Clock;
 use tidewire_events::Events;
+use tidewire_fleet::Fleet;
 use tidewire_http::PublicUrl;
 use tidewire_jobs::Jobs;
 use tidewire_sites::Sites;
@@ -50,6 +51,7 @@ pub struct Rooms {
     pub threads: Threads,
     pub archives: Archives,
     pub sites: Sites,
+    pub fleet: Fleet,
 }
 
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use serde::Deserialize;
 use tidewire_core::{Principal, Problem, Scope};
+use tidewire_fleet::PageOf;
 use tidewire_http::{ApiError, Query, sse};
 use tidewire_jobs::JobFilter;
 use tidewire_triggers::{ExecutionQuery, Page, TriggerQuery};
@@ -41,6 +42,7 @@ enum Topic {
     Threads,
     Sites,
     Archives,
+    Fleet,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +164,17 @@ impl Dashboard {
         if of == Topic::Sites {
             for site in rooms.sites.list(tenant, None, ROWS).await?.0 {
                 (site.id, site.updated_at.micros()).hash(&mut hash);
+            }
+        }
+        if of == Topic::Fleet {
+            let first = PageOf {
+                limit: Some(ROWS),
+                cursor: None,
+            };
+            for agent in rooms.fleet.agents(tenant, false, &first).await?.0 {
+                let tried = agent.last_attempt.map(|tried| tried.at.micros());
+                let seen = agent.last_seen_at.map(|at| at.micros() / 10_000_000);
+                (agent.agent_id, agent.offered, agent.running, tried, seen).hash(&mut hash);
             }
         }
         Ok(hash.finish())

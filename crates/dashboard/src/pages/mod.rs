@@ -2,6 +2,7 @@
 
 mod archives;
 mod executions;
+mod fleet;
 mod jobs;
 mod log;
 mod overview;
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Router<Dashboard> {
         .merge(threads::routes())
         .merge(sites::routes())
         .merge(archives::routes())
+        .merge(fleet::routes())
 }
 
 /// Rows of a list.

@@ -123,12 +123,16 @@ fn tiles(seen: &Now) -> Markup {
         .days
         .last()
         .map_or((0, 0), |(_, done, failed)| (*done, *failed));
+    let (class, word) = match late.as_secs() {
+        0..10 => ("ok", "on time"),
+        10..300 => ("wait", "waiting"),
+        _ => ("bad", "is anybody working?"),
+    };
     html! {
         ul.tiles {
             (tile("/ui/log", "Events in the last hour", &count(hour), &format!("{} in all", count(seen.events)), None))
             (tile("/ui/jobs?status=pending", "Jobs due", &count(ready), &format!("{} running, {} later", count(running), count(sum(|depth| depth.scheduled))), None))
-            (tile("/ui/jobs?status=pending", "Oldest job due for", &time::span(late), if late < Duration::from_secs(5) { "on time" } else { "is anybody working?" },
-                Some(if late < Duration::from_secs(5) { "ok" } else { "bad" })))
+            (tile("/ui/jobs?status=pending", "Oldest job due for", &time::span(late), word, Some(class)))
             (tile("/ui/jobs?status=failed", "Jobs failed today", &count(failed), &if failed == 0 { format!("{} done", count(done)) } else { "to look into".to_owned() },
                 Some(if failed == 0 { "ok" } else { "bad" })))
         }

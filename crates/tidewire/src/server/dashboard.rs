@@ -20,6 +20,7 @@ pub(super) fn routes(house: &House, config: &Config) -> OpenApiRouter {
         threads: house.threads.clone(),
         archives: house.archives.clone(),
         sites: house.sites.clone(),
+        fleet: house.fleet.clone(),
     };
     let settings = Settings {
         session_lifetime: config.session_lifetime,

@@ -121,7 +121,7 @@ async fn post_as(server: &Server, key: &str, path: &str, body: &Value) -> Value 
     TestApp::send(request).await.json()
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/",
     "/ui/log",
     "/ui/jobs",
@@ -130,6 +130,7 @@ const PAGES: [&str; 8] = [
     "/ui/threads",
     "/ui/sites",
     "/ui/archives",
+    "/ui/fleet",
 ];
 
 #[tokio::test]

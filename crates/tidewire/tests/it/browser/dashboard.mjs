@@ -104,6 +104,7 @@ const pages = {
   threads: '/ui/threads',
   thread: '/ui/threads/support',
   sites: '/ui/sites',
+  fleet: '/ui/fleet',
   archives: '/ui/archives',
   archive: `/ui/archives/${known.archive}`,
   'not-found': '/ui/jobs/nobody',
