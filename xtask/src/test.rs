@@ -13,7 +13,7 @@ use tidewire_testservers::S3;
 
 use crate::process::{self, cargo};
 use crate::steps::{Outcome, Steps};
-use crate::{lint_deploy, schemathesis, services::Running, tools};
+use crate::{clients, lint_deploy, schemathesis, services::Running, tools};
 
 /// One set of features for the tests, the lints and the demo: whatever is built once serves all.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
@@ -52,13 +52,22 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         pythons.extend([
             ("TIDEWIRE_TEST_STANDARDWEBHOOKS", tools::standardwebhooks()?),
             ("TIDEWIRE_TEST_PYARROW", tools::pyarrow()?),
+            (
+                "TIDEWIRE_TEST_CLIENTS",
+                tools::clients_python()?.join("bin/python"),
+            ),
         ]);
+        tools::clients_node()?;
         Ok(Outcome::Passed)
     })?;
     // All targets, as the tests build them: then the server that is started below is the one that they were linked
     // with, and nothing is compiled twice.
     steps.run("test build", || {
         process::run(cargo().arg("build").args(EVERYTHING).arg("--all-targets"))?;
+        Ok(Outcome::Passed)
+    })?;
+    steps.run("clients", || {
+        clients::check()?;
         Ok(Outcome::Passed)
     })?;
     // One of each for all test programs: a private one for each of them would cost it a second or two.

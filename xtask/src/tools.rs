@@ -126,6 +126,45 @@ pub fn deploy_linters() -> Result<PathBuf> {
     Ok(environment.join("bin"))
 }
 
+/// A Python environment with the generator of the Python client and what its tests need.
+pub fn clients_python() -> Result<PathBuf> {
+    python_environment("clients", |environment| {
+        let mut import = command(environment.join("bin/python"));
+        import.args([
+            "-c",
+            "import openapi_python_client, httpx, httpx_sse, standardwebhooks, pytest, mypy, confluent_kafka",
+        ]);
+        import
+    })
+}
+
+/// The programs of the TypeScript client's packages, installed as its lock file has them.
+pub fn clients_node() -> Result<PathBuf> {
+    ensure(
+        "the TypeScript client is built",
+        &[("node", "nodejs"), ("npm", "npm")],
+    )?;
+    let home = crate::process::root().join("clients/typescript");
+    let lock = home.join("package-lock.json");
+    let wanted =
+        fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let packages = home.join("node_modules");
+    let stamp = packages.join(".installed.json");
+    if fs::read_to_string(&stamp).unwrap_or_default() != wanted {
+        run(command("npm")
+            .args([
+                "ci",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+            ])
+            .current_dir(&home))?;
+        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Ok(packages.join(".bin"))
+}
+
 /// A Python environment of its own, with what the requirements file of that name lists. `works` is a command that
 /// succeeds if it is whole.
 fn python_environment(name: &str, works: impl Fn(&Path) -> Command) -> Result<PathBuf> {
@@ -170,7 +209,7 @@ fn ensure_venv() -> Result<()> {
         return Ok(());
     }
     if output(command("python3").arg("--version")).is_none() {
-        bail!("python3 not found: the API tests need Python 3.10 or newer, install it");
+        bail!("python3 not found: the API tests need Python 3.11 or newer, install it");
     }
     if apt::can_install() {
         apt::install(&["python3-venv"])?;

@@ -8,6 +8,7 @@ mod agents;
 mod archives;
 mod browser;
 mod cli;
+mod clients;
 mod crash;
 mod dashboard;
 mod faults;

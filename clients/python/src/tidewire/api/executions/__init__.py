@@ -1,0 +1,1 @@
+"""The operations with the tag `executions`, a module each."""

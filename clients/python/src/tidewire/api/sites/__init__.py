@@ -1,0 +1,1 @@
+"""The operations with the tag `sites`, a module each."""

@@ -1,0 +1,1 @@
+"""The operations with the tag `threads`, a module each."""

@@ -1,0 +1,1 @@
+"""The operations with the tag `triggers`, a module each."""

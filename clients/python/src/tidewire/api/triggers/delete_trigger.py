@@ -1,0 +1,72 @@
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from ...client import Client
+
+
+def request(
+    id: str,
+) -> dict[str, Any]:
+    """The request of `sync` and `asyncio`, as httpx takes it."""
+
+    _kwargs: dict[str, Any] = {
+        "method": "delete",
+        "url": "/v1/triggers/{id}".format(
+            id=quote(str(id), safe=""),
+        ),
+    }
+    return _kwargs
+
+
+def _read(response: httpx.Response) -> None:
+    if response.status_code == 204:
+        response_204 = cast(Any, None)
+        return response_204
+
+    raise Client.unexpected(response)
+
+
+def sync(
+    id: str,
+    *,
+    client: Client,
+) -> None:
+    """Delete a trigger.
+
+    Its coming occurrence is cancelled; its executions stay for as long as executions are kept, and
+    what was fired before is still delivered.
+
+    Args:
+        id (str):
+    """
+    return _read(
+        client.send(
+            request(
+                id=id,
+            )
+        )
+    )
+
+
+async def asyncio(
+    id: str,
+    *,
+    client: Client,
+) -> None:
+    """Delete a trigger.
+
+    Its coming occurrence is cancelled; its executions stay for as long as executions are kept, and
+    what was fired before is still delivered.
+
+    Args:
+        id (str):
+    """
+    return _read(
+        await client.send_async(
+            request(
+                id=id,
+            )
+        )
+    )

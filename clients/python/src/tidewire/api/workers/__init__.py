@@ -1,0 +1,1 @@
+"""The operations with the tag `workers`, a module each."""

@@ -1,0 +1,231 @@
+"""Contains all the data models used in inputs/outputs"""
+
+from .accepted_turn import AcceptedTurn
+from .api_key import ApiKey
+from .appended import Appended
+from .archive import Archive
+from .archive_format import ArchiveFormat
+from .archive_page import ArchivePage
+from .attempt_outcome import AttemptOutcome
+from .attribution import Attribution
+from .cancel_body import CancelBody
+from .cancelled_turn import CancelledTurn
+from .circuit_state import CircuitState
+from .claim_jobs import ClaimJobs
+from .claimed_job import ClaimedJob
+from .claimed_jobs import ClaimedJobs
+from .complete_job import CompleteJob
+from .create_tenant import CreateTenant
+from .cron_config import CronConfig
+from .day import Day
+from .delivery_config import DeliveryConfig
+from .delivery_config_headers_type_0 import DeliveryConfigHeadersType0
+from .endpoint_list import EndpointList
+from .endpoint_state import EndpointState
+from .event import Event
+from .event_config import EventConfig
+from .event_in import EventIn
+from .event_page import EventPage
+from .execution import Execution
+from .execution_attempt import ExecutionAttempt
+from .execution_counts import ExecutionCounts
+from .execution_list import ExecutionList
+from .execution_source import ExecutionSource
+from .execution_status import ExecutionStatus
+from .execution_summary import ExecutionSummary
+from .fail_job import FailJob
+from .field_error import FieldError
+from .health_report import HealthReport
+from .health_report_checks import HealthReportChecks
+from .health_report_info import HealthReportInfo
+from .heartbeat_job import HeartbeatJob
+from .interval_config import IntervalConfig
+from .job import Job
+from .job_attempt import JobAttempt
+from .job_config import JobConfig
+from .job_detail import JobDetail
+from .job_list import JobList
+from .job_status import JobStatus
+from .keys import Keys
+from .level import Level
+from .made_up import MadeUp
+from .mint_key import MintKey
+from .misfire import Misfire
+from .new_archives import NewArchives
+from .new_job import NewJob
+from .new_key import NewKey
+from .new_site import NewSite
+from .new_site_event import NewSiteEvent
+from .new_tenant import NewTenant
+from .new_thread_archive import NewThreadArchive
+from .new_thread_event import NewThreadEvent
+from .new_trigger import NewTrigger
+from .new_turn import NewTurn
+from .on_busy import OnBusy
+from .pagination import Pagination
+from .preview import Preview
+from .preview_trigger import PreviewTrigger
+from .problem import Problem
+from .random_site_events import RandomSiteEvents
+from .release_job import ReleaseJob
+from .resource_status import ResourceStatus
+from .restore_archives import RestoreArchives
+from .retention_status import RetentionStatus
+from .retried_jobs import RetriedJobs
+from .retry_config import RetryConfig
+from .retry_jobs import RetryJobs
+from .schedule import Schedule
+from .schedule_list import ScheduleList
+from .schedule_status import ScheduleStatus
+from .scope import Scope
+from .server_sent_event import ServerSentEvent
+from .site import Site
+from .site_detail import SiteDetail
+from .site_event import SiteEvent
+from .site_event_page import SiteEventPage
+from .site_page import SitePage
+from .site_state import SiteState
+from .stored_thread_event import StoredThreadEvent
+from .summary import Summary
+from .sync_report import SyncReport
+from .tenant import Tenant
+from .tenants import Tenants
+from .test_config import TestConfig
+from .test_run import TestRun
+from .test_trigger import TestTrigger
+from .thread import Thread
+from .thread_event import ThreadEvent
+from .thread_event_page import ThreadEventPage
+from .thread_page import ThreadPage
+from .thread_status import ThreadStatus
+from .time_config import TimeConfig
+from .timeseries import Timeseries
+from .touch import Touch
+from .trigger import Trigger
+from .trigger_edit import TriggerEdit
+from .trigger_list import TriggerList
+from .trigger_status import TriggerStatus
+from .trigger_summary import TriggerSummary
+from .trigger_type import TriggerType
+from .turn import Turn
+from .turn_page import TurnPage
+from .turn_status import TurnStatus
+from .verify_archives import VerifyArchives
+from .webhook_call import WebhookCall
+from .webhook_config import WebhookConfig
+
+__all__ = (
+    "AcceptedTurn",
+    "ApiKey",
+    "Appended",
+    "Archive",
+    "ArchiveFormat",
+    "ArchivePage",
+    "AttemptOutcome",
+    "Attribution",
+    "CancelBody",
+    "CancelledTurn",
+    "CircuitState",
+    "ClaimedJob",
+    "ClaimedJobs",
+    "ClaimJobs",
+    "CompleteJob",
+    "CreateTenant",
+    "CronConfig",
+    "Day",
+    "DeliveryConfig",
+    "DeliveryConfigHeadersType0",
+    "EndpointList",
+    "EndpointState",
+    "Event",
+    "EventConfig",
+    "EventIn",
+    "EventPage",
+    "Execution",
+    "ExecutionAttempt",
+    "ExecutionCounts",
+    "ExecutionList",
+    "ExecutionSource",
+    "ExecutionStatus",
+    "ExecutionSummary",
+    "FailJob",
+    "FieldError",
+    "HealthReport",
+    "HealthReportChecks",
+    "HealthReportInfo",
+    "HeartbeatJob",
+    "IntervalConfig",
+    "Job",
+    "JobAttempt",
+    "JobConfig",
+    "JobDetail",
+    "JobList",
+    "JobStatus",
+    "Keys",
+    "Level",
+    "MadeUp",
+    "MintKey",
+    "Misfire",
+    "NewArchives",
+    "NewJob",
+    "NewKey",
+    "NewSite",
+    "NewSiteEvent",
+    "NewTenant",
+    "NewThreadArchive",
+    "NewThreadEvent",
+    "NewTrigger",
+    "NewTurn",
+    "OnBusy",
+    "Pagination",
+    "Preview",
+    "PreviewTrigger",
+    "Problem",
+    "RandomSiteEvents",
+    "ReleaseJob",
+    "ResourceStatus",
+    "RestoreArchives",
+    "RetentionStatus",
+    "RetriedJobs",
+    "RetryConfig",
+    "RetryJobs",
+    "Schedule",
+    "ScheduleList",
+    "ScheduleStatus",
+    "Scope",
+    "ServerSentEvent",
+    "Site",
+    "SiteDetail",
+    "SiteEvent",
+    "SiteEventPage",
+    "SitePage",
+    "SiteState",
+    "StoredThreadEvent",
+    "Summary",
+    "SyncReport",
+    "Tenant",
+    "Tenants",
+    "TestConfig",
+    "TestRun",
+    "TestTrigger",
+    "Thread",
+    "ThreadEvent",
+    "ThreadEventPage",
+    "ThreadPage",
+    "ThreadStatus",
+    "TimeConfig",
+    "Timeseries",
+    "Touch",
+    "Trigger",
+    "TriggerEdit",
+    "TriggerList",
+    "TriggerStatus",
+    "TriggerSummary",
+    "TriggerType",
+    "Turn",
+    "TurnPage",
+    "TurnStatus",
+    "VerifyArchives",
+    "WebhookCall",
+    "WebhookConfig",
+)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+if TYPE_CHECKING:
+    from ..models.site_event import SiteEvent
+
+
+T = TypeVar("T", bound="MadeUp")
+
+
+@_attrs_define
+class MadeUp:
+    inserted: int
+    events: list[SiteEvent]
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        inserted = self.inserted
+
+        events = []
+        for events_item_data in self.events:
+            events_item = events_item_data.to_dict()
+            events.append(events_item)
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "inserted": inserted,
+                "events": events,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.site_event import SiteEvent  # noqa: PLC0415
+
+        d = dict(src_dict)
+        inserted = d.pop("inserted")
+
+        events = []
+        _events = d.pop("events")
+        for events_item_data in _events:
+            events_item = SiteEvent.from_dict(events_item_data)
+
+            events.append(events_item)
+
+        made_up = cls(
+            inserted=inserted,
+            events=events,
+        )
+
+        made_up.additional_properties = d
+        return made_up
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

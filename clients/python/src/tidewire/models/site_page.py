@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+if TYPE_CHECKING:
+    from ..models.site import Site
+
+
+T = TypeVar("T", bound="SitePage")
+
+
+@_attrs_define
+class SitePage:
+    sites: list[Site]
+    next_cursor: None | str
+    """ Send it as `cursor` for the next page; null at the end. """
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        sites = []
+        for sites_item_data in self.sites:
+            sites_item = sites_item_data.to_dict()
+            sites.append(sites_item)
+
+        next_cursor: None | str
+        next_cursor = self.next_cursor
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "sites": sites,
+                "next_cursor": next_cursor,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.site import Site  # noqa: PLC0415
+
+        d = dict(src_dict)
+        sites = []
+        _sites = d.pop("sites")
+        for sites_item_data in _sites:
+            sites_item = Site.from_dict(sites_item_data)
+
+            sites.append(sites_item)
+
+        def _parse_next_cursor(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        next_cursor = _parse_next_cursor(d.pop("next_cursor"))
+
+        site_page = cls(
+            sites=sites,
+            next_cursor=next_cursor,
+        )
+
+        site_page.additional_properties = d
+        return site_page
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
