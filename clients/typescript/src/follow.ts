@@ -6,6 +6,7 @@ import type { Event, ThreadEvent } from "./api.gen.js";
 import { ok, type Tidewire } from "./client.js";
 import { errorOf, retryAfter } from "./errors.js";
 import { backoff } from "./retry.js";
+import { either } from "./signals.js";
 
 // The server breaks its silence every 15 s: after three times of that the connection is dead.
 const SILENCE = 50_000;
@@ -76,7 +77,7 @@ async function* frames(tidewire: Tidewire, open: Open, stop?: AbortSignal): Asyn
   let wasConnected = false;
   for (let failures = 1; !stop?.aborted; failures += 1) {
     const connection = new AbortController();
-    const signal = stop === undefined ? connection.signal : AbortSignal.any([connection.signal, stop]);
+    const signal = stop === undefined ? connection.signal : either(connection.signal, stop);
     let rest = 0;
     try {
       const { data, error, response } = await open(place, signal);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { retryAfter } from "./errors.js";
+import { either } from "./signals.js";
 
 /**
  * How often, and how patiently, a client repeats what may be repeated. Times are milliseconds.
@@ -60,7 +61,7 @@ async function within(timeout: number, request: Request, fetch: Fetch): Promise<
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new DOMException("no answer in time", "TimeoutError")), timeout);
   try {
-    return await fetch(new Request(request.clone(), { signal: AbortSignal.any([request.signal, late.signal]) }));
+    return await fetch(new Request(request.clone(), { signal: either(request.signal, late.signal) }));
   } finally {
     clearTimeout(timer);
   }
