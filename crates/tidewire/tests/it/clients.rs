@@ -77,7 +77,7 @@ impl Language {
                 std::env::var_os(REQUIRED).is_none_or(|value| value != "1"),
                 "{PYTHON} and clients/typescript/node_modules do not have {missing:?}"
             );
-            println!("left out: the clients for {missing:?}: run `cargo xtask test`");
+            eprintln!("left out: the clients for {missing:?}: run `cargo xtask test`");
         }
         here
     }
