@@ -4,23 +4,6 @@
  */
 
 export interface paths {
-    "/": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The start page. */
-        get: operations["index"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/health": {
         parameters: {
             query?: never;
@@ -339,6 +322,221 @@ export interface paths {
          *     active again. One that has not failed is a 409.
          */
         post: operations["retryExecution"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List agents, those first that registered last. */
+        get: operations["listAgents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/agents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget an agent that is gone for good.
+         * @description Should it ask again all the same, it registers, and is who it was.
+         */
+        delete: operations["forgetAgent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/agents/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say how a version went. */
+        post: operations["reportStatus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask for the config.
+         * @description With `If-None-Match` a config that the asker has already is a 304.
+         */
+        get: operations["getConfig"];
+        put?: never;
+        /**
+         * Push a config.
+         * @description It becomes a version, which never changes. What a schema or the rules for servers' own settings
+         *     do not allow is a 400.
+         */
+        post: operations["pushConfig"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/config/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go back to an older version's config.
+         * @description It becomes a new version, for everyone who has its labels.
+         */
+        post: operations["rollBack"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/config/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List versions, newest first. */
+        get: operations["listVersions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/config/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one version. */
+        get: operations["getVersion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/config/versions/{version}/share": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Raise a version's share.
+         * @description Those who have the version keep it, and more get it. A version with a gate is raised only while
+         *     the gate lets it: everyone of its share who was seen lately has said how it went, and few enough
+         *     have failed. Otherwise, and for a share that is not higher, a 409.
+         */
+        post: operations["raiseShare"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register an agent.
+         * @description An agent that names itself keeps its id, and its name and labels become what it says now.
+         */
+        post: operations["registerAgent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the schema that configs must fit. */
+        get: operations["getConfigSchema"];
+        /** Set the schema that configs must fit from now on. */
+        put: operations["putConfigSchema"];
+        post?: never;
+        /** Take the schema away. */
+        delete: operations["deleteConfigSchema"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleet/watch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Be told when to ask.
+         * @description Server-sent events: `event: fetch` at once and whenever something else is offered. They carry no
+         *     config: `data` has the `revision` to ask with, so that the answer is not older than the word.
+         */
+        get: operations["watchConfig"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1133,6 +1331,37 @@ export interface components {
              */
             seq: number;
         };
+        /** @description An agent, and the three things that are known of it. */
+        Agent: {
+            agent_id: string;
+            name: string | null;
+            labels: components["schemas"]["BTreeMap"];
+            registered_at: components["schemas"]["Time"];
+            last_seen_at: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description The version that it is given when it asks.
+             */
+            offered: number | null;
+            last_attempt: components["schemas"]["Attempt"] | null;
+            /**
+             * Format: int64
+             * @description The version that works there.
+             */
+            running: number | null;
+        };
+        AgentList: {
+            agents: components["schemas"]["Agent"][];
+            /** @description Send it as `cursor` for the next page; null at the end. */
+            next_cursor?: string | null;
+        };
+        AgentStatus: {
+            /** Format: int64 */
+            version: number;
+            state: components["schemas"]["AttemptState"];
+            /** @description Why it failed. */
+            error?: string | null;
+        };
         /** @description A key as a list shows it. */
         ApiKey: {
             id: string;
@@ -1197,17 +1426,31 @@ export interface components {
             /** @description Send it as `cursor` for the next page; null at the end. */
             next_cursor: string | null;
         };
+        /** @description How an agent's last try of a version went. */
+        Attempt: {
+            /** Format: int64 */
+            version: number;
+            state: components["schemas"]["AttemptState"];
+            /** @description Why it failed. */
+            error: string | null;
+            at: components["schemas"]["Time"];
+        };
         /**
          * @description How an attempt ended.
          * @enum {string}
          */
         AttemptOutcome: "running" | "done" | "failed" | "expired" | "cancelled";
+        /** @enum {string} */
+        AttemptState: "applied" | "failed";
         /** @description How a subject came, first and last. */
         Attribution: {
             subject: string;
             first_touch: components["schemas"]["Touch"] | null;
             last_touch: components["schemas"]["Touch"] | null;
             last_non_direct_touch: components["schemas"]["Touch"] | null;
+        };
+        BTreeMap: {
+            [key: string]: string;
         };
         /** @description Which turn is meant, and why. */
         CancelBody: {
@@ -1266,6 +1509,18 @@ export interface components {
             lease_token: string;
             /** @description Any JSON, at most 256 KiB. */
             output?: unknown;
+        };
+        /** @description The answer to an agent. */
+        ConfigAnswer: {
+            /** Format: int64 */
+            version: number;
+            config: Record<string, never>;
+            note: string | null;
+            created_at: components["schemas"]["Time"];
+        };
+        ConfigSchema: {
+            /** @description A JSON Schema, of draft 2020-12 unless it says otherwise. */
+            schema: Record<string, never>;
         };
         CreateTenant: {
             /**
@@ -1676,6 +1931,32 @@ export interface components {
              */
             gather?: boolean;
         };
+        NewConfig: {
+            /** @description At most 256 KiB. */
+            config: Record<string, never>;
+            labels?: components["schemas"]["BTreeMap"] | null;
+            /**
+             * Format: int32
+             * @description Only for so many of a hundred of them; for all if it is missing.
+             */
+            percent?: number | null;
+            /**
+             * @description What must hold before the share is raised.
+             * @example failed<1%
+             */
+            gate?: string | null;
+            /** @description Why, for those who read the history. */
+            note?: string | null;
+            /** @description By whom, if the key does not say it well enough. */
+            author?: string | null;
+        };
+        NewFleetAgent: {
+            /** @description The id that it was given before; a new one is made if it is missing. */
+            agent_id?: string | null;
+            /** @description What people call it. */
+            name?: string | null;
+            labels?: components["schemas"]["BTreeMap"] | null;
+        };
         /** @description A job to be enqueued. */
         NewJob: {
             /**
@@ -1907,6 +2188,17 @@ export interface components {
             /** @description Each place in the request that breaks a rule. */
             errors?: components["schemas"]["FieldError"][];
         };
+        Pushed: {
+            /** Format: int64 */
+            version: number;
+            etag: string;
+        };
+        RaisedShare: {
+            /** Format: int32 */
+            percent: number;
+            /** @description By whom, if the key does not say it well enough. */
+            author?: string | null;
+        };
         /** @description What is to be made up. */
         RandomSiteEvents: {
             /** @description Of users of this site. */
@@ -1918,6 +2210,16 @@ export interface components {
              * @description How many: 1 to 1,000, 1 if it is missing.
              */
             count?: number | null;
+        };
+        Registered: {
+            agent_id: string;
+            /** @description Where it asks for its config. */
+            poll_url: string;
+            /**
+             * Format: int64
+             * @description How often it should.
+             */
+            poll_interval_seconds: number;
         };
         /** @description A job that is given back. */
         ReleaseJob: {
@@ -1975,6 +2277,16 @@ export interface components {
             type?: string | null;
             /** @description Only jobs of this queue. */
             queue?: string | null;
+        };
+        Rollback: {
+            /**
+             * Format: int64
+             * @description The version whose config is to be had again.
+             */
+            version: number;
+            labels?: components["schemas"]["BTreeMap"] | null;
+            note?: string | null;
+            author?: string | null;
         };
         /** @description One occurrence of a trigger that fires by the clock. */
         Schedule: {
@@ -2324,6 +2636,35 @@ export interface components {
              */
             repair?: boolean;
         };
+        /** @description A config that was pushed. It never changes; its share may be raised. */
+        Version: {
+            /** Format: int64 */
+            version: number;
+            etag: string;
+            config: Record<string, never>;
+            /** @description It goes to agents that have all of these. */
+            labels: components["schemas"]["BTreeMap"];
+            /**
+             * Format: int32
+             * @description It goes to so many of a hundred of them.
+             */
+            percent: number;
+            /** @description What must hold before the share is raised, such as `failed<1%`. */
+            gate: string | null;
+            note: string | null;
+            author: string;
+            /**
+             * Format: int64
+             * @description The version whose config it brought back.
+             */
+            rollback_of: number | null;
+            created_at: components["schemas"]["Time"];
+        };
+        VersionList: {
+            versions: components["schemas"]["Version"][];
+            /** @description Send it as `cursor` for the next page; null at the end. */
+            next_cursor?: string | null;
+        };
         /** @description What a call set off. */
         WebhookCall: {
             /** @description The execution's id, as the message on the job bus has it. */
@@ -2349,6 +2690,9 @@ export interface components {
     pathItems: never;
 }
 export type AcceptedTurn = components['schemas']['AcceptedTurn'];
+export type Agent = components['schemas']['Agent'];
+export type AgentList = components['schemas']['AgentList'];
+export type AgentStatus = components['schemas']['AgentStatus'];
 export type ApiKey = components['schemas']['ApiKey'];
 export type AppendAnswer = components['schemas']['AppendAnswer'];
 export type AppendBody = components['schemas']['AppendBody'];
@@ -2357,8 +2701,11 @@ export type Archive = components['schemas']['Archive'];
 export type ArchiveFormat = components['schemas']['ArchiveFormat'];
 export type ArchiveObject = components['schemas']['ArchiveObject'];
 export type ArchivePage = components['schemas']['ArchivePage'];
+export type Attempt = components['schemas']['Attempt'];
 export type AttemptOutcome = components['schemas']['AttemptOutcome'];
+export type AttemptState = components['schemas']['AttemptState'];
 export type Attribution = components['schemas']['Attribution'];
+export type BTreeMap = components['schemas']['BTreeMap'];
 export type CancelBody = components['schemas']['CancelBody'];
 export type CancelledTurn = components['schemas']['CancelledTurn'];
 export type CircuitState = components['schemas']['CircuitState'];
@@ -2366,6 +2713,8 @@ export type ClaimJobs = components['schemas']['ClaimJobs'];
 export type ClaimedJob = components['schemas']['ClaimedJob'];
 export type ClaimedJobs = components['schemas']['ClaimedJobs'];
 export type CompleteJob = components['schemas']['CompleteJob'];
+export type ConfigAnswer = components['schemas']['ConfigAnswer'];
+export type ConfigSchema = components['schemas']['ConfigSchema'];
 export type CreateTenant = components['schemas']['CreateTenant'];
 export type CronConfig = components['schemas']['CronConfig'];
 export type Day = components['schemas']['Day'];
@@ -2400,6 +2749,8 @@ export type MadeUp = components['schemas']['MadeUp'];
 export type MintKey = components['schemas']['MintKey'];
 export type Misfire = components['schemas']['Misfire'];
 export type NewArchives = components['schemas']['NewArchives'];
+export type NewConfig = components['schemas']['NewConfig'];
+export type NewFleetAgent = components['schemas']['NewFleetAgent'];
 export type NewJob = components['schemas']['NewJob'];
 export type NewKey = components['schemas']['NewKey'];
 export type NewSite = components['schemas']['NewSite'];
@@ -2414,7 +2765,10 @@ export type Pagination = components['schemas']['Pagination'];
 export type Preview = components['schemas']['Preview'];
 export type PreviewTrigger = components['schemas']['PreviewTrigger'];
 export type Problem = components['schemas']['Problem'];
+export type Pushed = components['schemas']['Pushed'];
+export type RaisedShare = components['schemas']['RaisedShare'];
 export type RandomSiteEvents = components['schemas']['RandomSiteEvents'];
+export type Registered = components['schemas']['Registered'];
 export type ReleaseJob = components['schemas']['ReleaseJob'];
 export type ResourceStatus = components['schemas']['ResourceStatus'];
 export type RestoreArchives = components['schemas']['RestoreArchives'];
@@ -2422,6 +2776,7 @@ export type RetentionStatus = components['schemas']['RetentionStatus'];
 export type RetriedJobs = components['schemas']['RetriedJobs'];
 export type RetryConfig = components['schemas']['RetryConfig'];
 export type RetryJobs = components['schemas']['RetryJobs'];
+export type Rollback = components['schemas']['Rollback'];
 export type Schedule = components['schemas']['Schedule'];
 export type ScheduleList = components['schemas']['ScheduleList'];
 export type ScheduleStatus = components['schemas']['ScheduleStatus'];
@@ -2464,37 +2819,12 @@ export type Turn = components['schemas']['Turn'];
 export type TurnPage = components['schemas']['TurnPage'];
 export type TurnStatus = components['schemas']['TurnStatus'];
 export type VerifyArchives = components['schemas']['VerifyArchives'];
+export type Version = components['schemas']['Version'];
+export type VersionList = components['schemas']['VersionList'];
 export type WebhookCall = components['schemas']['WebhookCall'];
 export type WebhookConfig = components['schemas']['WebhookConfig'];
 export type $defs = Record<string, never>;
 export interface operations {
-    index: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description to the rendered documentation at /docs */
-            307: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description named by a foreign host, or called by a foreign web page */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     getHealth: {
         parameters: {
             query?: never;
@@ -3767,6 +4097,1051 @@ export interface operations {
             };
             /** @description the state does not allow it */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAgents: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description How many at most: 1 to 500, 50 if it is missing. */
+                limit?: number;
+                /** @description List the servers of Tidewire, whose live settings are a config too, and not the agents. */
+                servers?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of agents */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentList"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forgetAgent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the agent's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is forgotten */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reportStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the agent's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentStatus"];
+            };
+        };
+        responses: {
+            /** @description it is noted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getConfig: {
+        parameters: {
+            query?: {
+                /** @description Who asks (or the header `X-Agent-Id`); without it the config is the one that is for everyone. */
+                agent_id?: string;
+                /** @description Hold the answer so many seconds until there is a new config. */
+                wait?: number;
+                /** @description The revision that the watch told of: an answer is never older than that. */
+                revision?: number;
+            };
+            header?: {
+                /** @description the tag of the config that is there already */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the config that is offered */
+            200: {
+                headers: {
+                    /** @description a strong tag of this version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigAnswer"];
+                };
+            };
+            /** @description it is still the one that the asker has */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pushConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConfig"];
+            };
+        };
+        responses: {
+            /** @description it is offered from now on */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pushed"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rollBack: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rollback"];
+            };
+        };
+        responses: {
+            /** @description it is offered from now on */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pushed"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listVersions: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description How many at most: 1 to 500, 50 if it is missing. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of versions */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description its number */
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the version */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    raiseShare: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description its number */
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RaisedShare"];
+            };
+        };
+        responses: {
+            /** @description the version with its new share */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registerAgent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFleetAgent"];
+            };
+        };
+        responses: {
+            /** @description it is known */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Registered"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getConfigSchema: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the schema */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigSchema"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putConfigSchema: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigSchema"];
+            };
+        };
+        responses: {
+            /** @description it holds from now on */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteConfigSchema: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description configs may be any object */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watchConfig: {
+        parameters: {
+            query?: {
+                /** @description Who watches (or the header `X-Agent-Id`). */
+                agent_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description frames for as long as the connection lasts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ServerSentEvent"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unknown, or another tenant's */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

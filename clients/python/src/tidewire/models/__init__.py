@@ -1,13 +1,19 @@
 """Contains all the data models used in inputs/outputs"""
 
 from .accepted_turn import AcceptedTurn
+from .agent import Agent
+from .agent_list import AgentList
+from .agent_status import AgentStatus
 from .api_key import ApiKey
 from .appended import Appended
 from .archive import Archive
 from .archive_format import ArchiveFormat
 from .archive_page import ArchivePage
+from .attempt import Attempt
 from .attempt_outcome import AttemptOutcome
+from .attempt_state import AttemptState
 from .attribution import Attribution
+from .b_tree_map import BTreeMap
 from .cancel_body import CancelBody
 from .cancelled_turn import CancelledTurn
 from .circuit_state import CircuitState
@@ -15,6 +21,10 @@ from .claim_jobs import ClaimJobs
 from .claimed_job import ClaimedJob
 from .claimed_jobs import ClaimedJobs
 from .complete_job import CompleteJob
+from .config_answer import ConfigAnswer
+from .config_answer_config import ConfigAnswerConfig
+from .config_schema import ConfigSchema
+from .config_schema_schema import ConfigSchemaSchema
 from .create_tenant import CreateTenant
 from .cron_config import CronConfig
 from .day import Day
@@ -52,6 +62,9 @@ from .made_up import MadeUp
 from .mint_key import MintKey
 from .misfire import Misfire
 from .new_archives import NewArchives
+from .new_config import NewConfig
+from .new_config_config import NewConfigConfig
+from .new_fleet_agent import NewFleetAgent
 from .new_job import NewJob
 from .new_key import NewKey
 from .new_site import NewSite
@@ -66,7 +79,10 @@ from .pagination import Pagination
 from .preview import Preview
 from .preview_trigger import PreviewTrigger
 from .problem import Problem
+from .pushed import Pushed
+from .raised_share import RaisedShare
 from .random_site_events import RandomSiteEvents
+from .registered import Registered
 from .release_job import ReleaseJob
 from .resource_status import ResourceStatus
 from .restore_archives import RestoreArchives
@@ -74,6 +90,7 @@ from .retention_status import RetentionStatus
 from .retried_jobs import RetriedJobs
 from .retry_config import RetryConfig
 from .retry_jobs import RetryJobs
+from .rollback import Rollback
 from .schedule import Schedule
 from .schedule_list import ScheduleList
 from .schedule_status import ScheduleStatus
@@ -111,18 +128,27 @@ from .turn import Turn
 from .turn_page import TurnPage
 from .turn_status import TurnStatus
 from .verify_archives import VerifyArchives
+from .version import Version
+from .version_config import VersionConfig
+from .version_list import VersionList
 from .webhook_call import WebhookCall
 from .webhook_config import WebhookConfig
 
 __all__ = (
     "AcceptedTurn",
+    "Agent",
+    "AgentList",
+    "AgentStatus",
     "ApiKey",
     "Appended",
     "Archive",
     "ArchiveFormat",
     "ArchivePage",
+    "Attempt",
     "AttemptOutcome",
+    "AttemptState",
     "Attribution",
+    "BTreeMap",
     "CancelBody",
     "CancelledTurn",
     "CircuitState",
@@ -130,6 +156,10 @@ __all__ = (
     "ClaimedJobs",
     "ClaimJobs",
     "CompleteJob",
+    "ConfigAnswer",
+    "ConfigAnswerConfig",
+    "ConfigSchema",
+    "ConfigSchemaSchema",
     "CreateTenant",
     "CronConfig",
     "Day",
@@ -167,6 +197,9 @@ __all__ = (
     "MintKey",
     "Misfire",
     "NewArchives",
+    "NewConfig",
+    "NewConfigConfig",
+    "NewFleetAgent",
     "NewJob",
     "NewKey",
     "NewSite",
@@ -181,7 +214,10 @@ __all__ = (
     "Preview",
     "PreviewTrigger",
     "Problem",
+    "Pushed",
+    "RaisedShare",
     "RandomSiteEvents",
+    "Registered",
     "ReleaseJob",
     "ResourceStatus",
     "RestoreArchives",
@@ -189,6 +225,7 @@ __all__ = (
     "RetriedJobs",
     "RetryConfig",
     "RetryJobs",
+    "Rollback",
     "Schedule",
     "ScheduleList",
     "ScheduleStatus",
@@ -226,6 +263,9 @@ __all__ = (
     "TurnPage",
     "TurnStatus",
     "VerifyArchives",
+    "Version",
+    "VersionConfig",
+    "VersionList",
     "WebhookCall",
     "WebhookConfig",
 )
