@@ -66,6 +66,8 @@ pub(super) fn run(args: &Worker) -> Result<(), Fault> {
     };
     let _logging = process::logging()?;
     crate::install_tls();
+    tidewire_http::metrics::install();
+    tidewire_outbound::describe_metrics();
     let client = Client::new(ClientOptions {
         policy: AddressPolicy::allowing(opened),
         ..ClientOptions::default()
