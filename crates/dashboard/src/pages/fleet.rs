@@ -73,7 +73,7 @@ async fn show(
     let (visit, now) = (&viewer.visit, viewer.visit.now);
     let body = html! {
         (parts::title("Fleet", "Agents, and the configuration that reaches them."))
-        (parts::filters(PATH, &[Field::Choice("of", "Show", of, &["agents", "servers"])]))
+        (parts::filters(PATH, &[Field::Choice("of", "Show", of.or(Some("agents")), &["agents", "servers"])]))
         div #live data-live="fleet" {
             @if agents.is_empty() {
                 @if servers { (parts::nothing(PATH)) }
