@@ -177,7 +177,10 @@ async fn roll_back(
     viewer.principal.require(Scope::Admin)?;
     let tenant = &viewer.principal.tenant;
     let fleet = &dashboard.rooms().fleet;
-    let by = ("dashboard".to_owned(), None);
+    // As the API names who pushes.
+    let key = viewer.principal.key_id.as_deref();
+    let by = key.map_or_else(|| "operator".to_owned(), |id| format!("key {id}"));
+    let by = (by, None);
     fleet.roll_back(tenant, version, None, by).await?;
     done(&viewer, PATH, "rolled-back")
 }

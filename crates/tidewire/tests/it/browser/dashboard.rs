@@ -61,7 +61,7 @@ impl Person {
         self.answer.write_all(b"done\n").expect("it listens");
     }
 
-    fn is_content(mut self) {
+    fn left_content(mut self) {
         let status = self.child.wait().expect("it has ended");
         assert!(status.success(), "it was not content: {status}");
     }
@@ -246,6 +246,6 @@ async fn a_person_finds_the_way_through_every_page() {
         }
         person.tell();
     }
-    person.is_content();
+    person.left_content();
     server.stop().await;
 }
