@@ -1335,7 +1335,9 @@ export interface components {
         Agent: {
             agent_id: string;
             name: string | null;
-            labels: components["schemas"]["BTreeMap"];
+            labels: {
+                [key: string]: string;
+            };
             registered_at: components["schemas"]["Time"];
             last_seen_at: components["schemas"]["Time"] | null;
             /**
@@ -1448,9 +1450,6 @@ export interface components {
             first_touch: components["schemas"]["Touch"] | null;
             last_touch: components["schemas"]["Touch"] | null;
             last_non_direct_touch: components["schemas"]["Touch"] | null;
-        };
-        BTreeMap: {
-            [key: string]: string;
         };
         /** @description Which turn is meant, and why. */
         CancelBody: {
@@ -1934,7 +1933,10 @@ export interface components {
         NewConfig: {
             /** @description At most 256 KiB. */
             config: Record<string, never>;
-            labels?: components["schemas"]["BTreeMap"] | null;
+            /** @description Only for agents that have all of these; for everyone if there are none. */
+            labels?: {
+                [key: string]: string;
+            } | null;
             /**
              * Format: int32
              * @description Only for so many of a hundred of them; for all if it is missing.
@@ -1955,7 +1957,10 @@ export interface components {
             agent_id?: string | null;
             /** @description What people call it. */
             name?: string | null;
-            labels?: components["schemas"]["BTreeMap"] | null;
+            /** @description What versions may ask for, such as `{"region": "eu"}`. */
+            labels?: {
+                [key: string]: string;
+            } | null;
         };
         /** @description A job to be enqueued. */
         NewJob: {
@@ -2284,7 +2289,10 @@ export interface components {
              * @description The version whose config is to be had again.
              */
             version: number;
-            labels?: components["schemas"]["BTreeMap"] | null;
+            /** @description For agents with these labels; for those that the version was for if they are missing. */
+            labels?: {
+                [key: string]: string;
+            } | null;
             note?: string | null;
             author?: string | null;
         };
@@ -2643,7 +2651,9 @@ export interface components {
             etag: string;
             config: Record<string, never>;
             /** @description It goes to agents that have all of these. */
-            labels: components["schemas"]["BTreeMap"];
+            labels: {
+                [key: string]: string;
+            };
             /**
              * Format: int32
              * @description It goes to so many of a hundred of them.
@@ -2705,7 +2715,6 @@ export type Attempt = components['schemas']['Attempt'];
 export type AttemptOutcome = components['schemas']['AttemptOutcome'];
 export type AttemptState = components['schemas']['AttemptState'];
 export type Attribution = components['schemas']['Attribution'];
-export type BTreeMap = components['schemas']['BTreeMap'];
 export type CancelBody = components['schemas']['CancelBody'];
 export type CancelledTurn = components['schemas']['CancelledTurn'];
 export type CircuitState = components['schemas']['CircuitState'];

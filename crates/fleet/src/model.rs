@@ -40,6 +40,7 @@ pub struct Version {
     #[schema(value_type = Object)]
     pub config: Box<RawValue>,
     /// It goes to agents that have all of these.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
     /// It goes to so many of a hundred of them.
     #[schema(minimum = 0, maximum = 100)]
@@ -112,6 +113,7 @@ pub struct Agent {
     pub agent_id: String,
     #[schema(required)]
     pub name: Option<String>,
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
     pub registered_at: Time,
     #[schema(required)]

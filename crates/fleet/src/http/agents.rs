@@ -35,6 +35,7 @@ struct RegisterBody {
     /// What people call it.
     name: Option<String>,
     /// What versions may ask for, such as `{"region": "eu"}`.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     labels: Option<Labels>,
 }
 

@@ -35,6 +35,7 @@ struct PushBody {
     #[schema(value_type = Object, example = json!({"url": "https://example.com"}))]
     config: Box<RawValue>,
     /// Only for agents that have all of these; for everyone if there are none.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     labels: Option<Labels>,
     /// Only for so many of a hundred of them; for all if it is missing.
     #[schema(minimum = 0, maximum = 100)]
@@ -177,6 +178,7 @@ struct RollbackBody {
     /// The version whose config is to be had again.
     version: u64,
     /// For agents with these labels; for those that the version was for if they are missing.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     labels: Option<Labels>,
     note: Option<String>,
     author: Option<String>,

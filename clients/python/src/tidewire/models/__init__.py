@@ -2,6 +2,7 @@
 
 from .accepted_turn import AcceptedTurn
 from .agent import Agent
+from .agent_labels import AgentLabels
 from .agent_list import AgentList
 from .agent_status import AgentStatus
 from .api_key import ApiKey
@@ -13,7 +14,6 @@ from .attempt import Attempt
 from .attempt_outcome import AttemptOutcome
 from .attempt_state import AttemptState
 from .attribution import Attribution
-from .b_tree_map import BTreeMap
 from .cancel_body import CancelBody
 from .cancelled_turn import CancelledTurn
 from .circuit_state import CircuitState
@@ -64,7 +64,9 @@ from .misfire import Misfire
 from .new_archives import NewArchives
 from .new_config import NewConfig
 from .new_config_config import NewConfigConfig
+from .new_config_labels_type_0 import NewConfigLabelsType0
 from .new_fleet_agent import NewFleetAgent
+from .new_fleet_agent_labels_type_0 import NewFleetAgentLabelsType0
 from .new_job import NewJob
 from .new_key import NewKey
 from .new_site import NewSite
@@ -91,6 +93,7 @@ from .retried_jobs import RetriedJobs
 from .retry_config import RetryConfig
 from .retry_jobs import RetryJobs
 from .rollback import Rollback
+from .rollback_labels_type_0 import RollbackLabelsType0
 from .schedule import Schedule
 from .schedule_list import ScheduleList
 from .schedule_status import ScheduleStatus
@@ -130,6 +133,7 @@ from .turn_status import TurnStatus
 from .verify_archives import VerifyArchives
 from .version import Version
 from .version_config import VersionConfig
+from .version_labels import VersionLabels
 from .version_list import VersionList
 from .webhook_call import WebhookCall
 from .webhook_config import WebhookConfig
@@ -137,6 +141,7 @@ from .webhook_config import WebhookConfig
 __all__ = (
     "AcceptedTurn",
     "Agent",
+    "AgentLabels",
     "AgentList",
     "AgentStatus",
     "ApiKey",
@@ -148,7 +153,6 @@ __all__ = (
     "AttemptOutcome",
     "AttemptState",
     "Attribution",
-    "BTreeMap",
     "CancelBody",
     "CancelledTurn",
     "CircuitState",
@@ -199,7 +203,9 @@ __all__ = (
     "NewArchives",
     "NewConfig",
     "NewConfigConfig",
+    "NewConfigLabelsType0",
     "NewFleetAgent",
+    "NewFleetAgentLabelsType0",
     "NewJob",
     "NewKey",
     "NewSite",
@@ -226,6 +232,7 @@ __all__ = (
     "RetryConfig",
     "RetryJobs",
     "Rollback",
+    "RollbackLabelsType0",
     "Schedule",
     "ScheduleList",
     "ScheduleStatus",
@@ -265,6 +272,7 @@ __all__ = (
     "VerifyArchives",
     "Version",
     "VersionConfig",
+    "VersionLabels",
     "VersionList",
     "WebhookCall",
     "WebhookConfig",

@@ -8,8 +8,8 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 if TYPE_CHECKING:
+    from ..models.agent_labels import AgentLabels
     from ..models.attempt import Attempt
-    from ..models.b_tree_map import BTreeMap
 
 
 T = TypeVar("T", bound="Agent")
@@ -21,7 +21,7 @@ class Agent:
 
     agent_id: str
     name: None | str
-    labels: BTreeMap
+    labels: AgentLabels
     registered_at: datetime.datetime
     last_seen_at: datetime.datetime | None
     offered: int | None
@@ -80,8 +80,8 @@ class Agent:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.agent_labels import AgentLabels  # noqa: PLC0415
         from ..models.attempt import Attempt  # noqa: PLC0415
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
 
         d = dict(src_dict)
         agent_id = d.pop("agent_id")
@@ -93,7 +93,7 @@ class Agent:
 
         name = _parse_name(d.pop("name"))
 
-        labels = BTreeMap.from_dict(d.pop("labels"))
+        labels = AgentLabels.from_dict(d.pop("labels"))
 
         registered_at = datetime.datetime.fromisoformat(d.pop("registered_at"))
 

@@ -8,8 +8,8 @@ from attrs import define as _attrs_define
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from ..models.b_tree_map import BTreeMap
     from ..models.new_config_config import NewConfigConfig
+    from ..models.new_config_labels_type_0 import NewConfigLabelsType0
 
 
 T = TypeVar("T", bound="NewConfig")
@@ -19,7 +19,8 @@ T = TypeVar("T", bound="NewConfig")
 class NewConfig:
     config: NewConfigConfig
     """ At most 256 KiB. """
-    labels: BTreeMap | None | Unset = UNSET
+    labels: NewConfigLabelsType0 | None | Unset = UNSET
+    """ Only for agents that have all of these; for everyone if there are none. """
     percent: int | None | Unset = UNSET
     """ Only for so many of a hundred of them; for all if it is missing. """
     gate: None | str | Unset = UNSET
@@ -30,14 +31,14 @@ class NewConfig:
     """ By whom, if the key does not say it well enough. """
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
+        from ..models.new_config_labels_type_0 import NewConfigLabelsType0  # noqa: PLC0415
 
         config = self.config.to_dict()
 
         labels: dict[str, Any] | None | Unset
         if isinstance(self.labels, Unset):
             labels = UNSET
-        elif isinstance(self.labels, BTreeMap):
+        elif isinstance(self.labels, NewConfigLabelsType0):
             labels = self.labels.to_dict()
         else:
             labels = self.labels
@@ -88,13 +89,13 @@ class NewConfig:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
         from ..models.new_config_config import NewConfigConfig  # noqa: PLC0415
+        from ..models.new_config_labels_type_0 import NewConfigLabelsType0  # noqa: PLC0415
 
         d = dict(src_dict)
         config = NewConfigConfig.from_dict(d.pop("config"))
 
-        def _parse_labels(data: object) -> BTreeMap | None | Unset:
+        def _parse_labels(data: object) -> NewConfigLabelsType0 | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -102,12 +103,12 @@ class NewConfig:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                labels_type_0 = BTreeMap.from_dict(data)
+                labels_type_0 = NewConfigLabelsType0.from_dict(data)
 
                 return labels_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(BTreeMap | None | Unset, data)
+            return cast(NewConfigLabelsType0 | None | Unset, data)
 
         labels = _parse_labels(d.pop("labels", UNSET))
 

@@ -8,7 +8,7 @@ from attrs import define as _attrs_define
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from ..models.b_tree_map import BTreeMap
+    from ..models.new_fleet_agent_labels_type_0 import NewFleetAgentLabelsType0
 
 
 T = TypeVar("T", bound="NewFleetAgent")
@@ -20,10 +20,11 @@ class NewFleetAgent:
     """ The id that it was given before; a new one is made if it is missing. """
     name: None | str | Unset = UNSET
     """ What people call it. """
-    labels: BTreeMap | None | Unset = UNSET
+    labels: NewFleetAgentLabelsType0 | None | Unset = UNSET
+    """ What versions may ask for, such as `{"region": "eu"}`. """
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
+        from ..models.new_fleet_agent_labels_type_0 import NewFleetAgentLabelsType0  # noqa: PLC0415
 
         agent_id: None | str | Unset
         if isinstance(self.agent_id, Unset):
@@ -40,7 +41,7 @@ class NewFleetAgent:
         labels: dict[str, Any] | None | Unset
         if isinstance(self.labels, Unset):
             labels = UNSET
-        elif isinstance(self.labels, BTreeMap):
+        elif isinstance(self.labels, NewFleetAgentLabelsType0):
             labels = self.labels.to_dict()
         else:
             labels = self.labels
@@ -59,7 +60,7 @@ class NewFleetAgent:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
+        from ..models.new_fleet_agent_labels_type_0 import NewFleetAgentLabelsType0  # noqa: PLC0415
 
         d = dict(src_dict)
 
@@ -81,7 +82,7 @@ class NewFleetAgent:
 
         name = _parse_name(d.pop("name", UNSET))
 
-        def _parse_labels(data: object) -> BTreeMap | None | Unset:
+        def _parse_labels(data: object) -> NewFleetAgentLabelsType0 | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -89,12 +90,12 @@ class NewFleetAgent:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                labels_type_0 = BTreeMap.from_dict(data)
+                labels_type_0 = NewFleetAgentLabelsType0.from_dict(data)
 
                 return labels_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(BTreeMap | None | Unset, data)
+            return cast(NewFleetAgentLabelsType0 | None | Unset, data)
 
         labels = _parse_labels(d.pop("labels", UNSET))
 

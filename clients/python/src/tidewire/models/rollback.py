@@ -8,7 +8,7 @@ from attrs import define as _attrs_define
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
-    from ..models.b_tree_map import BTreeMap
+    from ..models.rollback_labels_type_0 import RollbackLabelsType0
 
 
 T = TypeVar("T", bound="Rollback")
@@ -18,19 +18,20 @@ T = TypeVar("T", bound="Rollback")
 class Rollback:
     version: int
     """ The version whose config is to be had again. """
-    labels: BTreeMap | None | Unset = UNSET
+    labels: None | RollbackLabelsType0 | Unset = UNSET
+    """ For agents with these labels; for those that the version was for if they are missing. """
     note: None | str | Unset = UNSET
     author: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
+        from ..models.rollback_labels_type_0 import RollbackLabelsType0  # noqa: PLC0415
 
         version = self.version
 
         labels: dict[str, Any] | None | Unset
         if isinstance(self.labels, Unset):
             labels = UNSET
-        elif isinstance(self.labels, BTreeMap):
+        elif isinstance(self.labels, RollbackLabelsType0):
             labels = self.labels.to_dict()
         else:
             labels = self.labels
@@ -65,12 +66,12 @@ class Rollback:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
+        from ..models.rollback_labels_type_0 import RollbackLabelsType0  # noqa: PLC0415
 
         d = dict(src_dict)
         version = d.pop("version")
 
-        def _parse_labels(data: object) -> BTreeMap | None | Unset:
+        def _parse_labels(data: object) -> None | RollbackLabelsType0 | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -78,12 +79,12 @@ class Rollback:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                labels_type_0 = BTreeMap.from_dict(data)
+                labels_type_0 = RollbackLabelsType0.from_dict(data)
 
                 return labels_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(BTreeMap | None | Unset, data)
+            return cast(None | RollbackLabelsType0 | Unset, data)
 
         labels = _parse_labels(d.pop("labels", UNSET))
 

@@ -8,8 +8,8 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 if TYPE_CHECKING:
-    from ..models.b_tree_map import BTreeMap
     from ..models.version_config import VersionConfig
+    from ..models.version_labels import VersionLabels
 
 
 T = TypeVar("T", bound="Version")
@@ -22,7 +22,8 @@ class Version:
     version: int
     etag: str
     config: VersionConfig
-    labels: BTreeMap
+    labels: VersionLabels
+    """ It goes to agents that have all of these. """
     percent: int
     """ It goes to so many of a hundred of them. """
     gate: None | str
@@ -79,8 +80,8 @@ class Version:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.b_tree_map import BTreeMap  # noqa: PLC0415
         from ..models.version_config import VersionConfig  # noqa: PLC0415
+        from ..models.version_labels import VersionLabels  # noqa: PLC0415
 
         d = dict(src_dict)
         version = d.pop("version")
@@ -89,7 +90,7 @@ class Version:
 
         config = VersionConfig.from_dict(d.pop("config"))
 
-        labels = BTreeMap.from_dict(d.pop("labels"))
+        labels = VersionLabels.from_dict(d.pop("labels"))
 
         percent = d.pop("percent")
 

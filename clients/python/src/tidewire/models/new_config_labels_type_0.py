@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-T = TypeVar("T", bound="BTreeMap")
+T = TypeVar("T", bound="NewConfigLabelsType0")
 
 
 @_attrs_define
-class BTreeMap:
+class NewConfigLabelsType0:
+    """Only for agents that have all of these; for everyone if there are none."""
+
     additional_properties: dict[str, str] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -23,10 +25,10 @@ class BTreeMap:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        b_tree_map = cls()
+        new_config_labels_type_0 = cls()
 
-        b_tree_map.additional_properties = d
-        return b_tree_map
+        new_config_labels_type_0.additional_properties = d
+        return new_config_labels_type_0
 
     @property
     def additional_keys(self) -> list[str]:
