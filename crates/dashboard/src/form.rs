@@ -9,7 +9,7 @@ use tidewire_http::{ApiError, body, media_type};
 /// The field of every form that proves it to be of ours.
 pub(crate) const TOKEN: &str = "form_token";
 /// The cookie that says on the next page what a form has done.
-pub(crate) const SAID: &str = "tidewire_said";
+pub(crate) const SAID: &str = "tidewire-said";
 
 /// A payload of the largest size, with every character escaped.
 const MOST: usize = 1 << 20;
@@ -85,7 +85,7 @@ pub(crate) fn set_cookie(
 
 /// Forgets what was said.
 pub(crate) fn unsay() -> HeaderValue {
-    HeaderValue::from_static("tidewire_said=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+    HeaderValue::from_static("tidewire-said=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::COOKIE,
-            HeaderValue::from_static("a=1; tidewire_said=retried;b=2"),
+            HeaderValue::from_static("a=1; tidewire-said=retried;b=2"),
         );
         assert_eq!(cookie(&headers, SAID).as_deref(), Some("retried"));
         assert_eq!(cookie(&headers, "said"), None);

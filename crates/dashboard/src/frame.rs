@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The cookie that keeps the choice between light and dark.
-pub(crate) const THEME: &str = "tidewire_theme";
+pub(crate) const THEME: &str = "tidewire-theme";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Theme {

@@ -12,7 +12,7 @@ use tidewire_access::KeyHandle;
 use tidewire_core::{Clock, Kind, Problem, Time, clock};
 
 /// The cookie's name.
-pub(crate) const COOKIE: &str = "tidewire_session";
+pub(crate) const COOKIE: &str = "tidewire-session";
 /// The form of the text. Another one is no session.
 const FORM: &str = "1";
 
