@@ -6,8 +6,12 @@ const STARS: &str = "***";
 /// The text with stars for what may be a password.
 #[must_use]
 pub fn masked(text: &str) -> String {
+    // In Go's form a password that begins with `//` makes the user look like a scheme.
+    let is_go = text.contains("@tcp(") || text.contains("@unix(");
     let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, _)) if super::scheme(text).is_some() => text.split_at(scheme.len() + 3),
+        Some((scheme, _)) if !is_go && super::scheme(text).is_some() => {
+            text.split_at(scheme.len() + 3)
+        }
         _ => ("", text),
     };
     format!("{scheme}{}", without_parameters(&without_account(rest)))
@@ -103,6 +107,7 @@ mod tests {
                 "me:hunter2@tcp(db:3306)/d?tls=true",
                 "me:***@tcp(db:3306)/d?tls=true",
             ),
+            ("me://hunter2@tcp(db)/d", "me:***@tcp(db)/d"),
             (
                 "host=db password=hunter2 user=me",
                 "host=db password=*** user=me",
