@@ -1,6 +1,6 @@
 //! Sites, their syncs, and their users' events.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use tidewire_core::Time;
 
@@ -130,14 +130,32 @@ impl NewSiteEvent {
 }
 
 /// An event of a user.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SiteEvent {
     #[serde(flatten)]
     pub event: Event,
-    #[serde(default)]
     pub user_id: Option<String>,
-    #[serde(default)]
     pub utm_source: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for SiteEvent {
+    /// The document is read twice: serde does not find a payload's own text through `flatten`.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Lifted {
+            #[serde(default)]
+            user_id: Option<String>,
+            #[serde(default)]
+            utm_source: Option<String>,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let lifted: Lifted = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        Ok(SiteEvent {
+            event: serde_json::from_str(text.get()).map_err(D::Error::custom)?,
+            user_id: lifted.user_id,
+            utm_source: lifted.utm_source,
+        })
+    }
 }
 
 /// How a user came.
@@ -173,4 +191,20 @@ pub(crate) struct SiteEventsPage {
     pub events: Vec<SiteEvent>,
     #[serde(default)]
     pub next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_event_comes_out_as_it_came_in() {
+        let text = r#"{"id":"e","stream":"site:s","seq":7,"type":"order_created","subject":"u","payload":{"total": 1.50},"dedupe_key":null,"source":"sites","occurred_at":null,"created_at":"2026-01-01T00:00:00.000000Z","user_id":"u","utm_source":"ad"}"#;
+        let page = format!(r#"{{"events":[{text}],"next_cursor":null}}"#);
+        let page: SiteEventsPage = serde_json::from_str(&page).unwrap();
+        let event = &page.events[0];
+        assert_eq!(event.event.payload.get(), r#"{"total": 1.50}"#);
+        assert_eq!(event.utm_source.as_deref(), Some("ad"));
+        assert_eq!(serde_json::to_string(event).unwrap(), text);
+    }
 }
