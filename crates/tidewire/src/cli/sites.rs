@@ -1,7 +1,7 @@
 //! `tidewire sites`: register other people's systems, and sync them.
 
 mod attempt;
-mod follow;
+pub(super) mod follow;
 
 use clap::Subcommand;
 use serde_json::json;

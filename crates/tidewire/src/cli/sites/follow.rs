@@ -13,7 +13,7 @@ use super::super::{
 };
 
 const LOOK_FIRST: Duration = Duration::from_millis(25);
-const LOOK_LAST: Duration = Duration::from_millis(500);
+const LOOK_LAST: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, client: &Client, printer: Printer) -> Result
             }
             continue;
         }
-        let job = followed(job, &list, client).await?;
+        let job = followed(job, &args.id, &list, client).await?;
         if job.status != JobStatus::Done {
             let why = job.last_error.as_deref().unwrap_or_default();
             tell(&format!(
@@ -86,15 +86,27 @@ pub(super) async fn run(args: Args, client: &Client, printer: Printer) -> Result
     if failed { Err(Fault::Told) } else { Ok(()) }
 }
 
-/// Looks on until a job has ended.
-async fn followed(mut job: Job, list: &str, client: &Client) -> Result<Job, Fault> {
+/// Looks on until a site's job has ended. How far its list is says the site, which knows it page by page.
+pub(in crate::cli) async fn followed(
+    mut job: Job,
+    site: &str,
+    list: &str,
+    client: &Client,
+) -> Result<Job, Fault> {
     let bar = bar(list);
     let mut pause = LOOK_FIRST;
     while !job.status.is_final() {
         sleep(pause).await;
         pause = (pause * 2).min(LOOK_LAST);
         job = client.jobs().get(&job.id).await?;
-        if let Some(report) = last(job.progress.as_deref()) {
+        // Of a site that is removed meanwhile, the job says what became of it.
+        let lists = client.sites().get(site).await.ok();
+        let lists = lists.and_then(|site| site.resources).unwrap_or_default();
+        let report = lists
+            .into_iter()
+            .find(|known| known.is_open && known.resource == list)
+            .and_then(|known| known.report);
+        if let Some(report) = report {
             if let Some(total) = report.total {
                 bar.set_length(total.max(report.fetched));
             }
@@ -124,7 +136,7 @@ fn bar(list: &str) -> ProgressBar {
 }
 
 /// What a job says of its last list.
-fn last(said: Option<&RawValue>) -> Option<SyncReport> {
+pub(in crate::cli) fn last(said: Option<&RawValue>) -> Option<SyncReport> {
     let said: SyncOutput = serde_json::from_str(said?.get()).ok()?;
     said.syncs.into_iter().next_back()
 }
