@@ -18,6 +18,9 @@ use crate::{clients, lint_deploy, schemathesis, services::Running, tools};
 /// One set of features for the tests, the lints and the demo: whatever is built once serves all.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 
+/// It takes a few seconds; each of its steps has a limit of its own.
+const DEMO_LIMIT: Duration = Duration::from_secs(10 * 60);
+
 /// How many tests passed and failed, as far as that is known.
 #[derive(Default)]
 pub struct Tally {
@@ -80,6 +83,7 @@ pub fn run_steps(steps: &mut Steps, tally: &mut Tally, full: bool) -> Result<()>
         cargo_test(tally, full, servers.as_ref(), &pythons)
     })?;
     drop(servers);
+    steps.run("demo", demo)?;
     if full {
         steps.run("archives on Garage", || archives_on_garage(tally, &pythons))?;
     }
@@ -117,6 +121,16 @@ fn cargo_test(
         command.env_remove("TIDEWIRE_TEST_FULL");
     }
     counted(tally, command)
+}
+
+/// The demo as anybody runs it first, by the build that the tests used; it verifies its own steps.
+fn demo() -> Result<Outcome> {
+    let binary = process::target()?.join("debug/tidewire");
+    process::run_within(
+        DEMO_LIMIT,
+        process::command(binary).args(["demo", "--once", "--addr", "127.0.0.1:0"]),
+    )?;
+    Ok(Outcome::Passed)
 }
 
 /// The suite of archives once more, with objects in a server that people run.

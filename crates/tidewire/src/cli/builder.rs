@@ -1,14 +1,17 @@
 //! `tidewire builder`: the builder simulator, a process of its own.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use tidewire_core::Clock;
-use tidewire_http::{App, Health, Limits};
+use tidewire_http::Health;
 use tidewire_sites::builder::{self, Builder, BuilderOptions, Faults};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, settings::Flags};
+use super::{
+    Fault,
+    listening::{Listening, say},
+    settings::Flags,
+};
 use crate::{
     config::{Log, address},
     logging::Logging,
@@ -65,30 +68,16 @@ async fn serve(args: Args) -> Result<(), Fault> {
     };
     let builder = Builder::open(options, Clock::system()).await;
     let builder = builder.map_err(Fault::failed)?;
-    let listener = TcpListener::bind(args.addr).await.map_err(|error| {
-        Fault::Failed(format!(
-            "cannot listen on {}: {error}: choose another address with --addr",
-            args.addr
-        ))
-    })?;
-    let address = listener.local_addr().map_err(Fault::failed)?;
     let health = Health::new();
-    let app = App::new(tidewire_http::Config::default(), health.clone())
-        .public(builder::routes(builder.clone()))
-        .build()
-        .map_err(Fault::failed)?;
+    let routes = builder::routes(builder.clone());
+    let service = Listening::on(args.addr, (routes, health.clone()), false).await?;
+    let address = service.address;
     health.set_ready(true);
     tracing::info!(%address, db = data, "listening");
     say(&format!(
         "listening on http://{address}\n  data    {data}\n\ntry\n  curl http://{address}/builder/sites --json '{{\"name\": \"shop\"}}'\n"
     ));
-    tidewire_http::serve(listener, app, listening, Limits::default()).await;
+    service.serve(listening).await;
     builder.close().await;
     Ok(())
-}
-
-/// Nobody may be reading, and it serves all the same.
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

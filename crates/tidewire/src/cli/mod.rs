@@ -12,12 +12,14 @@ mod archive;
 mod builder;
 mod complete;
 mod config;
+mod demo;
 mod events;
 mod executions;
 mod fleet;
 mod health;
 mod import;
 mod jobs;
+mod listening;
 mod openapi;
 mod output;
 mod pages;
@@ -54,6 +56,7 @@ const SERVER: &str = "http://127.0.0.1:8080";
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  tidewire demo
   tidewire serve
   tidewire events append user.signed-up --payload '{\"plan\":\"free\"}' --subject ann
   tidewire events tail --after 0
@@ -75,6 +78,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Show all of it at work in one process: run it, use it, say what happened and where to look
+    Demo(demo::Args),
     /// Bring the store's schema up to date, and end
     Migrate(serve::Migrate),
     /// Show, check and document the settings of `serve`
@@ -136,6 +141,7 @@ impl Command {
             | Command::Tenants(_)
             | Command::Analytics(_) => true,
             Command::Serve(_)
+            | Command::Demo(_)
             | Command::Builder(_)
             | Command::Migrate(_)
             | Command::Config(_)
@@ -149,6 +155,7 @@ impl Command {
         let printer = Printer::new(remote.output);
         match self {
             Command::Serve(args) => serve::serve(&args),
+            Command::Demo(args) => demo::run(args),
             Command::Migrate(args) => serve::migrate(&args, printer),
             Command::Config(args) => config::run(args, printer),
             Command::Openapi => openapi::run(printer),

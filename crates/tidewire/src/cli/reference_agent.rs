@@ -7,7 +7,7 @@ mod calculator;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidewire_client::{Agent, Client, Failure, Sink, Turn};
+use tidewire_client::{Agent, Client, Failure, Sink, Turn, agent::Builder};
 use tidewire_core::duration;
 use tokio::time::sleep;
 
@@ -62,9 +62,7 @@ pub(super) fn run(args: Args, remote: &Remote, printer: Printer) -> Result<(), F
 async fn work(args: Args, client: Client, printer: Printer) -> Result<(), Fault> {
     let stop = server::signalled();
     let url = client.server().to_owned();
-    let mut agent = Agent::builder(client)
-        .concurrency(args.concurrency.into())
-        .heartbeat(HEARTBEAT);
+    let mut agent = Agent::builder(client).concurrency(args.concurrency.into());
     let named = args.agent.filter(|name| !name.is_empty());
     if let Some(name) = &named {
         agent = agent.agent(name);
@@ -72,8 +70,7 @@ async fn work(args: Args, client: Client, printer: Printer) -> Result<(), Fault>
     if let Some(name) = args.name {
         agent = agent.name(name);
     }
-    let delay = args.delay;
-    let agent = agent.build(move |turn, sink| run_turn(turn, sink, delay));
+    let agent = answering(agent, args.delay);
     let name = named.as_deref().unwrap_or("default");
     printer.line(&format!("agent {name} takes turns from {url}"))?;
     let report = agent.run(stop).await?;
@@ -85,6 +82,12 @@ async fn work(args: Args, client: Client, printer: Printer) -> Result<(), Fault>
         "stopped"
     );
     Ok(())
+}
+
+/// The agent that answers so, with this pause between two words.
+pub(super) fn answering(agent: Builder, delay: Duration) -> Agent {
+    let agent = agent.heartbeat(HEARTBEAT);
+    agent.build(move |turn, sink| run_turn(turn, sink, delay))
 }
 
 async fn run_turn(turn: Turn, sink: Sink, delay: Duration) -> Result<Value, Failure> {

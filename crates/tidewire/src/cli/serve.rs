@@ -1,8 +1,6 @@
 //! `tidewire serve` and `tidewire migrate`: the commands that open the store themselves.
 
-use std::io::Write as _;
-
-use super::{Fault, output::Printer, settings::Flags};
+use super::{Fault, listening::say, output::Printer, settings::Flags};
 use crate::{
     config::{Bad, Config, unknown_variables},
     logging::Logging,
@@ -165,14 +163,12 @@ try
             called_as()
         );
         tracing::info!(%address, data = self.data, roles = self.roles, "listening");
-        let mut out = std::io::stdout().lock();
-        // Nobody may be reading, and the server serves all the same.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        say(&text);
     }
 }
 
 /// What the person typed to get here: after `cargo run` the program is on nobody's path.
-fn called_as() -> String {
+pub(super) fn called_as() -> String {
     std::env::args_os()
         .next()
         .and_then(|name| name.into_string().ok())

@@ -1,6 +1,6 @@
 //! `tidewire turns`: start, list, cancel, and see the answer as it comes.
 
-mod answer;
+pub(super) mod answer;
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -126,30 +126,18 @@ pub async fn run(
     let listener = TcpListener::bind(config.addr).await.map_err(|error| {
         format!("cannot listen on {}: {error}: choose another address with --addr, or port 0 for a free one", config.addr)
     })?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let api = house
-        .app(&config)
-        .build()
-        .map_err(|error| format!("the API cannot be described: {error}"))?;
-    let mut supervisor = Supervisor::start(house.tasks(&config, listener, api));
-    house.health.set_ready(true);
-    ready(Ready {
-        address,
-        is_new: house.migrated.already == 0,
-    });
-    let result = tokio::select! {
-        () = stop => {
-            tracing::info!(drain = ?config.drain, "stopping");
-            Ok(())
-        }
-        role = supervisor.failed() => Err(format!("the role {role} keeps failing: the log says why")),
-    };
-    house.health.set_ready(false);
-    house.streams.cancel();
-    supervisor.stop(config.drain).await;
-    house.db.close().await;
-    tracing::info!("stopped");
-    result
+    house.run(config, listener, stop, ready).await
+}
+
+/// The same on a socket that is bound already; `config.addr` is its address.
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(Ready),
+) -> Result<(), String> {
+    let house = House::build(&config).await?;
+    house.run(config, listener, stop, ready).await
 }
 
 impl House {
@@ -274,6 +262,39 @@ impl House {
             migrated,
             streams,
         })
+    }
+
+    async fn run(
+        self,
+        config: Config,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        ready: impl FnOnce(Ready),
+    ) -> Result<(), String> {
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let api = self
+            .app(&config)
+            .build()
+            .map_err(|error| format!("the API cannot be described: {error}"))?;
+        let mut supervisor = Supervisor::start(self.tasks(&config, listener, api));
+        self.health.set_ready(true);
+        ready(Ready {
+            address,
+            is_new: self.migrated.already == 0,
+        });
+        let result = tokio::select! {
+            () = stop => {
+                tracing::info!(drain = ?config.drain, "stopping");
+                Ok(())
+            }
+            role = supervisor.failed() => Err(format!("the role {role} keeps failing: the log says why")),
+        };
+        self.health.set_ready(false);
+        self.streams.cancel();
+        supervisor.stop(config.drain).await;
+        self.db.close().await;
+        tracing::info!("stopped");
+        result
     }
 
     /// The HTTP surface of the roles that this process has.

@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod crash;
 mod dashboard;
+mod demo;
 mod faults;
 mod fleet;
 mod hostile;

@@ -13,7 +13,7 @@ use crate::cli::output::{compact, shorten};
 const PREVIEW: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(in crate::cli) enum Said {
     /// A piece of the answer.
     Text(String),
     /// A line that is no part of it.
@@ -22,7 +22,7 @@ pub(super) enum Said {
 
 /// What was heard of a turn so far.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(in crate::cli) struct Answer {
     /// The text of each message.
     messages: BTreeMap<String, String>,
     /// The message whose text came last, if its last line has no end yet.
@@ -147,7 +147,7 @@ impl Answer {
 }
 
 /// How the turn ended, if this is its end: well, or why not.
-pub(super) fn end(event: &ThreadEvent) -> Option<Result<(), String>> {
+pub(in crate::cli) fn end(event: &ThreadEvent) -> Option<Result<(), String>> {
     let payload = Payload::of(event);
     let because = |why: Option<Value>| match why {
         Some(Value::Null) | None => String::new(),
