@@ -13,13 +13,12 @@ use crate::tools;
 /// Made for those who run it, not for those who build it: see Cargo.toml.
 const PROFILE: &str = "dist";
 /// What goes along as it lies in the repository.
-const ALONG: [&str; 6] = [
+const ALONG: [&str; 5] = [
     "LICENSE",
     "README.md",
     "CHANGELOG.md",
     ".env.example",
     "deploy",
-    "compose.yaml",
 ];
 const LICENCES: &str = "THIRD-PARTY-LICENCES.md";
 
@@ -103,12 +102,23 @@ impl Release {
 
 fn build(release: &Release) -> Result<Outcome> {
     tools::kafka_client()?;
+    // Nobody's folders are in what is given away.
+    let here = root();
+    let mut remapped = vec![format!("--remap-path-prefix={}=.", here.display())];
+    if let Some(home) = cargo_home() {
+        remapped.push(format!("--remap-path-prefix={}=cargo", home.display()));
+    }
     run(cargo()
-        .args(["build", "--locked", "--package", "tidewire", "--all-features"])
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "tidewire",
+            "--all-features",
+        ])
         .args(["--profile", PROFILE])
         .env("TIDEWIRE_COMMIT", &release.commit)
-        // Nobody's folders are in what is given away.
-        .env("RUSTFLAGS", format!("--remap-path-prefix={}=.", root().display())))?;
+        .env("CARGO_ENCODED_RUSTFLAGS", remapped.join("\u{1f}")))?;
     if release.folder.exists() {
         fs::remove_dir_all(&release.folder)
             .with_context(|| format!("cannot remove {}", release.folder.display()))?;
@@ -141,6 +151,12 @@ fn build(release: &Release) -> Result<Outcome> {
     }
     let size = fs::metadata(release.binary())?.len() >> 20;
     Ok(Outcome::Noted(format!("{expected}, {size} MiB")))
+}
+
+/// Where other people's crates lie; their places are in what they panic with.
+fn cargo_home() -> Option<PathBuf> {
+    let set = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
 }
 
 /// The texts of all that is linked in: most licences want to go along.
@@ -202,12 +218,20 @@ fn take_up(root: &Path, name: &str, package: &str) -> Result<String> {
 }
 
 fn archive(release: &Release) -> Result<Outcome> {
-    for along in ALONG {
-        run(command("cp")
-            .arg("-r")
-            .arg(root().join(along))
-            .arg(release.inside()))?;
-    }
+    // By git and not by hand: what it ignores, such as an overlay's secrets, must not be given away.
+    let along = release.folder.join("along.tar");
+    run(command("git")
+        .args(["archive", "--format=tar", "--output"])
+        .arg(&along)
+        .args(["HEAD", "--"])
+        .args(ALONG))?;
+    run(command("tar")
+        .arg("--extract")
+        .arg("--directory")
+        .arg(release.inside())
+        .arg("--file")
+        .arg(&along))?;
+    fs::remove_file(&along).with_context(|| format!("cannot remove {}", along.display()))?;
     let file = format!("{}.tar.gz", release.name);
     // The same tree gives the same bytes, whoever makes it and when.
     run(command("tar")
