@@ -18,13 +18,18 @@ pub struct Operation {
     pub answers: BTreeSet<u16>,
     pub takes_a_body: bool,
     queries: Vec<String>,
+    /// Parts of the path that have to be numbers, as they stand there.
+    numbers: BTreeSet<String>,
     schema: Value,
 }
 
 impl Operation {
-    /// The path with this in place of each parameter.
+    /// The path with this in place of each parameter, or a number where only one can be.
     pub fn path_with(&self, id: &str) -> String {
-        fill(&self.path, || id.to_owned())
+        fill(&self.path, |part| match self.numbers.contains(part) {
+            true => "1".to_owned(),
+            false => id.to_owned(),
+        })
     }
 
     fn parameters(&self) -> usize {
@@ -32,10 +37,10 @@ impl Operation {
     }
 }
 
-fn fill(path: &str, mut next: impl FnMut() -> String) -> String {
+fn fill(path: &str, mut next: impl FnMut(&str) -> String) -> String {
     let filled = path.split('/').map(|part| {
         if part.starts_with('{') {
-            next()
+            next(part)
         } else {
             part.to_owned()
         }
@@ -71,6 +76,14 @@ pub fn operations(document: &Value) -> Vec<Operation> {
                     .filter(|parameter| parameter["in"] == "query")
                     .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
                     .collect(),
+                numbers: parameters
+                    .into_iter()
+                    .flatten()
+                    .filter(|parameter| parameter["in"] == "path")
+                    .filter(|parameter| parameter["schema"]["type"] == "integer")
+                    .filter_map(|parameter| parameter["name"].as_str())
+                    .map(|name| format!("{{{name}}}"))
+                    .collect(),
                 schema: operation["requestBody"]["content"]["application/json"]["schema"].clone(),
             });
         }
@@ -101,7 +114,7 @@ pub fn hostile(
     (parameters, query(&operation.queries), headers(), body).prop_map(
         move |(parameters, query, headers, body)| {
             let mut parameters = parameters.into_iter();
-            let path = fill(&path, || parameters.next().unwrap_or_default());
+            let path = fill(&path, |_| parameters.next().unwrap_or_default());
             let target = if query.is_empty() {
                 path
             } else {
