@@ -40,10 +40,10 @@ impl From<Error> for Problem {
                 "{error}: to take a version back, roll back to the one before it"
             )),
             Error::Gated { .. } => Problem::conflict(error.to_string()),
-            Error::Behind { .. } => Problem::new(
-                Kind::Unavailable,
-                format!("{error}: ask again, this controller has not caught up"),
-            ),
+            // Whoever tells of a revision has read it in the store: a backup may have been put back since.
+            Error::Behind { .. } => {
+                Problem::conflict(format!("{error}: ask without a revision, or watch again"))
+            }
             Error::Invalid(problem) => problem,
             Error::Store(error) => error.into(),
         }

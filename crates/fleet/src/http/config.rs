@@ -93,6 +93,7 @@ struct ConfigQuery {
             headers(("ETag" = String, description = "a strong tag of this version"))),
         (status = 304, description = "it is still the one that the asker has"),
         answers::NotFound,
+        answers::Conflict,
     )
 )]
 async fn config(

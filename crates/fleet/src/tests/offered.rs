@@ -128,7 +128,7 @@ async fn a_watch_says_fetch_and_nothing_else(engine: Engine) {
     );
     // A controller that knows less than what was told would not answer out of an older memory.
     house.ask("?agent_id=a&revision=2", None).await.expect(200);
-    let ahead = house.ask("?agent_id=a&revision=3", None).await.expect(503);
+    let ahead = house.ask("?agent_id=a&revision=3", None).await.expect(409);
     assert!(ahead.headers.contains_key("retry-after"));
 }
 
