@@ -8,8 +8,8 @@ use reqwest::{
 };
 
 use crate::{
-    Analytics, Archives, Error, Events, Executions, Fleet, FleetWorker, Health, Jobs, Result,
-    Retry, Sites, Tenants, Threads, Triggers, Turns,
+    Analytics, Archives, Error, Events, Executions, Fleet, FleetWorker, Health, Jobs, Leases,
+    Result, Retry, Sites, Tenants, Threads, Triggers, Turns,
     retry::Repeat,
     transport::{Answer, Call},
 };
@@ -112,6 +112,12 @@ impl Client {
     #[must_use]
     pub fn sites(&self) -> Sites<'_> {
         Sites(self)
+    }
+
+    /// Leases of agents' instances on threads, for whoever starts and stops instances.
+    #[must_use]
+    pub fn leases(&self) -> Leases<'_> {
+        Leases(self)
     }
 
     /// Configuration of agents and workers.

@@ -34,6 +34,7 @@ mod events;
 mod executions;
 mod fleet;
 mod jobs;
+mod leases;
 mod live;
 pub mod model;
 mod pages;
@@ -58,16 +59,19 @@ pub use events::{EventQuery, Events};
 pub use executions::{ExecutionQuery, Executions};
 pub use fleet::{ConfigQuery, Fleet, FleetWatch, FleetWorker};
 pub use jobs::{ClaimRequest, JobQuery, Jobs};
+pub use leases::Leases;
 pub use model::{
     AcceptedTurn, AgentStatus, Appended, Archive, Attempt, AttemptState, Attribution, ClaimedJob,
-    ConfigVersion, EndpointState, Event, EventLevel, Execution, ExecutionAttempt, ExecutionCounts,
-    ExecutionStatus, ExecutionSummary, FleetAgent, FleetAttempt, FleetWorkerState, Health, Job,
-    JobStatus, Labels, NewArchives, NewConfig, NewEvent, NewFleetAgent, NewJob, NewSite,
+    ConfigVersion, Demand, EndpointState, Event, EventLevel, Execution, ExecutionAttempt,
+    ExecutionCounts, ExecutionStatus, ExecutionSummary, FleetAgent, FleetAttempt, FleetWorkerState,
+    Health, Job, JobStatus, Labels, Lease, LeaseAnswer, LeaseEnd, LeaseEndStatus, LeaseEnded,
+    LeaseStatus, NewArchives, NewConfig, NewEvent, NewFleetAgent, NewJob, NewLease, NewSite,
     NewSiteEvent, NewThreadEvent, NewTrigger, NewTurn, Numbered, OfferedConfig, OnBusy, Page,
     PageNumber, Pagination, PushedConfig, RegisteredAgent, RestoreArchives, RetentionStatus,
     Rollback, Schedule, ScheduleStatus, SetOff, Site, SiteEvent, SiteResource, Source,
-    StoredThreadEvent, SyncOutput, SyncReport, Thread, ThreadEvent, ThreadStatus, Touch, Trigger,
-    TriggerEdit, TriggerStatus, TriggerSummary, TriggerType, TurnRecord, TurnStatus,
+    StoredThreadEvent, SyncOutput, SyncReport, Thread, ThreadDemand, ThreadEvent, ThreadStatus,
+    Touch, Trigger, TriggerEdit, TriggerStatus, TriggerSummary, TriggerType, TurnRecord,
+    TurnStatus,
 };
 pub use pages::Pages;
 pub use retry::Retry;

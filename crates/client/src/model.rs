@@ -6,6 +6,7 @@ mod archives;
 mod events;
 mod fleet;
 mod jobs;
+mod leases;
 mod named;
 mod sites;
 mod tenants;
@@ -29,6 +30,11 @@ pub use fleet::{
 pub(crate) use fleet::{AgentsPage, SchemaBody, VersionsPage};
 pub use jobs::{Attempt, ClaimedJob, Job, JobStatus, NewJob};
 pub(crate) use jobs::{Claimed, JobsPage, Retried};
+pub use leases::{
+    Demand, Lease, LeaseAnswer, LeaseEnd, LeaseEndStatus, LeaseEnded, LeaseStatus, NewLease,
+    ThreadDemand,
+};
+pub(crate) use leases::{LeaseAnswers, LeaseList, LeasesEnded};
 pub use sites::{
     Attribution, NewSite, NewSiteEvent, Site, SiteEvent, SiteResource, SyncOutput, SyncReport,
     Touch,

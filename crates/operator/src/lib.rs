@@ -1,0 +1,16 @@
+//! Instances of agents, each with the state of one thread: they come when a thread has a turn, keep
+//! the thread for as long as they live, and go when it is idle.
+//!
+//! The server is authoritative for what is wanted (threads with open turns) and for who has which
+//! thread (leases, whose ends are the ends of the instances' keys). A [`Driver`] is authoritative for what
+//! runs: local processes, or Pods. The operator itself keeps nothing that it could not learn from
+//! these two, so it may be killed at any instant, and several may run: whoever gets a thread's lease
+//! has the thread.
+//!
+//! It knows the server by its HTTP API alone, as the rest of `client` does.
+
+mod driver;
+mod model;
+
+pub use driver::{Driver, DriverError, Note, Start, StopHow};
+pub use model::{Instance, Phase, Pinned, Template, ThreadKey};
