@@ -80,9 +80,7 @@ impl fmt::Display for KeyHandle {
             Form::Open => return f.write_str("o"),
         };
         write!(f, "{form}")?;
-        hash.to_vec()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(hash.to_vec()))
     }
 }
 
@@ -94,7 +92,8 @@ impl FromStr for KeyHandle {
             return Ok(KeyHandle::OPEN);
         }
         let (form, digits) = text.split_at_checked(1).ok_or(())?;
-        let hash = unhex(digits).and_then(|bytes| Hash256::from_bytes(&bytes));
+        let hash = hex::decode(digits).ok();
+        let hash = hash.and_then(|bytes| Hash256::from_bytes(&bytes));
         match (form, hash) {
             ("m", Some(hash)) => Ok(KeyHandle(Form::Minted(hash))),
             ("c", Some(mark)) => Ok(KeyHandle(Form::Configured(mark))),
@@ -108,16 +107,6 @@ impl fmt::Debug for KeyHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyHandle(…)")
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let pairs = (0..text.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

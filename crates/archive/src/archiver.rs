@@ -247,7 +247,6 @@ struct Line {
 }
 
 /// Why there are no more lines.
-#[derive(Clone)]
 enum Stop {
     /// The rows are not taken any more.
     Refused,

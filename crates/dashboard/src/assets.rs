@@ -38,7 +38,7 @@ pub(crate) static ICON: LazyLock<Asset> = LazyLock::new(|| {
 impl Asset {
     fn new(stem: &str, extension: &str, media_type: &'static str, bytes: &'static [u8]) -> Self {
         let hash = Sha256::digest(bytes);
-        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(&hash[..8]);
         Asset {
             name: format!("{stem}-{hash}.{extension}"),
             tag: format!("\"{hash}\""),

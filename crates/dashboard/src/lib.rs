@@ -11,6 +11,7 @@
 mod assets;
 mod attempts;
 mod chart;
+mod depths;
 mod door;
 mod form;
 mod frame;
@@ -38,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use session::Secrets;
 
-use crate::{attempts::Attempts, session::Sessions};
+use crate::{attempts::Attempts, depths::Depths, session::Sessions};
 
 /// What the pages are about.
 #[derive(Clone)]
@@ -72,6 +73,7 @@ struct Inner {
     rooms: Rooms,
     sessions: Sessions,
     attempts: Attempts,
+    depths: Depths,
     settings: Settings,
     /// Ends the live streams when the server stops.
     shutdown: CancellationToken,
@@ -91,6 +93,7 @@ impl Dashboard {
         Dashboard {
             inner: Arc::new(Inner {
                 attempts: Attempts::new(rooms.clock.clone()),
+                depths: Depths::default(),
                 rooms,
                 sessions,
                 settings,

@@ -38,10 +38,7 @@ impl Migration {
             hash.update(text.as_bytes());
             hash.update([0]);
         }
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex::encode(hash.finalize())
     }
 }
 

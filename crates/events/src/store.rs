@@ -198,7 +198,7 @@ impl Store {
         for (op, hashes) in ops.iter().zip(hashes) {
             for hash in hashes.iter().flatten() {
                 tenants.insert(&op.tenant);
-                asked.push((&*op.tenant, hex(hash)));
+                asked.push((&*op.tenant, hex::encode(hash)));
             }
         }
         let mut known = KnownKeys::new();
@@ -249,7 +249,7 @@ impl Store {
             .events
             .iter()
             .filter_map(|row| {
-                let hash = hex(&row.hash?);
+                let hash = hex::encode(row.hash?);
                 Some((
                     row.tenant,
                     hash,
@@ -391,17 +391,4 @@ fn count(row: &Row, column: usize) -> Result<u64> {
 fn parse_day(text: &str) -> Result<NaiveDate> {
     text.parse()
         .map_err(|_| Error::Broken(format!("event_days.day holds `{text}`")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| {
-            [
-                DIGITS[usize::from(byte >> 4)] as char,
-                DIGITS[usize::from(byte & 15)] as char,
-            ]
-        })
-        .collect()
 }

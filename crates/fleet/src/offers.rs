@@ -118,8 +118,7 @@ fn covers(those: &Labels, these: &Labels) -> bool {
 /// A strong tag: another version is another tag, also with the same config.
 pub(crate) fn etag(version: u64, config: &RawValue) -> String {
     let hash = Sha256::digest(config.get().as_bytes());
-    let short: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{version}-{short}\"")
+    format!("\"{version}-{}\"", hex::encode(&hash[..8]))
 }
 
 /// The answer to an agent.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use axum::extract::{FromRequestParts, rejection::PathRejection};
+use axum::extract::{FromRequestParts, path::ErrorKind, rejection::PathRejection};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
@@ -65,12 +65,38 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Err(PathRejection::FailedToDeserializePathParams(error))
                 if error.status().is_client_error() =>
             {
-                Err(ApiError(Problem::new(Kind::Malformed, error.body_text())))
+                let text = match error.kind() {
+                    ErrorKind::ParseErrorAtKey {
+                        key,
+                        value,
+                        expected_type,
+                    } => unread(Some(key), value, expected_type),
+                    ErrorKind::ParseError {
+                        value,
+                        expected_type,
+                    } => unread(None, value, expected_type),
+                    _ => error.body_text(),
+                };
+                Err(ApiError(Problem::new(Kind::Malformed, text)))
             }
             // A handler whose parameters are not its route's.
             Err(error) => Err(ApiError(Problem::new(Kind::Internal, error.body_text()))),
         }
     }
+}
+
+/// What is said of a parameter that is no `wanted`.
+fn unread(name: Option<&str>, value: &str, wanted: &str) -> String {
+    let name = name.map_or_else(String::new, |name| format!(" as its `{name}`"));
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        _ => wanted,
+    };
+    format!(
+        "the path has `{}`{name}, which must be {wanted}",
+        clip(value)
+    )
 }
 
 /// Every `%` starts an escape, the escaped bytes are UTF-8, and none is NUL (which no two engines

@@ -49,7 +49,7 @@ pub struct SealKey {
 
 impl SealKey {
     fn new(bytes: [u8; KEY_LEN]) -> Self {
-        let id = hex(&Sha256::digest(bytes)[..4]);
+        let id = hex::encode(&Sha256::digest(bytes)[..4]);
         let key = UnboundKey::new(&AES_256_GCM, &bytes);
         let key = key.expect("the key has the length of the algorithm's");
         SealKey {
@@ -66,7 +66,8 @@ impl FromStr for SealKey {
     /// 32 bytes, as 64 hexadecimal digits or in base64.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let bytes = unhex(text).or_else(|| STANDARD.decode(text).ok());
+        let bytes = hex::decode(text).ok();
+        let bytes = bytes.or_else(|| STANDARD.decode(text).ok());
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         let wrong = "must be 32 bytes: 64 hexadecimal digits, as `openssl rand -hex 32` makes them";
         bytes.map(SealKey::new).ok_or_else(|| wrong.to_owned())
@@ -257,22 +258,8 @@ fn write_new(path: &Path) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    writeln!(file, "{}", hex(&clock::random_bytes::<KEY_LEN>()))?;
+    writeln!(file, "{}", hex::encode(clock::random_bytes::<KEY_LEN>()))?;
     file.sync_all()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != KEY_LEN * 2 || !text.is_ascii() {
-        return None;
-    }
-    let pairs = (0..text.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
-        .collect()
 }
 
 #[cfg(test)]
@@ -284,7 +271,7 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> SealKey {
-        hex(&[byte; KEY_LEN]).parse().unwrap()
+        hex::encode([byte; KEY_LEN]).parse().unwrap()
     }
 
     #[test]

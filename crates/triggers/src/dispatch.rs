@@ -40,7 +40,7 @@ use crate::{
 };
 use gates::{Asked, Caller, Gates, Later, Pass, Turn};
 use request::Prepared;
-pub(crate) use request::{USER_AGENT, has_body};
+pub(crate) use request::{has_body, of_config, of_firing};
 use tend::Tender;
 
 pub use endpoints::EndpointState;

@@ -43,10 +43,9 @@ impl Sum {
     }
 
     pub fn total(self) -> Put {
-        let digits = self.hash.finalize();
         Put {
             bytes: self.bytes,
-            sha256: digits.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex::encode(self.hash.finalize()),
         }
     }
 }
@@ -123,25 +122,25 @@ impl Objects {
     }
 
     async fn create(&self, path: &Path, key: &str, payload: PutPayload, put: &Put) -> Result<()> {
-        // Garage takes no notice of the condition of the write itself.
-        let is_taken = match self.must_be_new(path, key).await {
-            Err(Error::Exists { .. }) => true,
-            looked => {
-                looked?;
-                let condition = PutMode::Create.into();
-                match self.inner.store.put_opts(path, payload, condition).await {
-                    Ok(_) => false,
-                    Err(object_store::Error::AlreadyExists { .. }) => true,
-                    Err(error) => return Err(self.failed("write", key, &error)),
-                }
-            }
-        };
-        if is_taken {
+        match self.write_new(path, key, payload).await {
             // It may be our own, of a request whose answer was lost.
-            let same = self.verify(key, put.bytes, &put.sha256).await;
-            return same.map_err(|_| self.taken(key));
+            Err(taken @ Error::Exists { .. }) => {
+                let same = self.verify(key, put.bytes, &put.sha256).await;
+                same.map_err(|_| taken)
+            }
+            written => written,
         }
-        Ok(())
+    }
+
+    async fn write_new(&self, path: &Path, key: &str, payload: PutPayload) -> Result<()> {
+        // Garage takes no notice of the condition of the write itself.
+        self.must_be_new(path, key).await?;
+        let condition = PutMode::Create.into();
+        match self.inner.store.put_opts(path, payload, condition).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(self.taken(key)),
+            Err(error) => Err(self.failed("write", key, &error)),
+        }
     }
 
     async fn must_be_new(&self, path: &Path, key: &str) -> Result<()> {

@@ -93,7 +93,7 @@ async fn look(dashboard: &Dashboard, viewer: &Viewer) -> Result<Now, Problem> {
     Ok(Now {
         events,
         marks,
-        queues: rooms.jobs.depths(tenant).await?,
+        queues: dashboard.inner.depths.of(&rooms.jobs, tenant).await?,
         waits: waits.collect(),
         days: days.collect(),
         deliveries: rooms.triggers.execution_summary(tenant, Some(24)).await?,

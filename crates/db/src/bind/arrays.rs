@@ -69,22 +69,12 @@ impl Values {
             }
             Values::Bytes(values) => {
                 let digits: Option<&str> = row.next_element()?.flatten();
-                let bytes = digits.map(unhex).transpose();
+                let bytes = digits.map(hex::decode).transpose();
                 values.push(bytes.map_err(A::Error::custom)?);
             }
         }
         Ok(())
     }
-}
-
-fn unhex(digits: &str) -> Result<Vec<u8>, String> {
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| {
-            let pair = std::str::from_utf8(pair).unwrap_or_default();
-            u8::from_str_radix(pair, 16).map_err(|_| format!("`{pair}` is no hexadecimal digits"))
-        })
-        .collect()
 }
 
 struct Rows<'c> {

@@ -209,8 +209,7 @@ fn private(path: &Path) -> io::Result<File> {
 }
 
 fn checksum(state: &RawValue) -> String {
-    let hash = Sha256::digest(state.get().as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(state.get().as_bytes()))
 }
 
 #[cfg(test)]

@@ -287,14 +287,16 @@ async fn bad_paths_are_a_400() {
     assert_eq!(get(&service, "/v1/events/a%2Fb").await.json(), "a/b");
     let unknown = get(&service, "/v1/events/%F0%9F%98%80").await;
     assert_eq!(unknown.status, 404, "no name has such a character");
-    for path in [
-        "/v1/events/%zz",
-        "/v1/events/%ff",
-        "/v1/events/a%00",
-        "/v1/number/x",
-        "/v1/number/-1",
-    ] {
+    for path in ["/v1/events/%zz", "/v1/events/%ff", "/v1/events/a%00"] {
         assert_eq!(get(&service, path).await.problem().0, 400, "{path}");
+    }
+    for value in ["x", "-1"] {
+        let (status, _, detail) = get(&service, &format!("/v1/number/{value}"))
+            .await
+            .problem();
+        assert_eq!(status, 400);
+        let said = format!("the path has `{value}`, which must be a whole number");
+        assert!(detail.starts_with(&said), "{detail}");
     }
 }
 

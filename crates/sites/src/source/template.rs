@@ -158,11 +158,7 @@ fn hash(record: Option<&RawValue>) -> Cow<'static, str> {
         in_string ^= byte == b'"' && !escaped;
         escaped = in_string && byte == b'\\' && !escaped;
     }
-    let mut text = String::with_capacity(32);
-    for byte in &hash.finalize()[..16] {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Cow::Owned(text)
+    Cow::Owned(hex::encode(&hash.finalize()[..16]))
 }
 
 #[cfg(test)]

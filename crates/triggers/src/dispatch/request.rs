@@ -1,9 +1,10 @@
 //! The request that a delivery is.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderValue, Method, header};
 use tidewire_core::Time;
+use tidewire_events::DEPTH_HEADER;
 use tidewire_jobs::Job;
 use tidewire_outbound::{Error, Request};
 
@@ -18,8 +19,10 @@ use crate::{
 /// answers at some length can be used again.
 const ANSWER_CAP: usize = 64 << 10;
 
-pub(crate) const USER_AGENT: &str = concat!("tidewire/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("tidewire/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
+const TRIGGER_HEADER: &str = "x-tidewire-trigger";
+const ATTEMPT_HEADER: &str = "x-tidewire-attempt";
 
 /// What deliveries by one config have in common, made once.
 pub(super) struct Prepared {
@@ -63,15 +66,13 @@ impl Prepared {
         let mut request = self
             .template
             .clone()?
-            .header(ID_HEADER, id)?
             .header(TIMESTAMP_HEADER, &at.to_string())?
-            .header("x-tidewire-attempt", &job.attempts.to_string())?
-            .header("x-tidewire-depth", &context.depth.to_string())?;
+            .header(ATTEMPT_HEADER, &job.attempts.to_string())?;
+        for (name, value) in of_firing(context) {
+            request = request.header(name, &value)?;
+        }
         if let Some(signature) = signature::sign(id, at, body.as_bytes(), &delivery.secrets) {
             request = request.header(SIGNATURE_HEADER, &signature)?;
-        }
-        if let Some(trigger) = &context.trigger {
-            request = request.header("x-tidewire-trigger", trigger)?;
         }
         Ok(request.body(body.to_owned()))
     }
@@ -87,15 +88,31 @@ fn delivery(config: &Known) -> Option<&Delivery> {
 fn template(delivery: &Delivery) -> Result<Request, Error> {
     let mut request = Request::new(delivery.method.clone(), delivery.endpoint.url().as_str())?
         .timeout(delivery.timeout)
-        .answer_cap(ANSWER_CAP)
-        .header(header::USER_AGENT.as_str(), USER_AGENT)?;
-    if has_body(&delivery.method) {
-        request = request.header(header::CONTENT_TYPE.as_str(), JSON)?;
-    }
-    for (name, value) in &delivery.headers {
-        request = request.header(name.as_str(), text(value))?;
+        .answer_cap(ANSWER_CAP);
+    for (name, value) in of_config(delivery) {
+        request = request.header(name, value)?;
     }
     Ok(request)
+}
+
+/// The headers of everything that is delivered by one config.
+pub(crate) fn of_config(delivery: &Delivery) -> impl Iterator<Item = (&str, &str)> {
+    let agent = [(header::USER_AGENT.as_str(), USER_AGENT)];
+    let content = has_body(&delivery.method).then_some((header::CONTENT_TYPE.as_str(), JSON));
+    let configured = delivery.headers.iter();
+    let configured = configured.map(|(name, value)| (name.as_str(), text(value)));
+    agent.into_iter().chain(content).chain(configured)
+}
+
+/// Those that all attempts of one firing have besides.
+pub(crate) fn of_firing(context: &Context) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+    let trigger = context.trigger.as_deref();
+    [
+        (ID_HEADER, Cow::from(&*context.execution)),
+        (DEPTH_HEADER, context.depth.to_string().into()),
+    ]
+    .into_iter()
+    .chain(trigger.map(|trigger| (TRIGGER_HEADER, trigger.into())))
 }
 
 /// What a GET or DELETE with a body means nobody has said, and many refuse it (RFC 9110, 9.3.1 and

@@ -7,7 +7,7 @@ use super::{Inner, Triggers};
 use crate::{
     Action, Error,
     config::shown_header,
-    dispatch::{USER_AGENT, has_body},
+    dispatch::{has_body, of_config, of_firing},
     firing::Context,
     model::Execution,
     signature,
@@ -69,20 +69,9 @@ impl Triggers {
         } else {
             ""
         };
-        let mut headers = vec![("user-agent".to_owned(), USER_AGENT.to_owned())];
-        if with_body {
-            headers.push(("content-type".to_owned(), "application/json".to_owned()));
-        }
-        for (name, value) in &delivery.headers {
-            let value = value.to_str().unwrap_or_default();
-            headers.push((name.to_string(), shown_header(name.as_str(), value)));
-        }
-        headers.push((signature::ID_HEADER.to_owned(), context.execution.clone()));
-        let depth = context.depth.to_string();
-        headers.push(("x-tidewire-depth".to_owned(), depth));
-        if let Some(trigger) = context.trigger {
-            headers.push(("x-tidewire-trigger".to_owned(), trigger));
-        }
+        let headers = of_config(delivery)
+            .map(|(name, value)| (name.to_owned(), shown_header(name, value)))
+            .chain(of_firing(&context).map(|(name, value)| (name.to_owned(), value.into_owned())));
         let signed = execution.attempts.iter().filter_map(|attempt| {
             let timestamp = signature::timestamp(attempt.started_at);
             let id = &context.execution;
@@ -96,7 +85,7 @@ impl Triggers {
         Ok(Some(Sent {
             method: delivery.method.to_string(),
             url: delivery.endpoint.url().to_string(),
-            headers,
+            headers: headers.collect(),
             signed: signed.collect(),
             body: with_body.then(|| execution.payload.clone()),
         }))

@@ -150,6 +150,5 @@ impl Store {
 
 /// In hexadecimal digits, as bytes travel.
 fn hash(endpoint: &str) -> String {
-    let hash = Sha256::digest(endpoint.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(endpoint.as_bytes()))
 }

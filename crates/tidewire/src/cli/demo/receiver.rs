@@ -50,11 +50,7 @@ struct Desk {
 impl Receiver {
     pub async fn open() -> Result<(Self, Listening), Fault> {
         // Hexadecimal digits are base64 too, here that of 48 bytes.
-        let key: String = clock::random_bytes::<32>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let secret = format!("whsec_{key}");
+        let secret = format!("whsec_{}", hex::encode(clock::random_bytes::<32>()));
         let webhook = Arc::new(Webhook::new(&secret).map_err(Fault::failed)?);
         let (sender, came) = watch::channel(VecDeque::new());
         let desk = Desk {
