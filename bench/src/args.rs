@@ -204,7 +204,7 @@ impl RunArgs {
     }
 
     pub fn tidewire_binary(&self) -> PathBuf {
-        let shipped = || manifest_folder().join("../target/release/tidewire");
+        let shipped = || manifest_folder().join("../target/dist/tidewire");
         self.tidewire.clone().unwrap_or_else(shipped)
     }
 

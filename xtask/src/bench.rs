@@ -1,13 +1,17 @@
-//! `cargo xtask bench`: the release binary, then the bench, which is a workspace of its own.
+//! `cargo xtask bench`: the binary as it is given away, then the bench, which is a workspace of its own. Its limits
+//! are built in the same way: a ratio must not be one of compilers' settings.
 
 use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::process::{self, cargo};
+use crate::{
+    process::{self, cargo},
+    release::PROFILE,
+};
 
 pub fn run(arguments: &[OsString]) -> Result<()> {
-    process::run(cargo().args(["build", "--release", "--package", "tidewire"]))?;
+    process::run(cargo().args(["build", "--profile", PROFILE, "--package", "tidewire"]))?;
     process::run(
         cargo()
             .args([

@@ -11,7 +11,7 @@ use crate::steps::{Outcome, Steps};
 use crate::tools;
 
 /// Made for those who run it, not for those who build it: see Cargo.toml.
-const PROFILE: &str = "dist";
+pub const PROFILE: &str = "dist";
 /// What goes along as it lies in the repository.
 const ALONG: [&str; 5] = [
     "LICENSE",
