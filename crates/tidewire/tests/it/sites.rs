@@ -21,7 +21,7 @@ use tidewire_testkit::{Answer, Engine, TestApp, eventually, every_engine};
 use crate::support::{House, PATIENCE, Server, client, lasting_address, run, tidewire};
 
 /// A builder that runs. Killed when it is dropped.
-struct Builder {
+pub struct Builder {
     child: Child,
     url: String,
     folder: Arc<TempDir>,
@@ -30,7 +30,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn start(faults: &str) -> Self {
+    pub fn start(faults: &str) -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
         Builder::on(folder, lasting_address(), faults)
     }
@@ -86,7 +86,7 @@ impl Builder {
     }
 
     /// Makes a site with so many users and orders; its id and key.
-    async fn site(&self, users: u32, orders: u32) -> (String, String) {
+    pub async fn site(&self, users: u32, orders: u32) -> (String, String) {
         let made = self.post("/builder/sites", &json!({"name": "shop"})).await;
         let made = made.expect(201).json();
         let text = |name: &str| made[name].as_str().expect(name).to_owned();
@@ -161,7 +161,7 @@ async fn log_rows(house: &House, engine: Engine) -> Vec<LogRow> {
     read
 }
 
-async fn register(server: &Server, builder: &Builder, (site, key): &(String, String)) {
+pub async fn register(server: &Server, builder: &Builder, (site, key): &(String, String)) {
     let body = json!({"site_id": site, "access_key": key, "base_url": builder.url});
     let registered = server.post("/worker/sites", &body).await;
     assert!(

@@ -1,4 +1,4 @@
-// A person at the dashboard. Arguments: the folder with node_modules, the server's URL, a key.
+// A person at the dashboard. Arguments: the folder with node_modules, the server's URL, a tenant's key, the operator's.
 // Wishes go to standard output, a line each; the other side answers on standard input.
 
 import assert from 'node:assert/strict';
@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import {createRequire} from 'node:module';
 import readline from 'node:readline';
 
-const [folder, base, key] = process.argv.slice(2);
+const [folder, base, key, operatorsKey] = process.argv.slice(2);
 const require = createRequire(folder + '/package.json');
 const {chromium} = require('playwright-core');
 const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -39,7 +39,7 @@ async function open(options = {}) {
   return page;
 }
 
-async function signIn(page) {
+async function signIn(page, key) {
   await page.goto(base + '/ui/sign-in');
   await page.getByLabel('API key').fill(key);
   await page.getByRole('button', {name: 'Sign in'}).click();
@@ -75,7 +75,7 @@ await page.waitForURL(base + '/ui/jobs?status=failed');
 // The first page is small, with all that it needs.
 {
   const first = await open();
-  await signIn(first);
+  await signIn(first, key);
   const fresh = await open({storageState: await first.context().storageState()});
   await fresh.goto(base + '/', {waitUntil: 'load'});
   const weight = await fresh.evaluate(() => {
@@ -107,19 +107,22 @@ const pages = {
   archive: `/ui/archives/${known.archive}`,
   'not-found': '/ui/jobs/nobody',
 };
-const storageState = await page.context().storageState();
-for (const [kind, options] of Object.entries({
-  light: {colorScheme: 'light'},
-  dark: {colorScheme: 'dark'},
-  phone: {colorScheme: 'light', viewport: {width: 375, height: 760}},
-})) {
-  const eyes = await open({...options, storageState});
-  for (const [name, path] of Object.entries(pages)) {
-    await eyes.goto(base + path, {waitUntil: 'load'});
-    await judge(eyes, `${name}-${kind}`);
+/** Looks at pages in the ways in which people look. */
+async function lookAt(pages, storageState) {
+  for (const [kind, options] of Object.entries({
+    light: {colorScheme: 'light'},
+    dark: {colorScheme: 'dark'},
+    phone: {colorScheme: 'light', viewport: {width: 375, height: 760}},
+  })) {
+    const eyes = await open({...options, storageState});
+    for (const [name, path] of Object.entries(pages)) {
+      await eyes.goto(base + path, {waitUntil: 'load'});
+      await judge(eyes, `${name}-${kind}`);
+    }
+    await eyes.context().close();
   }
-  await eyes.context().close();
 }
+await lookAt(pages, await page.context().storageState());
 
 // By keyboard: past the way around, and along it.
 await page.goto(base + '/');
@@ -178,9 +181,32 @@ await page.locator('.transcript .line', {hasText: 'completed'}).waitFor();
 assert.equal((await words.textContent()).trim(), 'It is on its way: it comes tomorrow. it comes tomorrow.');
 assert.equal(await page.locator('.transcript article').count(), 4);
 
+// The operator has a site synced, and sees it go on.
+const operator = await open();
+await signIn(operator, operatorsKey);
+await operator.goto(base + `/ui/sites/${known.site}`);
+await operator.getByText('It was never synced.').first().waitFor();
+const orders = operator.locator('section.panel', {has: operator.getByRole('heading', {name: 'orders'})});
+await orders.getByRole('button', {name: 'Sync now'}).click();
+await operator.getByText('The sync is queued').waitFor();
+await orders.getByText('60 read').waitFor();
+await orders.getByText('completed').waitFor();
+
+// Two of three agents drift, one of which refuses what it is offered. The older version is brought back.
+await operator.goto(base + '/ui/fleet');
+const drift = (agent) => operator.locator(`tr[data-row="${agent}"] td:nth-child(2)`);
+await drift('edge-1').getByText('drifts').waitFor();
+await drift('edge-2').getByText('refuses it').waitFor();
+await operator.getByText('`https` wants a certificate').waitFor();
+await lookAt({'sites-with': '/ui/sites', 'site': `/ui/sites/${known.site}`, 'fleet-with': '/ui/fleet'}, await operator.context().storageState());
+await operator.getByRole('button', {name: 'Bring back version 1'}).click();
+await operator.getByText('The older configuration is offered again').waitFor();
+await operator.locator('tr[data-row="version-3"]').getByText('as 1').waitFor();
+await drift('edge-1').locator('..').getByText('3', {exact: true}).waitFor();
+
 // Without scripts it is older, and works.
 const plain = await open({javaScriptEnabled: false});
-await signIn(plain);
+await signIn(plain, key);
 await plain.goto(base + '/ui/jobs?queue=mail');
 await plain.locator('tbody a.id').first().click();
 await plain.getByRole('button', {name: 'Cancel'}).click();

@@ -14,12 +14,17 @@ use serde_json::{Value, json};
 use tidewire_testkit::{Answer, TestApp, eventually};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::support::{House, PATIENCE, Server, full, lasting_address};
+use crate::{
+    sites::{self, Builder},
+    support::{House, PATIENCE, Server, full, lasting_address},
+};
 
 const SCRIPT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/it/browser/dashboard.mjs"
 );
+
+const OPERATOR: &str = "an-operators-key";
 
 /// The script, and what it asks for.
 struct Person {
@@ -29,9 +34,9 @@ struct Person {
 }
 
 impl Person {
-    fn sits_down(folder: &str, url: &str, key: &str) -> Self {
+    fn sits_down(folder: &str, url: &str, [program, operator]: [&str; 2]) -> Self {
         let mut child = Command::new("node")
-            .args([SCRIPT, folder, url, key])
+            .args([SCRIPT, folder, url, program, operator])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -192,6 +197,32 @@ async fn furnished(server: &Server, program: &Program) -> Vec<(&'static str, Str
     ]
 }
 
+/// What the operator sees besides: agents that drift, and a site. Its id.
+async fn operated(server: &Server, builder: &Builder) -> String {
+    let push = |url: &str, note: &str| json!({"config": {"url": url}, "note": note});
+    let first = push("https://example.com/", "the first");
+    let second = push("https://example.org/", "elsewhere");
+    let tried = |version: u32, state: &str, error: Option<&str>| json!({"version": version, "state": state, "error": error});
+    for agent in ["edge-1", "edge-2", "edge-3"] {
+        let body =
+            json!({"agent_id": agent, "name": format!("the {agent}"), "labels": {"region": "eu"}});
+        server.post("/v1/fleet/register", &body).await.expect(201);
+    }
+    server.post("/v1/fleet/config", &first).await.expect(201);
+    for agent in ["edge-1", "edge-2"] {
+        let path = format!("/v1/fleet/agents/{agent}/status");
+        let applied = tried(1, "applied", None);
+        server.post(&path, &applied).await.expect(204);
+    }
+    server.post("/v1/fleet/config", &second).await.expect(201);
+    let refused = tried(2, "failed", Some("`https` wants a certificate"));
+    let path = "/v1/fleet/agents/edge-2/status";
+    server.post(path, &refused).await.expect(204);
+    let shop = builder.site(30, 60).await;
+    sites::register(server, builder, &shop).await;
+    shop.0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_finds_the_way_through_every_page() {
     if !full() {
@@ -207,7 +238,7 @@ async fn a_person_finds_the_way_through_every_page() {
     };
     let folder = folder.into_string().expect("text");
     let address = lasting_address();
-    let house = House::new().with_admin("an-operators-key").with(&[
+    let house = House::new().with_admin(OPERATOR).with(&[
         "--addr",
         &address,
         "--allow-subnet",
@@ -221,9 +252,12 @@ async fn a_person_finds_the_way_through_every_page() {
             .expect("a key")
             .to_owned(),
     };
-    let known = furnished(&server, &program).await;
+    let builder = Builder::start("");
+    let mut known = furnished(&server, &program).await;
+    known.push(("site", operated(&server, &builder).await));
     let known: Value = known.into_iter().collect();
-    let mut person = Person::sits_down(&folder, &server.url(), &program.key);
+    let keys = [program.key.as_str(), OPERATOR];
+    let mut person = Person::sits_down(&folder, &server.url(), keys);
     while let Some(wish) = person.wish().await {
         match wish.as_str() {
             "what is there" => {
