@@ -147,23 +147,25 @@ impl Inner {
         self.for_worker.notify_one();
     }
 
-    /// Says how the last version went, if that is not said.
+    /// Says how versions went, as far as that is not said.
     async fn say(&self) -> Result<(), Error> {
         let (agent_id, unsaid) = {
             let kept = &self.state().kept;
             (kept.agent_id.clone(), kept.unsaid.clone())
         };
-        let (Some(agent_id), Some(status)) = (agent_id, unsaid) else {
+        let Some(agent_id) = agent_id else {
             return Ok(());
         };
-        match self.report(&agent_id, &status).await {
-            Err(error) if matches!(error.status(), Some(400 | 422)) => {
-                // It does not know the version, as a store that was restored does not.
-                tracing::warn!(%error, version = status.version, "the controller does not take a report");
+        for status in &unsaid {
+            match self.report(&agent_id, status).await {
+                Err(error) if matches!(error.status(), Some(400 | 422)) => {
+                    // It does not know the version, as a store that was restored does not.
+                    tracing::warn!(%error, version = status.version, "the controller does not take a report");
+                }
+                said => said?,
             }
-            said => said?,
+            self.step(|kept| kept.said(status));
         }
-        self.step(|kept| kept.said(&status));
         Ok(())
     }
 

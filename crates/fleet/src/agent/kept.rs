@@ -18,8 +18,8 @@ pub(crate) struct Kept {
     pub pending: Option<Held>,
     /// What the worker does not take.
     pub parked: Option<Parked>,
-    /// What the controller has still to be told.
-    pub unsaid: Option<AgentStatus>,
+    /// What the controller has still to be told, in this order.
+    pub unsaid: Vec<AgentStatus>,
 }
 
 /// A config that came.
@@ -97,10 +97,10 @@ impl Kept {
     pub fn taken(mut self, etag: &str) -> Self {
         let is_running = self.running.as_ref().is_some_and(|it| it.etag == etag);
         if is_running && let Some(parked) = self.parked.take_if(|it| it.etag == etag) {
-            self.unsaid = Some(applied(parked.version));
+            self.unsaid = vec![applied(parked.version)];
         }
         if let Some(held) = self.pending.take_if(|held| held.etag == etag) {
-            self.unsaid = Some(applied(held.version));
+            self.unsaid = vec![applied(held.version)];
             self.running = Some(held);
         }
         self
@@ -122,7 +122,9 @@ impl Kept {
                 _ => return self,
             },
         };
-        self.unsaid = Some(failed(version, error.clone()));
+        // What runs is not said by what failed.
+        self.unsaid.retain(|it| it.state == AttemptState::Applied);
+        self.unsaid.push(failed(version, error.clone()));
         self.parked = Some(Parked {
             version,
             etag: etag.to_owned(),
@@ -134,19 +136,16 @@ impl Kept {
 
     /// The controller may know nothing any more of what it was told.
     pub fn unheard(mut self) -> Self {
-        let parked = self.parked.as_ref();
-        let failure = parked.map(|parked| failed(parked.version, parked.error.clone()));
-        let running = self.running.as_ref();
-        self.unsaid = self
-            .unsaid
-            .or(failure)
-            .or_else(|| running.map(|held| applied(held.version)));
+        let running = self.running.iter().map(|held| applied(held.version));
+        let parked = self.parked.iter();
+        let refused = parked.map(|parked| failed(parked.version, parked.error.clone()));
+        self.unsaid = running.chain(refused).collect();
         self
     }
 
     /// The controller was told this.
     pub fn said(mut self, status: &AgentStatus) -> Self {
-        self.unsaid.take_if(|unsaid| unsaid == status);
+        self.unsaid.retain(|unsaid| unsaid != status);
         self
     }
 }
@@ -189,8 +188,13 @@ mod tests {
 
     fn runs(version: u64) -> Kept {
         let kept = Kept::default().offered(held(version)).taken(&tag(version));
-        let status = kept.unsaid.clone().unwrap();
-        kept.said(&status)
+        told(kept)
+    }
+
+    /// The controller was told all that there was to say.
+    fn told(kept: Kept) -> Kept {
+        let unsaid = kept.unsaid.clone();
+        unsaid.iter().fold(kept, Kept::said)
     }
 
     #[test]
@@ -199,7 +203,7 @@ mod tests {
         assert_eq!((wanted(&kept), kept.running.as_ref()), (Some(1), None));
         let kept = kept.taken(&tag(1));
         assert_eq!((wanted(&kept), kept.pending.as_ref()), (Some(1), None));
-        assert_eq!(kept.unsaid.as_ref().unwrap().state, AttemptState::Applied);
+        assert_eq!(kept.unsaid, [applied(1)]);
         assert_eq!(kept.etag(), Some("\"1\""));
     }
 
@@ -210,11 +214,10 @@ mod tests {
             .refused(&tag(2), "no".to_owned(), None);
         assert_eq!(wanted(&kept), Some(1));
         assert_eq!(kept.etag(), Some("\"2\""), "it is not asked for again");
-        let status = kept.unsaid.clone().unwrap();
-        assert_eq!((status.version, status.error.as_deref()), (2, Some("no")));
+        assert_eq!(kept.unsaid, [failed(2, "no".to_owned())]);
         // Offered again, as by an unconditional answer: nothing to try, nothing to say.
-        let kept = kept.said(&status).offered(held(2));
-        assert_eq!((wanted(&kept), kept.unsaid.as_ref()), (Some(1), None));
+        let kept = told(kept).offered(held(2));
+        assert_eq!((wanted(&kept), kept.unsaid.as_slice()), (Some(1), &[][..]));
         // Another one is another chance.
         let kept = kept.offered(held(3));
         assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(3), None));
@@ -232,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_forgot_it_is_told_again_how_the_last_one_went() {
-        assert_eq!(Kept::default().unheard().unsaid, None);
+    fn whoever_forgot_it_is_told_again_what_runs_and_what_was_refused() {
+        assert_eq!(Kept::default().unheard().unsaid, []);
         let kept = runs(1);
-        assert_eq!(kept.unsaid, None);
+        assert_eq!(kept.unsaid, []);
         let kept = kept.unheard();
-        assert_eq!(kept.unsaid, Some(applied(1)));
+        assert_eq!(kept.unsaid, [applied(1)]);
         let kept = kept
             .offered(held(2))
             .refused(&tag(2), "no".to_owned(), None);
-        let status = kept.unsaid.clone().unwrap();
-        let kept = kept.said(&status).unheard();
-        assert_eq!(kept.unsaid, Some(failed(2, "no".to_owned())));
+        let both = [applied(1), failed(2, "no".to_owned())];
+        assert_eq!(kept.unsaid, both, "what was not said yet stays to be said");
+        assert_eq!(told(kept).unheard().unsaid, both);
     }
 
     #[test]
@@ -253,11 +256,9 @@ mod tests {
         assert_eq!(kept.clone().refused(&tag(2), "no".to_owned(), None), kept);
         let applied = runs(1).offered(held(2)).taken(&tag(2));
         let old = runs(1).offered(held(1)).taken(&tag(1)).unsaid;
-        assert_eq!(old, None);
-        assert!(
-            applied.said(&super::applied(1)).unsaid.is_some(),
-            "it was another word"
-        );
+        assert_eq!(old, []);
+        let unsaid = applied.said(&super::applied(1)).unsaid;
+        assert_eq!(unsaid, [super::applied(2)], "it was another word");
     }
 
     #[test]
@@ -271,9 +272,8 @@ mod tests {
             "the same again is no other chance"
         );
         assert!(kept.may_be_given(&tag(1), second));
-        let status = kept.unsaid.clone().unwrap();
-        let kept = kept.said(&status).taken(&tag(1));
+        let kept = told(kept).taken(&tag(1));
         assert_eq!((wanted(&kept), kept.parked.as_ref()), (Some(1), None));
-        assert_eq!(kept.unsaid, Some(applied(1)));
+        assert_eq!(kept.unsaid, [applied(1)]);
     }
 }

@@ -93,7 +93,7 @@ impl Inner {
             }
             Err(error) => return Err(error),
         }
-        if self.state().kept.unsaid.is_some() {
+        if !self.state().kept.unsaid.is_empty() {
             self.for_controller.notify_one();
         }
         // Also one that lost what it worked by gets it back.

@@ -37,7 +37,10 @@ impl Fleet {
             Box::pin(async move {
                 let id = &row.agent_id;
                 let Some(known) = inner.store.lock_agent(tx, &tenant, id).await? else {
-                    return inner.store.insert_agent(tx, &tenant, &row).await;
+                    return match inner.store.insert_agent(tx, &tenant, &row).await? {
+                        true => Ok(()),
+                        false => Err(tx.yield_to_others("another has registered the agent")),
+                    };
                 };
                 if known.name == row.name && known.labels == row.labels {
                     return Ok(());
@@ -57,8 +60,9 @@ impl Fleet {
         });
         registered.await?;
         let room = self.room(tenant).await?;
-        room.remember(&row);
         self.renew(&room).await?;
+        // As the store has it, since others may register it too.
+        self.asking(&room, Some(&row.agent_id)).await?;
         Ok(row.agent_id)
     }
 

@@ -176,13 +176,13 @@ impl Store {
         rows.iter().map(agent).collect()
     }
 
-    /// One that somebody else registers at the same time stays as it is.
+    /// False, and nothing is changed, if somebody else has registered it meanwhile.
     pub(crate) async fn insert_agent(
         &self,
         tx: &mut Tx,
         tenant: &str,
         agent: &AgentRow,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let args = vec![
             tenant.into(),
             (&agent.agent_id).into(),
@@ -193,7 +193,7 @@ impl Store {
             agent.registered_at.into(),
             agent.registered_at.into(),
         ];
-        tx.execute(&self.agents.insert_agent, args).await.map(drop)
+        Ok(tx.execute(&self.agents.insert_agent, args).await? > 0)
     }
 
     pub(crate) async fn update_agent(

@@ -44,6 +44,29 @@ async fn new_labels_count_at_every_controller(engine: Engine) {
 }
 
 #[every_engine(servers)]
+async fn an_agent_that_registers_at_two_controllers_at_once_is_one_to_both(engine: Engine) {
+    let here = House::on(engine).await;
+    let there = here.second().await;
+    for region in ["eu", "us"] {
+        let config = json!({"config": {"url": region}, "labels": {"region": region}});
+        here.push_as(config).await;
+    }
+    let ids: Vec<_> = (0..20).map(|n| format!("agent-{n}")).collect();
+    for id in &ids {
+        tokio::join!(
+            here.register(id, json!({"region": "eu"})),
+            there.register(id, json!({"region": "us"})),
+        );
+    }
+    for id in &ids {
+        eventually("both offer the same", async || {
+            (here.given(id).await == there.given(id).await).then_some(())
+        })
+        .await;
+    }
+}
+
+#[every_engine(servers)]
 async fn controllers_number_versions_without_a_gap(engine: Engine) {
     let here = House::on(engine).await;
     let there = here.second().await;
