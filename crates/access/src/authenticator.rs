@@ -7,6 +7,9 @@
 //! most. A wrong key is remembered as briefly, what does not
 //! look like a key never reaches the store, and few lookups of unknown keys run at once, so that a
 //! flood of guesses leaves the readers to others.
+//!
+//! The key of an instance is good until its lease ends. That time is remembered with it, and once it has
+//! come the store is asked whether the lease goes on: what renews one tells nobody.
 
 use std::{
     sync::{
@@ -16,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidewire_core::{Clock, Principal, Scope, Scopes, principal::DEFAULT_TENANT};
+use tidewire_core::{Clock, Principal, Scope, Scopes, Time, principal::DEFAULT_TENANT};
 use tidewire_db::{Db, Hint, Keep, Tx};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
@@ -86,6 +89,8 @@ struct Entry {
     home: Arc<str>,
     id: Arc<str>,
     hash: Hash256,
+    /// An instance's: not good from then on, as far as was known when it was checked.
+    expires_at: Option<Time>,
     checked: Instant,
     refreshing: AtomicBool,
     last_note: Arc<LastNote>,
@@ -124,6 +129,7 @@ impl Authenticator {
                 tenant: Arc::clone(&default_tenant),
                 scopes,
                 key_id: None,
+                bound: None,
             },
             roams: true,
         };
@@ -326,7 +332,7 @@ impl Authenticator {
             let age = now.saturating_duration_since(entry.checked);
             let old = age >= REFRESH || doubted.is_some_and(|since| entry.checked <= since);
             let refresh = old && !entry.refreshing.swap(true, Ordering::Relaxed);
-            if age >= TTL || refresh {
+            if age >= TTL || refresh || entry.is_over(self.clock.now()) {
                 let before = Some(Arc::clone(entry));
                 return Ok(Who::Key { hash, before });
             }
@@ -359,7 +365,7 @@ impl Authenticator {
         let revocations = self.memory().revocations;
         let row = match self.store.key_by_hash(&mut self.db.read(), hash).await {
             Ok(row) => row.filter(|row| row.hash == hash),
-            Err(error) => return still_good(before, now).ok_or(error.into()),
+            Err(error) => return self.still_good(before, now).ok_or(error.into()),
         };
         let mut memory = self.memory();
         let Some(row) = row else {
@@ -367,11 +373,17 @@ impl Authenticator {
             memory.wrong.insert(hash, now);
             return Err(Error::WrongKey);
         };
+        if row.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            memory.keys.remove(&hash);
+            return Err(Error::Ended);
+        }
         let last_note = before.map(|entry| Arc::clone(&entry.last_note));
         let entry = self.entry(row, last_note, now);
         self.used(&entry);
         let caller = entry.caller.clone();
-        if memory.revocations == revocations {
+        // One that waits for its thread may have it at any moment, and is asked for each time.
+        let waits = matches!(&caller.principal.bound, Some(bound) if bound.thread.is_none());
+        if memory.revocations == revocations && !waits {
             memory.keys.insert(hash, Arc::new(entry));
         }
         Ok(caller)
@@ -386,6 +398,7 @@ impl Authenticator {
             tenant: Arc::clone(tenant),
             scopes: row.scopes,
             key_id: Some(Arc::clone(&id)),
+            bound: row.bound,
         };
         let last_note = last_note.unwrap_or_default();
         last_note.seen(row.last_used_at);
@@ -394,6 +407,7 @@ impl Authenticator {
             home,
             id,
             hash: row.hash,
+            expires_at: row.expires_at,
             checked: now,
             refreshing: AtomicBool::new(false),
             last_note,
@@ -406,6 +420,16 @@ impl Authenticator {
         });
     }
 
+    /// A refresh that the store could not answer leaves what it said before, which still holds for as
+    /// long as it would have without the refresh.
+    fn still_good(&self, before: Option<Arc<Entry>>, now: Instant) -> Option<Caller> {
+        let entry = before.filter(|entry| {
+            now.saturating_duration_since(entry.checked) < TTL && !entry.is_over(self.clock.now())
+        })?;
+        entry.refreshing.store(false, Ordering::Relaxed);
+        Some(entry.caller.clone())
+    }
+
     fn known_tenant(&self, id: &str) -> Option<Arc<str>> {
         self.memory().tenants.get_key(id).cloned()
     }
@@ -415,12 +439,11 @@ impl Authenticator {
     }
 }
 
-/// A refresh that the store could not answer leaves what it said before, which still holds for as
-/// long as it would have without the refresh.
-fn still_good(before: Option<Arc<Entry>>, now: Instant) -> Option<Caller> {
-    let entry = before.filter(|entry| now.saturating_duration_since(entry.checked) < TTL)?;
-    entry.refreshing.store(false, Ordering::Relaxed);
-    Some(entry.caller.clone())
+impl Entry {
+    /// Whether its time is up, unless it was renewed since.
+    fn is_over(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {

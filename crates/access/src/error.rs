@@ -12,6 +12,8 @@ pub enum Error {
     NoKey,
     #[error("the key is not valid")]
     WrongKey,
+    #[error("the key's lease has ended")]
+    Ended,
     /// What stands in the header is no key at all; the text names the header.
     #[error("{0}")]
     MalformedKey(&'static str),
@@ -57,6 +59,10 @@ impl From<Error> for Problem {
             Error::WrongKey => Problem::new(
                 Kind::Unauthorized,
                 "the key is not valid: it is misspelt or was revoked; have another one minted",
+            ),
+            Error::Ended => Problem::new(
+                Kind::Unauthorized,
+                "the key was an instance's, and its lease has ended: whoever keeps its lease renews it, or starts another instance",
             ),
             Error::MalformedKey(detail) => Problem::new(Kind::Unauthorized, detail),
             Error::TwoKeys => Problem::invalid(

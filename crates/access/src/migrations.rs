@@ -6,6 +6,7 @@ use tidewire_db::Migration;
 /// every other key starts with the tenant. The sweep of `request_keys` goes tenant by tenant for
 /// the same reason. `request_keys` keeps answers of many kilobytes, so its rows do not live in the
 /// key, and the answer is text and not a document: it is given again byte by byte.
+/// `worker`, `thread_id` and `expires_at` are of instances' keys alone; see [`crate::InstanceKey`].
 pub const MIGRATIONS: &[Migration] = &[Migration {
     id: "0001_access",
     up: &[
@@ -20,6 +21,9 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             scopes {id} NOT NULL,
             created_at {time} NOT NULL,
             last_used_at {time},
+            worker {id},
+            thread_id {id},
+            expires_at {time},
             PRIMARY KEY (tenant, id)) {clustered}",
         "CREATE UNIQUE INDEX api_keys_hash ON api_keys (hash)",
         "CREATE TABLE request_keys (

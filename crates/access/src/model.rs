@@ -32,6 +32,15 @@ pub struct ApiKey {
     /// To about half a minute.
     #[schema(required)]
     pub last_used_at: Option<Time>,
+    /// Of an instance of an agent: the name under which it claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Of an instance: the thread that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+    /// Of an instance: until when the key is good, unless its lease goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 }
 
 /// A key that was just minted: the only time that it is shown.

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use tidewire_core::{Clock, Principal, Scopes, Time, ids, page, principal::DEFAULT_TENANT};
+use tidewire_core::{Clock, Principal, Scope, Scopes, Time, ids, page, principal::DEFAULT_TENANT};
 use tidewire_db::Db;
 
 use crate::{
@@ -141,6 +141,13 @@ impl Service {
                     .to_owned(),
             });
         }
+        if scopes.has(Scope::Agent) {
+            return Err(Error::Invalid {
+                pointer: "/scopes",
+                detail: "names `agent`, which is for instances of agents: such a key comes with a lease, by `POST /v1/agents/leases`"
+                    .to_owned(),
+            });
+        }
         let tenant = self.inner.authenticator.tenant(tenant).await?;
         let key = Minted::new(&self.inner.clock, scopes);
         let (id, api_key) = (key.id.clone(), key.secret.clone());
@@ -223,6 +230,10 @@ impl Service {
         self.inner.authenticator.hear_revocations().await;
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
     pub(crate) fn authenticator(&self) -> &Authenticator {
         &self.inner.authenticator
     }
@@ -234,16 +245,16 @@ impl Service {
 
 /// A key on its way into the store.
 #[derive(Clone)]
-struct Minted {
-    id: String,
-    secret: String,
+pub(crate) struct Minted {
+    pub id: String,
+    pub secret: String,
     hash: Hash256,
     scopes: Scopes,
     created_at: Time,
 }
 
 impl Minted {
-    fn new(clock: &Clock, scopes: Scopes) -> Self {
+    pub(crate) fn new(clock: &Clock, scopes: Scopes) -> Self {
         let secret = secret::new_key();
         Minted {
             id: ids::new_id(clock),
@@ -254,13 +265,14 @@ impl Minted {
         }
     }
 
-    fn row<'k>(&'k self, tenant: &'k str) -> KeyInsert<'k> {
+    pub(crate) fn row<'k>(&'k self, tenant: &'k str) -> KeyInsert<'k> {
         KeyInsert {
             tenant,
             id: &self.id,
             hash: self.hash,
             scopes: self.scopes,
             created_at: self.created_at,
+            bound: None,
         }
     }
 }

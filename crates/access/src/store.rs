@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewire_core::{Scopes, Time};
+use tidewire_core::{Bound, Scopes, Time};
 use tidewire_db::{Arg, Column, Dialect, Error, Query, Result, Row, Sql, Tx};
 
 use crate::{
@@ -27,6 +27,8 @@ struct Statements {
     keys_behind: Sql,
     insert_key: Sql,
     delete_key: Sql,
+    renew_keys: Sql,
+    present_keys: Sql,
     used: Sql,
     request: Sql,
     insert_request: Sql,
@@ -50,22 +52,30 @@ impl Statements {
                  ORDER BY created_at DESC, id DESC LIMIT ?",
             ),
             insert_tenant: sql("INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)"),
-            key_by_hash: sql("SELECT tenant, id, hash, scopes, last_used_at FROM api_keys WHERE hash = ?"),
+            key_by_hash: sql(
+                "SELECT tenant, id, hash, scopes, last_used_at, worker, thread_id, expires_at
+                 FROM api_keys WHERE hash = ?",
+            ),
             // Of several who delete a key at once, one finds it.
             key_hash: sql(&format!(
                 "SELECT hash FROM api_keys WHERE tenant = ? AND id = ?{}",
                 dialect.lock()
             )),
             keys: sql(
-                "SELECT id, scopes, created_at, last_used_at FROM api_keys
+                "SELECT id, scopes, created_at, last_used_at, worker, thread_id, expires_at FROM api_keys
                  WHERE tenant = ? ORDER BY id DESC LIMIT ?",
             ),
             keys_behind: sql(
-                "SELECT id, scopes, created_at, last_used_at FROM api_keys
+                "SELECT id, scopes, created_at, last_used_at, worker, thread_id, expires_at FROM api_keys
                  WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT ?",
             ),
-            insert_key: sql("INSERT INTO api_keys (tenant, id, hash, scopes, created_at) VALUES (?, ?, ?, ?, ?)"),
+            insert_key: sql(
+                "INSERT INTO api_keys (tenant, id, hash, scopes, created_at, worker, thread_id, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ),
             delete_key: sql("DELETE FROM api_keys WHERE tenant = ? AND id = ?"),
+            renew_keys: renew_keys(dialect),
+            present_keys: present_keys(dialect),
             used: used(dialect),
             request: sql(
                 "SELECT body_hash, status, answer, created_at FROM request_keys
@@ -94,6 +104,38 @@ impl Statements {
     }
 }
 
+fn renew_keys(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Id("tenant"),
+            Column::Id("id"),
+            Column::Id("new_thread_id"),
+            Column::Time("new_expires_at"),
+        ],
+    );
+    dialect.update_rows(
+        "api_keys",
+        &rows,
+        &["tenant", "id"],
+        &[
+            ("thread_id", rows.col("new_thread_id")),
+            ("expires_at", rows.col("new_expires_at")),
+        ],
+    )
+}
+
+fn present_keys(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows("r", &[Column::Id("tenant"), Column::Id("id")]);
+    dialect.sql(&format!(
+        "SELECT k.id FROM {} {} WHERE k.tenant = {} AND k.id = {}",
+        rows.from,
+        dialect.then("api_keys k"),
+        rows.col("tenant"),
+        rows.col("id")
+    ))
+}
+
 fn used(dialect: &Dialect) -> Sql {
     let rows = dialect.json_rows(
         "used",
@@ -120,6 +162,9 @@ pub(crate) struct KeyRow {
     pub hash: Hash256,
     pub scopes: Scopes,
     pub last_used_at: Option<Time>,
+    pub bound: Option<Bound>,
+    /// An instance's, from then on.
+    pub expires_at: Option<Time>,
 }
 
 /// A key that is to be written.
@@ -129,6 +174,17 @@ pub(crate) struct KeyInsert<'k> {
     pub hash: Hash256,
     pub scopes: Scopes,
     pub created_at: Time,
+    /// For what instance, and until when.
+    pub bound: Option<(&'k Bound, Time)>,
+}
+
+/// A key of an instance whose lease goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRenewal<'k> {
+    pub tenant: &'k str,
+    pub id: &'k str,
+    pub thread: Option<&'k str>,
+    pub expires_at: Time,
 }
 
 /// What names a request: unique for as long as its answer is kept.
@@ -202,6 +258,16 @@ impl Store {
             hash: hash256(&row, 2)?,
             scopes: scopes(&row, 3)?,
             last_used_at: row.opt_time(4)?,
+            bound: row
+                .opt_text(5)?
+                .map(|worker| -> Result<_> {
+                    Ok(Bound {
+                        worker: worker.into(),
+                        thread: row.opt_text(6)?.map(Arc::from),
+                    })
+                })
+                .transpose()?,
+            expires_at: row.opt_time(7)?,
         }))
     }
 
@@ -231,6 +297,9 @@ impl Store {
                     scopes: scopes(row, 1)?.iter().collect(),
                     created_at: row.time(2)?,
                     last_used_at: row.opt_time(3)?,
+                    worker: row.opt_text(4)?,
+                    thread_id: row.opt_text(5)?,
+                    expires_at: row.opt_time(6)?,
                 })
             })
             .collect()
@@ -243,8 +312,42 @@ impl Store {
             key.hash.to_vec().into(),
             key.scopes.to_string().into(),
             key.created_at.into(),
+            key.bound.map(|(bound, _)| &bound.worker).into(),
+            key.bound
+                .and_then(|(bound, _)| bound.thread.as_ref())
+                .into(),
+            key.bound.map(|(_, expires_at)| expires_at).into(),
         ];
-        tx.execute(&self.sql.insert_key, args).await.map(drop)
+        tx.push(&self.sql.insert_key, args).await
+    }
+
+    /// Instances' keys are good until then, for their threads.
+    pub(crate) async fn renew_keys(&self, tx: &mut Tx, keys: &[KeyRenewal<'_>]) -> Result<()> {
+        let dialect = tx.dialect();
+        let rows: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                (
+                    key.tenant,
+                    key.id,
+                    key.thread,
+                    dialect.json_time(key.expires_at),
+                )
+            })
+            .collect();
+        tx.push(&self.sql.renew_keys, vec![Arg::json(&rows)?]).await
+    }
+
+    /// Those of these keys that are there.
+    pub(crate) async fn present_keys(
+        &self,
+        query: &mut impl Query,
+        keys: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
+        let rows = query
+            .rows(&self.sql.present_keys, vec![Arg::json(&keys)?])
+            .await?;
+        rows.iter().map(|row| row.text(0)).collect()
     }
 
     /// Deletes a key; the hash that it had.

@@ -13,6 +13,6 @@ pub mod problem;
 pub mod time;
 
 pub use clock::Clock;
-pub use principal::{Principal, Scope, Scopes};
+pub use principal::{Bound, Principal, Scope, Scopes};
 pub use problem::{FieldError, Kind, Problem};
 pub use time::Time;

@@ -17,15 +17,18 @@ pub enum Scope {
     Worker,
     Fleet,
     Admin,
+    /// An instance of an agent; see [`Bound`].
+    Agent,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] = [
+    pub const ALL: [Scope; 6] = [
         Scope::Read,
         Scope::Write,
         Scope::Worker,
         Scope::Fleet,
         Scope::Admin,
+        Scope::Agent,
     ];
 
     #[must_use]
@@ -36,6 +39,7 @@ impl Scope {
             Scope::Worker => "worker",
             Scope::Fleet => "fleet",
             Scope::Admin => "admin",
+            Scope::Agent => "agent",
         }
     }
 }
@@ -47,7 +51,9 @@ impl FromStr for Scope {
         Scope::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not a scope: read, write, worker, fleet or admin"))
+            .ok_or_else(|| {
+                format!("`{text}` is not a scope: read, write, worker, fleet, admin or agent")
+            })
     }
 }
 
@@ -117,6 +123,18 @@ pub struct Principal {
     pub scopes: Scopes,
     /// The key that was shown; `None` in open mode and for the operator's own keys.
     pub key_id: Option<Arc<str>>,
+    /// What the key is bound to, if it is an instance's.
+    pub bound: Option<Bound>,
+}
+
+/// What an instance of an agent may work on: jobs that are kept for it, and one thread. Its key has the
+/// scope `agent`, which opens nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The name under which it claims.
+    pub worker: Arc<str>,
+    /// Its thread; `None` while it waits for one.
+    pub thread: Option<Arc<str>>,
 }
 
 impl Principal {
@@ -133,6 +151,26 @@ impl Principal {
                 self.scopes
             ),
         ))
+    }
+
+    /// The same for what is about one thread. An instance may do it to its own without any other scope,
+    /// and for it there are no others.
+    pub fn require_on_thread(&self, scope: Scope, thread: &str) -> Result<(), Problem> {
+        match self.bound.as_ref().map(|bound| bound.thread.as_deref()) {
+            Some(Some(own)) if own == thread => Ok(()),
+            Some(Some(_)) => Err(Problem::not_found("thread", thread)),
+            Some(None) | None => self.require(scope),
+        }
+    }
+
+    /// The same for the word of who has a job. An instance may give it from when it has a thread.
+    pub fn require_worker(&self) -> Result<(), Problem> {
+        match &self.bound {
+            Some(Bound {
+                thread: Some(_), ..
+            }) => Ok(()),
+            _ => self.require(Scope::Worker),
+        }
     }
 }
 
@@ -154,6 +192,7 @@ mod tests {
             tenant: DEFAULT_TENANT.into(),
             scopes: scopes.parse().unwrap(),
             key_id: None,
+            bound: None,
         };
         assert!(principal("admin").require(Scope::Worker).is_ok());
         assert!(principal("read").require(Scope::Read).is_ok());
@@ -161,5 +200,33 @@ mod tests {
             principal("read").require(Scope::Write).unwrap_err().kind,
             Kind::Forbidden
         );
+    }
+
+    #[test]
+    fn an_instance_may_work_on_its_own_thread_alone() {
+        let instance = |thread: Option<&str>| Principal {
+            tenant: DEFAULT_TENANT.into(),
+            scopes: "agent".parse().unwrap(),
+            key_id: None,
+            bound: Some(Bound {
+                worker: "w".into(),
+                thread: thread.map(Arc::from),
+            }),
+        };
+        let own = instance(Some("t"));
+        assert!(own.require_on_thread(Scope::Read, "t").is_ok());
+        assert!(own.require_worker().is_ok());
+        let other = own.require_on_thread(Scope::Read, "u").unwrap_err();
+        assert_eq!(other.kind, Kind::NotFound);
+        for scope in Scope::ALL
+            .into_iter()
+            .filter(|scope| *scope != Scope::Agent)
+        {
+            assert_eq!(own.require(scope).unwrap_err().kind, Kind::Forbidden);
+        }
+        let warm = instance(None);
+        let refused = warm.require_on_thread(Scope::Read, "t").unwrap_err();
+        assert_eq!(refused.kind, Kind::Forbidden);
+        assert!(warm.require_worker().is_err());
     }
 }

@@ -73,6 +73,8 @@ pub struct Filter {
     pub queues: Option<BTreeSet<Arc<str>>>,
     /// Not these types.
     pub except: BTreeSet<Arc<str>>,
+    /// Only what is reserved for it, and nothing that is everybody's.
+    pub own: bool,
 }
 
 impl Filter {

@@ -81,7 +81,10 @@ fn tell(room: &Room, tx: &mut Tx, changes: Vec<Change>, now: Time) {
                 *freed.entry((&lane.tenant, &lane.queue)).or_default() += 1;
             }
             if change.now.status == Status::Pending {
-                waiting.add(lane, change.now.run_at);
+                waiting.add(lane, change.now.due());
+                if let Some(reserved) = &change.now.reserved {
+                    waiting.add(&lane.reserved_for(&reserved.worker), reserved.from);
+                }
             }
             ended.add(change, now);
         }

@@ -33,7 +33,7 @@ pub use model::{
     Attempt, ClaimedJob, DayCounts, Enqueued, Job, JobDetail, JobFilter, JobPage, MAX_CLAIM,
     NewJob, Outcome, QueueDepth, Reservation, Settled, Status,
 };
-pub use service::{ClaimRequest, Hastened, Jobs, PutOff};
+pub use service::{ClaimRequest, Hastened, Jobs, KeptFor, PutOff};
 pub use settings::JobSettings;
 pub use worker::{Failure, JobContext, Output, Processor, Processors, Worker, WorkerOptions};
 

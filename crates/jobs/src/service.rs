@@ -1,6 +1,7 @@
 //! The rules of jobs, and what other rooms call.
 
 mod by_hand;
+mod kept;
 mod upkeep;
 mod workers;
 
@@ -12,7 +13,7 @@ use tidewire_db::{Db, Hints, Lane, Reader, Tx};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::workers::ClaimRequest;
+pub use self::{kept::KeptFor, workers::ClaimRequest};
 use crate::{
     Error,
     board::Board,

@@ -52,7 +52,7 @@ pub(crate) struct State {
     pub finished_at: Option<Time>,
     pub last_error: Option<String>,
     pub followed: Option<Followed>,
-    /// While it waits for its first attempt. Any step ends it.
+    /// While it waits. Any step ends it, but for the one that makes it.
     pub reserved: Option<Reserved>,
 }
 
@@ -106,7 +106,7 @@ impl Change {
         now.reserved = None;
         Change {
             was: was.status,
-            was_due: due(was.run_at, was.reserved.as_ref()),
+            was_due: was.due(),
             was_reserved: was.reserved.clone(),
             now,
             logged: None,
@@ -139,6 +139,11 @@ impl Change {
 }
 
 impl State {
+    /// When everybody may have it.
+    pub(crate) fn due(&self) -> Time {
+        due(self.run_at, self.reserved.as_ref())
+    }
+
     /// What this proves of the caller's claim.
     pub(crate) fn check(&self, proof: &Proof) -> Result<Claim, Lost> {
         let is_proved = self
@@ -267,13 +272,17 @@ impl State {
 
     /// The lease ran out: the attempt is consumed, the claim stays good until somebody takes over.
     pub(crate) fn expire(&self, at: Time) -> Change {
-        let last = self.attempts >= self.max_attempts;
         let error = format!(
             "the lease ran out: no word from worker {} in time, attempt {} of {}",
             self.locked_by.as_deref().unwrap_or("unknown"),
             self.attempts,
             self.max_attempts
         );
+        self.ran_out(error, at)
+    }
+
+    fn ran_out(&self, error: String, at: Time) -> Change {
+        let last = self.attempts >= self.max_attempts;
         let mut now = self.clone();
         now.last_error = Some(error.clone());
         if last {
@@ -287,6 +296,51 @@ impl State {
         let mut change = Change::of(self, now);
         change.logged = Some(self.attempt(Outcome::Expired, Some(error), Some(at)));
         change
+    }
+
+    /// The worker that has it, or for which it is kept, is gone: the attempt is consumed, and others have
+    /// the job at once. `None` if it is not that worker's.
+    pub(crate) fn lose(&self, worker: &str, at: Time) -> Option<Change> {
+        let has_it = self.is_claimed() && self.locked_by.as_deref() == Some(worker);
+        let mut change = match self.status {
+            Status::Running if has_it => {
+                let error = format!(
+                    "the worker {worker} was lost, attempt {} of {}",
+                    self.attempts, self.max_attempts
+                );
+                self.ran_out(error, at)
+            }
+            Status::Pending if has_it || self.is_reserved_for(worker) => {
+                Change::of(self, self.clone())
+            }
+            _ => return None,
+        };
+        change.now.secret = None;
+        if change.now.status == Status::Pending {
+            change.now.unlock();
+        }
+        change.by_others = true;
+        Some(change)
+    }
+
+    /// Kept for a worker until then; `None` if it is so already, or does not wait.
+    pub(crate) fn reserve(&self, worker: &Arc<str>, until: Time) -> Option<Change> {
+        let reserved = Reserved {
+            worker: Arc::clone(worker),
+            from: self.run_at,
+            until,
+        };
+        let waits = self.status == Status::Pending && until > self.run_at;
+        (waits && self.reserved.as_ref() != Some(&reserved)).then(|| {
+            let mut change = Change::of(self, self.clone());
+            change.now.reserved = Some(reserved);
+            change
+        })
+    }
+
+    fn is_reserved_for(&self, worker: &str) -> bool {
+        let reserved = self.reserved.as_ref();
+        reserved.is_some_and(|reserved| &*reserved.worker == worker)
     }
 
     /// `None` if it was cancelled before.

@@ -4,6 +4,7 @@ mod claims;
 mod follow;
 mod http;
 mod in_transactions;
+mod kept;
 mod life;
 mod model;
 mod pick_ups;

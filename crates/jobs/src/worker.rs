@@ -112,6 +112,7 @@ impl Worker {
             types: Some(processors.types()),
             queues: options.queues,
             except: BTreeSet::new(),
+            own: false,
         };
         let concurrency = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         let core = Core {

@@ -67,6 +67,7 @@ impl TestApp {
             tenant: tenant.into(),
             scopes: Scopes::all(),
             key_id: None,
+            bound: None,
         };
         move |router| router.layer(axum::Extension(principal))
     }

@@ -25,9 +25,12 @@ pub fn live_routes(threads: Threads) -> OpenApiRouter {
     events::following(threads)
 }
 
-/// Agents have keys of workers; whoever may write may speak for one.
-fn require_speaker(principal: &Principal) -> Result<(), Problem> {
+/// Agents have keys of workers, or of their instances; whoever may write may speak for one.
+fn require_speaker(principal: &Principal, thread: &str) -> Result<(), Problem> {
     principal
-        .require(Scope::Worker)
-        .or_else(|_| principal.require(Scope::Write))
+        .require_on_thread(Scope::Worker, thread)
+        .or_else(|problem| match &principal.bound {
+            Some(_) => Err(problem),
+            None => principal.require(Scope::Write),
+        })
 }

@@ -1,4 +1,4 @@
-use tidewire_core::Time;
+use tidewire_core::{Bound, Time};
 use tidewire_db::Reach;
 use tidewire_testkit::{Engine, TestStore, eventually, every_engine};
 
@@ -222,4 +222,114 @@ async fn a_session_of_the_operator_ends_when_the_configured_key_is_another(engin
             .is_ok()
     );
     assert!(after.resume(&open, b"secret", None).await.is_err());
+}
+
+/// The key of an instance that the other process made.
+struct Leased {
+    world: World,
+    key_id: String,
+}
+
+const MINUTE: std::time::Duration = std::time::Duration::from_mins(1);
+
+impl Leased {
+    async fn new(engine: Engine, thread: Option<&'static str>) -> Self {
+        let mut world = World::new(engine).await;
+        let (there, tenant) = (world.there.clone(), world.tenant.clone());
+        let expires_at = world.store.clock.now().plus(MINUTE);
+        let (id, key) = world
+            .store
+            .db
+            .transact("test.mint", move |tx| {
+                let (there, tenant) = (there.clone(), tenant.clone());
+                Box::pin(async move {
+                    let key = crate::InstanceKey {
+                        tenant: &tenant,
+                        bound: Bound {
+                            worker: "w".into(),
+                            thread: thread.map(Arc::from),
+                        },
+                        expires_at,
+                    };
+                    there.mint_instance_in(tx, &key).await
+                })
+            })
+            .await
+            .unwrap();
+        world.key = key;
+        Leased { world, key_id: id }
+    }
+
+    /// The lease goes on for a minute from now, which nobody tells.
+    async fn renew(&self, thread: &'static str) {
+        let (there, tenant) = (self.world.there.clone(), self.world.tenant.clone());
+        let (id, expires_at) = (
+            self.key_id.clone(),
+            self.world.store.clock.now().plus(MINUTE),
+        );
+        let renewed = self.world.store.db.transact("test.renew", move |tx| {
+            let (there, tenant, id) = (there.clone(), tenant.clone(), id.clone());
+            Box::pin(async move {
+                let key = crate::KeyRenewal {
+                    tenant: &tenant,
+                    id: &id,
+                    thread: Some(thread),
+                    expires_at,
+                };
+                there.renew_instances_in(tx, &[key]).await
+            })
+        });
+        renewed.await.unwrap();
+    }
+}
+
+#[every_engine]
+async fn an_instances_key_is_good_for_as_long_as_it_is_renewed(engine: Engine) {
+    let leased = Leased::new(engine, Some("t")).await;
+    let (world, start) = (&leased.world, Instant::now());
+    let (_, principal) = world.enter(start).await.unwrap();
+    assert_eq!(principal.scopes.to_string(), "agent");
+    let bound = principal.bound.unwrap();
+    assert_eq!((&*bound.worker, bound.thread.as_deref()), ("w", Some("t")));
+    assert!(world.enter(start).await.unwrap().0, "it is remembered");
+    leased.renew("t").await;
+    world
+        .store
+        .clock
+        .advance(MINUTE - std::time::Duration::from_secs(1));
+    leased.renew("t").await;
+    world.store.clock.advance(std::time::Duration::from_secs(1));
+    // What is remembered says that it is over; what stands in the store goes before it.
+    assert!(!world.enter(start).await.unwrap().0);
+    assert!(world.enter(start).await.unwrap().0);
+    world.store.clock.advance(MINUTE);
+    assert!(matches!(world.enter(start).await, Err(Error::Ended)));
+    leased.renew("t").await;
+    assert!(
+        world.enter(start).await.is_ok(),
+        "its lease was taken up again"
+    );
+}
+
+#[every_engine]
+async fn an_instance_has_its_thread_from_the_moment_at_which_it_gets_it(engine: Engine) {
+    let leased = Leased::new(engine, None).await;
+    let (world, start) = (&leased.world, Instant::now());
+    let (_, principal) = world.enter(start).await.unwrap();
+    assert_eq!(principal.bound.unwrap().thread, None);
+    leased.renew("t").await;
+    let (_, principal) = world.enter(start).await.unwrap();
+    assert_eq!(principal.bound.unwrap().thread.as_deref(), Some("t"));
+}
+
+#[every_engine]
+async fn an_instances_key_that_is_remembered_does_not_outlive_its_lease_with_the_store_away(
+    engine: Engine,
+) {
+    let leased = Leased::new(engine, Some("t")).await;
+    let (world, start) = (&leased.world, Instant::now());
+    world.enter(start).await.unwrap();
+    world.store.db.clone().close().await;
+    world.store.clock.advance(MINUTE);
+    assert!(matches!(world.enter(start).await, Err(Error::Store(_))));
 }

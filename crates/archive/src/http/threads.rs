@@ -137,7 +137,7 @@ async fn list(
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ArchivePage>, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     let limit = page::limit(query.limit)?;
     let tenant = &principal.tenant;
     archives.thread_end(tenant, &id).await?;
@@ -167,7 +167,7 @@ async fn get(
     Path((id, archive_id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     let archive = archives.get(&principal.tenant, &archive_id).await?;
     if archive.thread_id() != Some(&id) {
         return Err(Error::NoSuchArchive(archive_id).into());

@@ -69,6 +69,7 @@ async fn authenticate(mut request: Request) -> Request {
         tenant: tenant.into(),
         scopes: Scopes::all(),
         key_id: None,
+        bound: None,
     };
     request.extensions_mut().insert(principal);
     request

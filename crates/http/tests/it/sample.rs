@@ -114,6 +114,7 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
             tenant: tenant.into(),
             scopes: Scopes::all(),
             key_id: None,
+            bound: None,
         };
         request.extensions_mut().insert(principal);
     }

@@ -175,6 +175,9 @@ impl State {
     pub(super) fn next_due(&self, filter: &Filter, worker: Option<&str>) -> Option<Time> {
         let reserved = worker.and_then(|worker| self.reserved.get(worker));
         let own = reserved.and_then(|lanes| self.next_due_of(lanes, filter));
+        if filter.own {
+            return own;
+        }
         let next = self.next_due_of(&self.lanes, filter);
         own.into_iter().chain(next).min()
     }
@@ -211,16 +214,19 @@ impl State {
         let place = Place::of(lane);
         let only = lane.reserved_for.as_deref();
         self.wake_where(count, |waiting| {
-            only.is_none_or(|worker| worker == &*waiting.worker)
+            only.map_or(!waiting.filter.own, |worker| worker == &*waiting.worker)
                 && waiting.filter.takes(&lane.tenant, &place)
         });
     }
 
     pub(super) fn wake_queue(&mut self, tenant: &Arc<str>, queue: &Arc<str>, count: usize) {
-        self.wake_where(count, |Waiting { filter, .. }| {
+        let takes = |Waiting { filter, .. }: &Waiting| {
             filter.tenant.as_ref().is_none_or(|only| only == tenant)
                 && filter.queues.as_ref().is_none_or(|all| all.contains(queue))
-        });
+        };
+        self.wake_where(count, |waiting| !waiting.filter.own && takes(waiting));
+        // Besides, and not in the place of one of those: what has ended may have been in their way.
+        self.wake_where(usize::MAX, |waiting| waiting.filter.own && takes(waiting));
     }
 
     pub(super) fn wake_where(&mut self, count: usize, takes: impl Fn(&Waiting) -> bool) {

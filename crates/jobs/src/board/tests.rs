@@ -185,6 +185,31 @@ async fn who_waits_for_another_type_sleeps_on() {
 }
 
 #[test]
+fn who_wants_its_own_alone_takes_no_wake_up_from_others() {
+    let board = Arc::new(Board::default());
+    let own = Arc::new(Filter {
+        own: true,
+        ..Filter::default()
+    });
+    let ann: Arc<str> = "ann".into();
+    let _ann = board.waiter(Arc::clone(&own), Arc::clone(&ann));
+    let bob = board.waiter(Arc::default(), "bob".into());
+    let woken = || -> Vec<_> { board.lock().waiters.values().map(|w| w.woken).collect() };
+    let everybodys = lane("a", "q", 0);
+    board.hint(&everybodys, at(1), 1, at(100));
+    assert_eq!(woken(), [false, true]);
+    assert!(board.lock().next_due(&own, Some(&ann)).is_none());
+    let pick = board.pick(&Filter::default(), at(100), 1);
+    board.fill(&pick.lanes[0]);
+    drop(bob);
+    let _bob = board.waiter(Arc::default(), "bob".into());
+    board.drained(&"a".into(), &"q".into(), 1);
+    assert_eq!(woken(), [true, true]);
+    board.hint(&everybodys.reserved_for(&ann), at(1), 1, at(100));
+    assert_eq!(board.lock().next_due(&own, Some(&ann)), Some(at(1)));
+}
+
+#[test]
 fn a_worker_s_own_lane_is_nobody_else_s_and_comes_and_goes_like_any_other() {
     let board = Arc::new(Board::default());
     let all = Arc::new(Filter::default());

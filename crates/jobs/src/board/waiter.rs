@@ -101,7 +101,8 @@ impl Drop for Waiter {
         if state
             .waiters
             .remove(&self.id)
-            .is_some_and(|waiting| waiting.woken)
+            // What was one worker's own is of no use to others.
+            .is_some_and(|waiting| waiting.woken && !waiting.filter.own)
         {
             state.wake_where(usize::MAX, |_| true);
         }

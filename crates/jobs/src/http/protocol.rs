@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidewire_core::{
-    Problem, Scope,
+    Principal, Problem, Scope,
     name::{self, ID_MAX, TYPE_MAX},
 };
 use tidewire_http::{ApiError, Caller, Capped, Json, Path, answers};
@@ -57,7 +57,8 @@ struct ClaimBody {
 }
 
 impl ClaimBody {
-    fn check(self, tenant: Arc<str>) -> Result<ClaimRequest, Problem> {
+    /// An instance of an agent claims what is kept for it, by the name that it was given.
+    fn check(self, principal: Principal) -> Result<ClaimRequest, Problem> {
         model::worker("/worker", &self.worker)?;
         let limit = self.limit.unwrap_or(1);
         model::in_range(limit, 1, MAX_CLAIM)
@@ -65,12 +66,16 @@ impl ClaimBody {
         let wait = self.wait_seconds.unwrap_or(0);
         Ok(ClaimRequest {
             filter: Filter {
-                tenant: Some(tenant),
+                tenant: Some(principal.tenant),
                 types: names("/types", self.types, TYPE_MAX)?,
                 queues: names("/queues", self.queues, ID_MAX)?,
                 except: BTreeSet::new(),
+                own: principal.bound.is_some(),
             },
-            worker: self.worker,
+            worker: match principal.bound {
+                Some(bound) => bound.worker.to_string(),
+                None => self.worker,
+            },
             limit,
             wait: seconds("/wait_seconds", wait, 0, MOST_WAIT_SECONDS)?,
             lease: lease(self.lease_seconds)?,
@@ -112,7 +117,8 @@ struct Claimed {
 /// Claim jobs that are due.
 ///
 /// Held open up to `wait_seconds` until there is one; empty if none came. The most urgent come
-/// first: by `priority`, then by `run_at`.
+/// first: by `priority`, then by `run_at`. With the key of an agent's instance it is the turns of the
+/// instance's own thread, under the instance's own name.
 #[utoipa::path(
     post, path = "/v1/jobs/claim", tag = "workers", operation_id = "claimJobs",
     request_body(content = ClaimBody, content_type = "application/json"),
@@ -123,8 +129,10 @@ async fn claim(
     Caller(principal): Caller,
     Json(body): Json<ClaimBody>,
 ) -> Result<Json<Claimed>, ApiError> {
-    principal.require(Scope::Worker)?;
-    let request = body.check(principal.tenant)?;
+    if principal.bound.is_none() {
+        principal.require(Scope::Worker)?;
+    }
+    let request = body.check(principal)?;
     Ok(Json(Claimed {
         jobs: jobs.claim(request).await?,
     }))
@@ -165,7 +173,7 @@ async fn heartbeat(
     Path(id): Path<String>,
     Json(body): Json<HeartbeatBody>,
 ) -> Result<Json<Job>, ApiError> {
-    principal.require(Scope::Worker)?;
+    principal.require_worker()?;
     let lease = lease(body.lease_seconds)?;
     Ok(Json(
         jobs.heartbeat(
@@ -211,7 +219,7 @@ async fn complete(
     Path(id): Path<String>,
     Json(body): Json<CompleteBody>,
 ) -> Result<Json<Job>, ApiError> {
-    principal.require(Scope::Worker)?;
+    principal.require_worker()?;
     Ok(Json(
         jobs.complete(&principal.tenant, &id, body.lease_token, body.output)
             .await?,
@@ -254,7 +262,7 @@ async fn fail(
     Path(id): Path<String>,
     Json(body): Json<FailBody>,
 ) -> Result<Json<Job>, ApiError> {
-    principal.require(Scope::Worker)?;
+    principal.require_worker()?;
     let retry_in = body
         .retry_in_seconds
         .map(|asked| seconds("/retry_in_seconds", asked, 0, MAX_RETRY_SECONDS))
@@ -298,7 +306,7 @@ async fn release(
     Path(id): Path<String>,
     Json(body): Json<ReleaseBody>,
 ) -> Result<Json<Job>, ApiError> {
-    principal.require(Scope::Worker)?;
+    principal.require_worker()?;
     Ok(Json(
         jobs.release(&principal.tenant, &id, body.lease_token)
             .await?,

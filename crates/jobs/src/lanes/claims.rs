@@ -63,7 +63,8 @@ impl Batch for Claims {
             }
         }
         let mut groups: Vec<(&Arc<Filter>, Vec<usize>)> = Vec::new();
-        for (place, claim) in claims.iter().enumerate() {
+        let of_everybody = claims.iter().enumerate();
+        for (place, claim) in of_everybody.filter(|(_, claim)| !claim.filter.own) {
             match groups
                 .iter_mut()
                 .find(|(filter, _)| **filter == claim.filter)

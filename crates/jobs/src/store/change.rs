@@ -258,12 +258,14 @@ impl Store {
         let queued: Vec<_> = changes
             .iter()
             .filter(|change| change.now.status == Status::Pending)
-            .map(|change| self.entry(&change.now, change.now.run_at))
+            .map(|change| self.entry(&change.now, change.now.due()))
             .collect();
         if !queued.is_empty() {
             tx.push(&self.change.insert_queue, vec![Arg::json(&queued)?])
                 .await?;
         }
+        self.reserve_states(tx, changes.iter().map(|change| &change.now))
+            .await?;
         for (was_running, sql) in [
             (true, &self.change.extend_leases),
             (false, &self.change.insert_leases),

@@ -25,9 +25,9 @@ const RULES: [(&str, &str); 15] = [
             OR j.type <> r.type OR j.priority <> r.priority",
     ),
     (
-        "a job that is reserved waits for its first attempt",
+        "a job that is reserved waits",
         "SELECT id FROM jobs WHERE (reserved_for IS NOT NULL OR reserved_until IS NOT NULL)
-            AND (status <> 'pending' OR attempts > 0)",
+            AND status <> 'pending'",
     ),
     (
         "a running job has its lease",

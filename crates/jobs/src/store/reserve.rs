@@ -12,10 +12,12 @@ use super::{JOB, Store, driven_by, priority};
 use crate::{
     board::{LaneKey, Mark},
     model::{Job, Reserved},
+    state::State,
 };
 
 pub(super) struct Statements {
     insert: Sql,
+    set: Sql,
     pub(super) due: Sql,
     pub(super) next: Sql,
     delete: Sql,
@@ -65,6 +67,7 @@ impl Statements {
                  SELECT {} FROM {}",
                 new.columns, new.from
             )),
+            set: set(dialect),
             due: dialect.sql(&due),
             next: dialect.sql(&next),
             delete: dialect.delete_rows("job_reservations", &rows(dialect, &[]), &KEY),
@@ -86,6 +89,27 @@ impl Statements {
             )),
         }
     }
+}
+
+fn set(dialect: &Dialect) -> Sql {
+    let rows = dialect.json_rows(
+        "r",
+        &[
+            Column::Id("tenant"),
+            Column::Id("id"),
+            Column::Id("worker"),
+            Column::Time("until"),
+        ],
+    );
+    dialect.update_rows(
+        "jobs",
+        &rows,
+        &["tenant", "id"],
+        &[
+            ("reserved_for", rows.col("worker")),
+            ("reserved_until", rows.col("until")),
+        ],
+    )
 }
 
 /// The key of a reservation, and more.
@@ -132,6 +156,45 @@ impl Store {
         }
         tx.push(&self.reserve.insert, vec![Arg::json(&reserved)?])
             .await
+    }
+
+    /// Writes the reservations of those of these jobs that have one from here on.
+    pub(super) async fn reserve_states(
+        &self,
+        tx: &mut Tx,
+        states: impl Iterator<Item = &State>,
+    ) -> Result<()> {
+        let reserved = states.filter_map(|state| Some((state, state.reserved.as_ref()?)));
+        let mut reserved: Vec<_> = reserved.collect();
+        if reserved.is_empty() {
+            return Ok(());
+        }
+        reserved.sort_by_key(|(state, _)| (&state.lane.tenant, &state.id));
+        let entries: Vec<_> = reserved
+            .iter()
+            .map(|(state, reserved)| {
+                (
+                    &*state.lane.tenant,
+                    &*reserved.worker,
+                    &*state.lane.queue,
+                    &*state.lane.kind,
+                    state.lane.priority,
+                    self.time(reserved.from),
+                    &*state.id,
+                    self.time(reserved.until),
+                )
+            })
+            .collect();
+        let jobs: Vec<_> = reserved
+            .iter()
+            .map(|(state, reserved)| {
+                let until = self.time(reserved.until);
+                (&*state.lane.tenant, &*state.id, &*reserved.worker, until)
+            })
+            .collect();
+        tx.push(&self.reserve.insert, vec![Arg::json(&entries)?])
+            .await?;
+        tx.push(&self.reserve.set, vec![Arg::json(&jobs)?]).await
     }
 
     /// Ends the reservations of jobs whose entries this transaction has taken out of the queue.

@@ -59,6 +59,7 @@ async fn house_with(engine: Engine, scopes: &str) -> House {
         tenant: "acme".into(),
         scopes: scopes.parse::<Scopes>().unwrap(),
         key_id: None,
+        bound: None,
     };
     let app = TestApp::start(shutdown, |app| {
         app.routes(routes)

@@ -77,7 +77,7 @@ async fn append(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    require_speaker(&principal)?;
+    require_speaker(&principal, &id)?;
     json_type(request.headers())?;
     name::check(&id, name::ID_MAX).map_err(|why| Problem::invalid("id", why))?;
     let bytes = body(request, DEFAULT_BODY_LIMIT).await?;
@@ -134,7 +134,7 @@ async fn list(
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ThreadEventPage>, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         let text = format!("is {limit}: 1 to {MAX_LIMIT}");
@@ -198,7 +198,7 @@ async fn stream(
     sse::LastEventId(last): sse::LastEventId,
     Query(query): Query<StreamQuery>,
 ) -> Result<Response, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     let (place, start) = match last {
         Some(last) => ("Last-Event-ID", Some(last)),
         None => ("after_seq", query.after_seq),

@@ -71,6 +71,6 @@ async fn get(
     Caller(principal): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Thread>, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     Ok(Json(threads.thread(&principal.tenant, &id).await?))
 }

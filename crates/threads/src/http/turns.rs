@@ -208,7 +208,7 @@ async fn list(
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<TurnPage>, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     let limit = page::limit(query.limit)?;
     let before = query.cursor.map(|cursor| page::key(LIST, &cursor));
     let before = before.transpose()?;
@@ -235,6 +235,6 @@ async fn get(
     Caller(principal): Caller,
     Path((id, turn_id)): Path<(String, String)>,
 ) -> Result<Json<Turn>, ApiError> {
-    principal.require(Scope::Read)?;
+    principal.require_on_thread(Scope::Read, &id)?;
     Ok(Json(threads.turn(&principal.tenant, &id, &turn_id).await?))
 }
