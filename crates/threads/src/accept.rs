@@ -286,7 +286,7 @@ impl Core {
             return Ok(Vec::new());
         }
         let keys: Vec<_> = coming.iter().map(|c| &c.op.key).collect();
-        let workers = self.store.last_workers(tx, &keys).await?;
+        let keepers = self.store.keepers(tx, &keys).await?;
         let begun: Vec<_> = coming
             .iter()
             .map(|Coming { op, .. }| ThreadAppend::new(op.key.clone(), vec![op.begun()]))
@@ -304,7 +304,7 @@ impl Core {
                 agent: op.agent.as_deref(),
                 input: Some(&op.input),
                 seq: *seq,
-                worker: workers.get(&op.key).cloned(),
+                keeper: keepers.get(&op.key),
             })
             .collect();
         let jobs = self.queue(tx, &ready).await?;

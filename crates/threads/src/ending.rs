@@ -20,7 +20,7 @@ use crate::{
     model::ThreadKey,
     service::Core,
     state,
-    store::{OpenTurn, Started, TurnStep},
+    store::{Keeper, OpenTurn, Started, TurnStep},
 };
 
 /// Threads that are remembered to be there; past it, memory starts anew.
@@ -52,8 +52,8 @@ pub(crate) struct Ready<'r> {
     pub agent: Option<&'r str>,
     pub input: Option<&'r RawValue>,
     pub seq: u64,
-    /// Which agent had the turn before it.
-    pub worker: Option<String>,
+    /// Who may want it.
+    pub keeper: Option<&'r Keeper>,
 }
 
 impl Core {
@@ -203,14 +203,14 @@ impl Core {
         let Some((_, turn)) = found.first() else {
             return Ok(());
         };
-        let workers = self.store.last_workers(tx, &[key]).await?;
+        let keepers = self.store.keepers(tx, &[key]).await?;
         let ready = Ready {
             key,
             turn_id: &turn.turn_id,
             agent: turn.agent.as_deref(),
             input: turn.input.as_deref(),
             seq: turn.seq,
-            worker: workers.get(key).cloned(),
+            keeper: keepers.get(key),
         };
         let jobs = self.queue(tx, &[ready]).await?;
         match jobs.first() {
@@ -254,7 +254,15 @@ impl Core {
         if let Some(agent) = ready.agent {
             job = job.queue(agent);
         }
-        match &ready.worker {
+        let lease = ready.keeper.and_then(|keeper| keeper.lease.as_ref());
+        let now = self.clock.now();
+        match lease {
+            Some((worker, agent, until)) if agent.as_deref() == ready.agent && *until > now => {
+                return job.reserved_for(worker, until.since(now));
+            }
+            _ => {}
+        }
+        match ready.keeper.and_then(|keeper| keeper.last.as_ref()) {
             Some(worker) if !self.settings.affinity.is_zero() => {
                 job.reserved_for(worker, self.settings.affinity)
             }

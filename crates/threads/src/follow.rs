@@ -5,11 +5,18 @@ use std::sync::{Arc, OnceLock, Weak};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidewire_db::{BoxFuture, Error, Result, Tx};
-use tidewire_jobs::{Follower, Status, Step};
+use tidewire_jobs::{Follower, KeptFor, Status, Step};
 
 use crate::{
-    Threads, TurnStatus, append::ThreadAppend, ending::End, event::NewThreadEvent, hot::Unsaid,
-    model::ThreadKey, service::Core, state, store::Started,
+    Threads, TurnStatus,
+    append::ThreadAppend,
+    ending::End,
+    event::NewThreadEvent,
+    hot::Unsaid,
+    model::ThreadKey,
+    service::Core,
+    state,
+    store::{LeaseRow, Started},
 };
 
 /// The name by which turns follow their jobs.
@@ -60,7 +67,7 @@ impl Turns {
     async fn write(&self, tx: &mut Tx, steps: &[Step<'_>]) -> Result<()> {
         let core = Core::of(self.core.get().unwrap_or(&Weak::new()))?;
         let mut claimed = Vec::new();
-        let mut ended = Vec::new();
+        let (mut ended, mut again) = (Vec::new(), Vec::new());
         for step in steps {
             let context: Context = serde_json::from_str(step.context).map_err(|error| {
                 Error::Broken(format!(
@@ -76,10 +83,12 @@ impl Turns {
                     ended.push((step, context));
                 }
                 // It is tried again; its turn goes on.
+                (_, Status::Pending) => again.push((step, context)),
                 _ => {}
             }
         }
         core.claimed(tx, &claimed).await?;
+        core.tried_again(tx, &again).await?;
         core.jobs_ended(tx, &ended).await
     }
 }
@@ -166,6 +175,48 @@ impl Core {
         Ok(())
     }
 
+    /// Jobs of turns wait again: for the instances that have the threads, if any have.
+    async fn tried_again(&self, tx: &mut Tx, again: &[(&Step<'_>, Context)]) -> Result<()> {
+        let keys: Vec<_> = again
+            .iter()
+            .map(|(step, context)| ThreadKey::new(step.tenant, &*context.thread))
+            .collect();
+        let leases = self
+            .store
+            .leases_of(tx, &distinct(keys.iter().collect()))
+            .await?;
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = keys
+            .iter()
+            .zip(again)
+            .map(|(key, (_, context))| (key, &*context.turn))
+            .collect();
+        let turns = self.store.turns(tx, &named).await?;
+        let now = self.clock.now();
+        let kept = again
+            .iter()
+            .zip(&keys)
+            .filter_map(|((step, context), key)| {
+                let of_thread = |lease: &&LeaseRow| lease.thread().as_ref() == Some(key);
+                let lease = leases.iter().find(of_thread)?;
+                let (_, turn) = turns
+                    .iter()
+                    .find(|(k, turn)| k == key && *turn.turn_id == *context.turn)?;
+                let is_its = lease.expires_at > now && turn.agent == lease.agent;
+                let kept = KeptFor {
+                    tenant: Arc::clone(step.tenant),
+                    id: step.job_id.to_string(),
+                    worker: Arc::clone(&lease.worker),
+                };
+                is_its.then_some((kept, lease.expires_at))
+            });
+        let kept: Vec<_> = kept.collect();
+        let reserved = self.jobs.reserve_in(tx, &kept).await;
+        reserved.map_err(|error| store(error.into()))
+    }
+
     /// Jobs of turns have ended; those turns that have not ended before end so too.
     async fn jobs_ended(
         self: &Arc<Self>,
@@ -230,6 +281,12 @@ impl Core {
         }
         self.finish(tx, &ends).await.map_err(store)
     }
+}
+
+fn distinct(mut keys: Vec<&ThreadKey>) -> Vec<&ThreadKey> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 fn end_of<'s>(step: &'s Step<'_>) -> (TurnStatus, Ended<'s>) {

@@ -1,6 +1,7 @@
 //! The routes of threads and turns.
 
 mod events;
+mod leases;
 mod threads;
 mod turns;
 
@@ -13,7 +14,8 @@ use crate::Threads;
 /// The routes by which turns come in, agents speak, and what became of it is read.
 #[must_use]
 pub fn routes(threads: Threads, access: Access) -> OpenApiRouter {
-    turns::accepting(threads.clone(), access)
+    turns::accepting(threads.clone(), access.clone())
+        .merge(leases::routes(threads.clone(), access))
         .merge(turns::routes(threads.clone()))
         .merge(threads::routes(threads.clone()))
         .merge(events::appending(threads))

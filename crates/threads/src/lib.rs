@@ -8,16 +8,18 @@
 //! are pure, and are written in one transaction with the event that says so.
 //!
 //! Who wants several locks takes them in this order, so that nobody waits for each other: rows of
-//! jobs, rows of threads, rows of turns, the lock of the log.
+//! jobs, rows of threads, rows of turns, rows of leases and of keys, the lock of the log.
 
 mod accept;
 mod append;
+mod demand;
 mod ending;
 mod error;
 mod event;
 mod follow;
 pub mod hot;
 mod http;
+mod leases;
 mod line;
 mod metrics;
 mod migrations;
@@ -30,9 +32,11 @@ mod store;
 pub use self::http::{live_routes, routes};
 pub use accept::{Accepted, NewTurn, OnBusy};
 pub use append::Stored;
+pub use demand::{Demand, ThreadDemand};
 pub use error::Error;
 pub use event::{GAP, InLog, Level, NewThreadEvent, ThreadEvent};
 pub use follow::{FOLLOWER, Turns};
+pub use leases::{Lease, LeaseAnswer, LeaseEnd, LeaseEndStatus, LeaseEnded, LeaseStatus, NewLease};
 pub use metrics::describe as describe_metrics;
 pub use migrations::MIGRATIONS;
 pub use model::{Thread, ThreadKey, ThreadStatus, Turn};

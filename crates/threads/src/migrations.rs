@@ -43,6 +43,20 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             waits {int} NOT NULL,
             PRIMARY KEY (tenant, thread_id, id)
         ) {churning}",
+        "CREATE TABLE agent_leases (
+            tenant {id} NOT NULL,
+            worker {id} NOT NULL,
+            agent {id},
+            thread_id {id},
+            key_id {id} NOT NULL,
+            expires_at {time} NOT NULL,
+            created_at {time} NOT NULL,
+            PRIMARY KEY (tenant, worker)
+        ) {churning}",
+        // Of those without a thread there may be any number.
+        "CREATE UNIQUE INDEX agent_leases_of_thread ON agent_leases (tenant, thread_id)",
+        "CREATE UNIQUE INDEX agent_leases_by_age ON agent_leases (key_id)",
+        "CREATE INDEX agent_leases_ended ON agent_leases (expires_at)",
         // Of a hot log that is apart.
         "CREATE TABLE hot_logs (
             name {id} NOT NULL,

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use sha2::{Digest, Sha256};
 use tidewire_access::{Answer, Answered, Request, RequestKeys};
 use tidewire_core::{Clock, Time};
-use tidewire_db::{Db, Hints, Result as DbResult};
+use tidewire_db::{Db, Hints, Reader, Result as DbResult};
 use tidewire_events::{
     Events, Stretch,
     live::{Feeds, From, Line as _, Tail, Watch},
@@ -107,7 +107,7 @@ impl Threads {
             jobs,
         } = rooms;
         let core = Arc::new(Core {
-            store: Store::new(db.dialect()),
+            store: Store::new(db.dialect(), db.hints().clone()),
             clock,
             events,
             jobs,
@@ -155,6 +155,18 @@ impl Threads {
 
     pub(crate) fn weak(&self) -> Weak<Core> {
         Arc::downgrade(&self.inner.core)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    pub(crate) fn read_store(&self) -> Reader {
+        self.inner.db.read()
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {
@@ -483,7 +495,7 @@ pub(crate) fn no_such_turn(key: &ThreadKey, turn: &str) -> Error {
     }
 }
 
-fn paged<T>(mut rows: Vec<(T, String)>, limit: u32) -> Paged<T> {
+pub(crate) fn paged<T>(mut rows: Vec<(T, String)>, limit: u32) -> Paged<T> {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().map(|(_, id)| id.clone()).filter(|_| more);
@@ -505,7 +517,7 @@ fn shown(tenant: &str, row: ThreadRow, (seq, at): (u64, Option<Time>), now: Time
 }
 
 /// Of names that cannot be told apart otherwise.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -5,20 +5,23 @@
 //! - `turns`: what is asked and what became of it.
 //! - `turns_open`: one slim entry for each turn that has not ended, in the order in which they came.
 //!   `waits` is 1 for one that waits for those before it.
+//! - `agent_leases`: which instance of an agent has which thread, and until when; see [`crate::leases`].
 
 mod hot;
+mod leases;
 mod turns;
 
 use std::{collections::HashMap, sync::Arc};
 
 use tidewire_core::Time;
-use tidewire_db::{Arg, Column, Dialect, Query, Result, Row, Sql, Tx};
+use tidewire_db::{Arg, Column, Dialect, Hints, Query, Result, Row, Sql, Tx};
 
 pub(crate) use self::{
     hot::HotStore,
+    leases::{Keeper, LeaseRow},
     turns::{NewTurnRow, OpenTurn, Started, TurnStep},
 };
-use crate::model::ThreadKey;
+use crate::{demand::Bell, model::ThreadKey};
 
 pub(crate) struct Store {
     dialect: &'static Dialect,
@@ -27,7 +30,10 @@ pub(crate) struct Store {
     insert_threads: Sql,
     list_threads: Sql,
     turns: turns::Statements,
+    leases: leases::Statements,
     pub(crate) hot: HotStore,
+    /// Rung by whatever writes turns or leases.
+    pub(crate) demand: Bell,
 }
 
 /// That a thread is there.
@@ -42,7 +48,7 @@ pub(crate) struct ThreadRow {
 }
 
 impl Store {
-    pub(crate) fn new(dialect: &'static Dialect) -> Arc<Self> {
+    pub(crate) fn new(dialect: &'static Dialect, hints: Hints) -> Arc<Self> {
         let is_open = "(SELECT o.id FROM turns_open o
             WHERE o.tenant = t.tenant AND o.thread_id = t.thread_id ORDER BY o.id LIMIT 1)";
         let thread = format!("t.thread_id, t.id, t.idle_timeout_seconds, t.created_at, {is_open}");
@@ -78,7 +84,9 @@ impl Store {
                 "SELECT t.tenant, {thread} FROM threads t WHERE t.tenant = ? AND t.id < ? ORDER BY t.id DESC LIMIT ?"
             )),
             turns: turns::Statements::new(dialect),
+            leases: leases::Statements::new(dialect),
             hot: HotStore::new(dialect),
+            demand: Bell::new(hints),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod events;
 mod house;
+mod leases;
 mod live;
 mod sharing;
 mod turns;

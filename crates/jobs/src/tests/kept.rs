@@ -128,10 +128,8 @@ async fn what_a_lost_worker_had_is_everybodys_at_once(engine: Engine) {
     let ids = [&running.id, &waiting.id, &others.id].map(String::as_str);
     queue.lose("ann", &ids).await;
     let told = this.told(&running.id).await;
-    assert_eq!(
-        told.last().unwrap(),
-        "x: running to pending, attempt 1 over"
-    );
+    let step = "x: running to pending, attempt 1 over, the worker ann was lost, attempt 1 of 2";
+    assert_eq!(told.last().unwrap(), step);
     let mut free = queue.claim_as("carl", Filter::default(), 10).await;
     free.sort_by(|a, b| a.job.id.cmp(&b.job.id));
     let had: Vec<_> = free.iter().map(|c| (&c.job.id, c.job.attempts)).collect();

@@ -255,7 +255,7 @@ impl Core {
             .collect();
         let turns = self.store.turns(tx, &named).await?;
         let keys: Vec<_> = firsts.iter().map(|(key, _)| *key).collect();
-        let workers = self.store.last_workers(tx, &keys).await?;
+        let keepers = self.store.keepers(tx, &keys).await?;
         let mut ready = Vec::with_capacity(firsts.len());
         let mut given = Vec::with_capacity(firsts.len());
         for (key, first) in firsts {
@@ -267,7 +267,7 @@ impl Core {
                     agent: turn.agent.as_deref(),
                     input: turn.input.as_deref(),
                     seq: turn.seq,
-                    worker: workers.get(key).cloned(),
+                    keeper: keepers.get(key),
                 });
                 given.push((key, first));
             }

@@ -22,7 +22,6 @@ pub(super) struct Statements {
     delete_open: Sql,
     give_job: Sql,
     give_job_open: Sql,
-    last_workers: Sql,
 }
 
 const TURN: &str =
@@ -145,12 +144,6 @@ impl Statements {
             ),
             give_job_open: dialect
                 .sql("UPDATE turns_open SET job_id = ?, waits = 0 WHERE tenant = ? AND thread_id = ? AND id = ?"),
-            last_workers: dialect.sql(&format!(
-                "SELECT t.tenant, t.thread_id, (SELECT u.worker FROM turns u
-                    WHERE u.tenant = t.tenant AND u.thread_id = t.thread_id ORDER BY u.id DESC LIMIT 1)
-                 {}",
-                of_threads(dialect, "threads")
-            )),
         }
     }
 }
@@ -307,6 +300,7 @@ impl Store {
                 )
             })
             .collect();
+        self.demand.changes(tx);
         tx.push(&self.turns.insert, vec![Arg::json(&rows)?]).await?;
         let open: Vec<_> = turns
             .iter()
@@ -356,6 +350,7 @@ impl Store {
                 )
             })
             .collect();
+        self.demand.changes(tx);
         tx.push(&self.turns.update, vec![Arg::json(&rows)?]).await
     }
 
@@ -372,6 +367,7 @@ impl Store {
             .map(|row| (row.tenant, row.thread, row.turn, row.worker, &now))
             .collect();
         rows.sort_unstable();
+        self.demand.changes(tx);
         tx.push(&self.turns.start, vec![Arg::json(&rows)?]).await
     }
 
@@ -425,30 +421,9 @@ impl Store {
                 id.into(),
             ]
         };
+        self.demand.changes(tx);
         tx.push(&self.turns.give_job, args(&turn.turn_id)).await?;
         tx.push(&self.turns.give_job_open, args(&turn.id)).await
-    }
-
-    /// Which agent had the last turn of each of these threads, if any had.
-    pub(crate) async fn last_workers(
-        &self,
-        query: &mut impl Query,
-        keys: &[&ThreadKey],
-    ) -> Result<HashMap<ThreadKey, String>> {
-        let mut workers = HashMap::new();
-        for row in query
-            .rows(&self.turns.last_workers, vec![pairs(keys)?])
-            .await?
-        {
-            if let Some(worker) = row.opt_text(2)? {
-                let key = ThreadKey {
-                    tenant: row.text(0)?.into(),
-                    thread: row.text(1)?.into(),
-                };
-                workers.insert(key, worker);
-            }
-        }
-        Ok(workers)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tidewire_access::{AccessConfig, Service as Access};
+use tidewire_access::{AccessConfig, Authenticate, Service as Access};
 use tidewire_core::{Clock, Time};
 use tidewire_db::{Db, Migration};
 use tidewire_events::Events;
@@ -60,8 +60,14 @@ impl House {
 
     async fn over(store: Arc<TestStore>, db: Db, clock: Clock, tenant: &'static str) -> Self {
         let shutdown = CancellationToken::new();
-        let access = Access::new(db.clone(), clock.clone(), &AccessConfig::default());
+        let config = AccessConfig {
+            open: true,
+            ..AccessConfig::default()
+        };
+        let access = Access::new(db.clone(), clock.clone(), &config);
         access.start().await.unwrap();
+        let (hears, stop) = (access.clone(), shutdown.clone().cancelled_owned());
+        tokio::spawn(tidewire_access::worker::hear_revocations(hears, stop));
         let settings = tidewire_events::Settings {
             reserved: &[NAMESPACE],
             ..tidewire_events::Settings::default()
@@ -90,12 +96,18 @@ impl House {
         turns.write_to(&threads);
         let of_jobs =
             tidewire_jobs::routes(jobs.clone(), access.request_keys().clone(), events.clone());
+        let authenticate = Authenticate::new(access.clone());
         let app = TestApp::start(shutdown, |app| {
-            app.routes(crate::routes(threads.clone(), access))
+            app.routes(tidewire_access::routes(access.clone()))
+                .routes(crate::routes(threads.clone(), access))
                 .routes(crate::live_routes(threads))
                 .routes(tidewire_events::routes(events))
                 .routes(of_jobs)
-                .authenticate(TestApp::as_tenant(tenant))
+                .authenticate(move |router| match tenant {
+                    // The operator, and those who show a key.
+                    "default" => router.layer(authenticate),
+                    tenant => TestApp::as_tenant(tenant)(router),
+                })
         })
         .await;
         House { app, clock, store }
