@@ -55,6 +55,80 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/agents/demand": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which threads have open turns (scope admin).
+         * @description Of all tenants, each with its first open turn: one entry for each thread that has any, however many
+         *     they are. With `revision` and `wait_seconds` the answer is held as long as it would say the same
+         *     (long-poll). Turns that nobody was asked for, as an agent said them of itself, want nobody.
+         */
+        get: operations["getAgentDemand"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/leases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List leases of agents' instances, newest first (scope admin).
+         * @description Of all tenants, also those that have expired; these are forgotten after an hour.
+         */
+        get: operations["listAgentLeases"];
+        put?: never;
+        /**
+         * Make leases of agents' instances, or go on with them (scope admin).
+         * @description Each is held or refused by itself. For an unknown `worker` a lease is made, with the key of its instance
+         *     (scope `agent`), which is shown only here; a known one is renewed, and its key with it, and gets the thread
+         *     if it had none. Refused is a thread that another instance has, another thread than the instance's own, and
+         *     a tenant that is unknown. One that has expired is renewed too, unless another instance has its thread by
+         *     now: to that it has given way as one that is lost.
+         *
+         *     The turns of a leased thread are kept for its instance until the lease ends, as far as they name its agent.
+         */
+        post: operations["holdAgentLeases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/leases/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End leases of agents' instances (scope admin).
+         * @description A lease whose thread has an open turn for the instance is `busy`, and goes on. One that is `lost` ends
+         *     whatever runs: the attempt that the instance has in hand is consumed, and its turn is everybody's at once.
+         *     The key ends with the lease.
+         */
+        post: operations["releaseAgentLeases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/analytics/summary": {
         parameters: {
             query?: never;
@@ -578,7 +652,8 @@ export interface paths {
         /**
          * Claim jobs that are due.
          * @description Held open up to `wait_seconds` until there is one; empty if none came. The most urgent come
-         *     first: by `priority`, then by `run_at`.
+         *     first: by `priority`, then by `run_at`. With the key of an agent's instance it is the turns of the
+         *     instance's own thread, under the instance's own name.
          */
         post: operations["claimJobs"];
         delete?: never;
@@ -1352,6 +1427,39 @@ export interface components {
              */
             running: number | null;
         };
+        /** @description Which threads have open turns. */
+        AgentDemand: {
+            /** @description Names what is said here. An answer that is held waits for another one. */
+            revision: string;
+            /** @description As many as there are: they are not limited. */
+            threads: components["schemas"]["ThreadDemand"][];
+        };
+        /** @description A lease as a list shows it. */
+        AgentLease: {
+            tenant_id: string;
+            worker: string;
+            /** @description Null for an instance that runs turns which name none. */
+            agent: string | null;
+            /** @description Null while it waits for one. */
+            thread_id: string | null;
+            /** @description One that is past it is to be renewed or released, or is taken over by whoever asks for its thread. */
+            expires_at: components["schemas"]["Time"];
+            created_at: components["schemas"]["Time"];
+            last_turn_at: components["schemas"]["Time"] | null;
+        };
+        AgentLeasePage: {
+            leases: components["schemas"]["AgentLease"][];
+            /** @description Send it as `cursor` for the next page; null at the end. */
+            next_cursor: string | null;
+        };
+        AgentLeasesHeld: {
+            /** @description Each in the place of what was asked for. */
+            leases: components["schemas"]["LeaseAnswer"][];
+        };
+        AgentLeasesReleased: {
+            /** @description Each in the place of what was asked for. */
+            leases: components["schemas"]["LeaseEnded"][];
+        };
         AgentList: {
             agents: components["schemas"]["Agent"][];
             /** @description Send it as `cursor` for the next page; null at the end. */
@@ -1370,6 +1478,11 @@ export interface components {
             scopes: components["schemas"]["Scope"][];
             created_at: components["schemas"]["Time"];
             last_used_at: components["schemas"]["Time"] | null;
+            /** @description Of an instance of an agent: the name under which it claims. */
+            worker?: string | null;
+            /** @description Of an instance: the thread that is its own. */
+            thread_id?: string | null;
+            expires_at?: components["schemas"]["Time"] | null;
         };
         AppendAnswer: components["schemas"]["Appended"] | components["schemas"]["Appended"][];
         /** @description One event or several. */
@@ -1586,6 +1699,14 @@ export interface components {
             timeout_seconds?: number | null;
             secret?: components["schemas"]["SecretConfig"] | null;
         };
+        /** @description A lease that is to end. */
+        EndAgentLease: {
+            /** @description `default` if it is missing. */
+            tenant_id?: string | null;
+            worker: string;
+            /** @description The instance is gone, or must give up what it runs. */
+            lost?: boolean | null;
+        };
         EndpointList: {
             /** @description At most 1,000. */
             endpoints: components["schemas"]["EndpointState"][];
@@ -1791,6 +1912,9 @@ export interface components {
              */
             progress?: unknown;
         };
+        HoldAgentLeases: {
+            leases: components["schemas"]["NewAgentLease"][];
+        };
         /** @description `interval_scheduled`: fires again and again after the same time. */
         IntervalConfig: components["schemas"]["DeliveryConfig"] & {
             /**
@@ -1883,6 +2007,28 @@ export interface components {
             /** @description Null on the last page. */
             next_cursor: string | null;
         };
+        /** @description What came of asking for a lease. */
+        LeaseAnswer: {
+            tenant_id: string;
+            worker: string;
+            /** @description The thread that the instance has, or that was refused to it. */
+            thread_id: string | null;
+            status: components["schemas"]["LeaseStatus"];
+            expires_at: components["schemas"]["Time"] | null;
+            /** @description The instance's key: shown when the lease is made, and never again. */
+            api_key?: string | null;
+            /** @description Why it was refused. */
+            reason?: string | null;
+        };
+        /** @enum {string} */
+        LeaseEndStatus: "released" | "busy" | "unknown";
+        LeaseEnded: {
+            tenant_id: string;
+            worker: string;
+            status: components["schemas"]["LeaseEndStatus"];
+        };
+        /** @enum {string} */
+        LeaseStatus: "held" | "refused";
         /** @enum {string} */
         Level: "debug" | "info" | "warn" | "error";
         MadeUp: {
@@ -1898,6 +2044,25 @@ export interface components {
          * @enum {string}
          */
         Misfire: "fire_once" | "skip" | "fire_all";
+        /** @description A lease that an instance is to have, or to go on having. */
+        NewAgentLease: {
+            /** @description `default` if it is missing. */
+            tenant_id?: string | null;
+            /** @description The instance's name, under which it claims; not to be given to another one later. */
+            worker: string;
+            /** @description The agent that the instance is; turns that name none if it is missing. It stays as it was at first. */
+            agent?: string | null;
+            /**
+             * @description The thread that is its own, made if it is not there. A lease without one may get one later, and keeps
+             *     it then.
+             */
+            thread_id?: string | null;
+            /**
+             * Format: int32
+             * @description From now on; 60 if it is missing.
+             */
+            lease_seconds?: number | null;
+        };
         /** @description What is to be archived, of one tenant. The payload of a job of type `archive.run` too. */
         NewArchives: {
             /** @description The stream. */
@@ -2226,6 +2391,9 @@ export interface components {
              */
             poll_interval_seconds: number;
         };
+        ReleaseAgentLeases: {
+            leases: components["schemas"]["EndAgentLease"][];
+        };
         /** @description A job that is given back. */
         ReleaseJob: {
             lease_token: string;
@@ -2315,7 +2483,7 @@ export interface components {
          */
         ScheduleStatus: "pending" | "processing" | "completed" | "cancelled";
         /** @enum {string} */
-        Scope: "read" | "write" | "worker" | "fleet" | "admin";
+        Scope: "read" | "write" | "worker" | "fleet" | "admin" | "agent";
         /** @description `whsec_` and the base64 of 24 to 64 bytes, or any other text, which is the key itself. */
         SecretConfig: string | string[];
         /** @description One frame, as descriptions have it. */
@@ -2486,6 +2654,23 @@ export interface components {
         ThreadAppendAnswer: components["schemas"]["StoredThreadEvent"] | components["schemas"]["StoredThreadEvent"][];
         /** @description One event or several. */
         ThreadAppendBody: components["schemas"]["NewThreadEvent"] | components["schemas"]["NewThreadEvent"][];
+        /** @description A thread with an open turn: the first of them. */
+        ThreadDemand: {
+            tenant_id: string;
+            thread_id: string;
+            /** @description The turn's; null if it names none. */
+            agent: string | null;
+            turn_id: string;
+            /** @description `accepted` or `running`. */
+            status: components["schemas"]["TurnStatus"];
+            /** @description When the turn came. */
+            since: components["schemas"]["Time"];
+            /** @description Who runs it, or did last. */
+            worker: string | null;
+            /** @description The instance that has the thread. */
+            leased_by: string | null;
+            leased_until: components["schemas"]["Time"] | null;
+        };
         /** @description An event of a thread. */
         ThreadEvent: {
             /** @example agent-events/1.0 */
@@ -2701,6 +2886,11 @@ export interface components {
 }
 export type AcceptedTurn = components['schemas']['AcceptedTurn'];
 export type Agent = components['schemas']['Agent'];
+export type AgentDemand = components['schemas']['AgentDemand'];
+export type AgentLease = components['schemas']['AgentLease'];
+export type AgentLeasePage = components['schemas']['AgentLeasePage'];
+export type AgentLeasesHeld = components['schemas']['AgentLeasesHeld'];
+export type AgentLeasesReleased = components['schemas']['AgentLeasesReleased'];
 export type AgentList = components['schemas']['AgentList'];
 export type AgentStatus = components['schemas']['AgentStatus'];
 export type ApiKey = components['schemas']['ApiKey'];
@@ -2728,6 +2918,7 @@ export type CreateTenant = components['schemas']['CreateTenant'];
 export type CronConfig = components['schemas']['CronConfig'];
 export type Day = components['schemas']['Day'];
 export type DeliveryConfig = components['schemas']['DeliveryConfig'];
+export type EndAgentLease = components['schemas']['EndAgentLease'];
 export type EndpointList = components['schemas']['EndpointList'];
 export type EndpointState = components['schemas']['EndpointState'];
 export type Event = components['schemas']['Event'];
@@ -2745,6 +2936,7 @@ export type FailJob = components['schemas']['FailJob'];
 export type FieldError = components['schemas']['FieldError'];
 export type HealthReport = components['schemas']['HealthReport'];
 export type HeartbeatJob = components['schemas']['HeartbeatJob'];
+export type HoldAgentLeases = components['schemas']['HoldAgentLeases'];
 export type IntervalConfig = components['schemas']['IntervalConfig'];
 export type Job = components['schemas']['Job'];
 export type JobAttempt = components['schemas']['JobAttempt'];
@@ -2753,10 +2945,15 @@ export type JobDetail = components['schemas']['JobDetail'];
 export type JobList = components['schemas']['JobList'];
 export type JobStatus = components['schemas']['JobStatus'];
 export type Keys = components['schemas']['Keys'];
+export type LeaseAnswer = components['schemas']['LeaseAnswer'];
+export type LeaseEndStatus = components['schemas']['LeaseEndStatus'];
+export type LeaseEnded = components['schemas']['LeaseEnded'];
+export type LeaseStatus = components['schemas']['LeaseStatus'];
 export type Level = components['schemas']['Level'];
 export type MadeUp = components['schemas']['MadeUp'];
 export type MintKey = components['schemas']['MintKey'];
 export type Misfire = components['schemas']['Misfire'];
+export type NewAgentLease = components['schemas']['NewAgentLease'];
 export type NewArchives = components['schemas']['NewArchives'];
 export type NewConfig = components['schemas']['NewConfig'];
 export type NewFleetAgent = components['schemas']['NewFleetAgent'];
@@ -2778,6 +2975,7 @@ export type Pushed = components['schemas']['Pushed'];
 export type RaisedShare = components['schemas']['RaisedShare'];
 export type RandomSiteEvents = components['schemas']['RandomSiteEvents'];
 export type Registered = components['schemas']['Registered'];
+export type ReleaseAgentLeases = components['schemas']['ReleaseAgentLeases'];
 export type ReleaseJob = components['schemas']['ReleaseJob'];
 export type ResourceStatus = components['schemas']['ResourceStatus'];
 export type RestoreArchives = components['schemas']['RestoreArchives'];
@@ -2809,6 +3007,7 @@ export type TestTrigger = components['schemas']['TestTrigger'];
 export type Thread = components['schemas']['Thread'];
 export type ThreadAppendAnswer = components['schemas']['ThreadAppendAnswer'];
 export type ThreadAppendBody = components['schemas']['ThreadAppendBody'];
+export type ThreadDemand = components['schemas']['ThreadDemand'];
 export type ThreadEvent = components['schemas']['ThreadEvent'];
 export type ThreadEventPage = components['schemas']['ThreadEventPage'];
 export type ThreadPage = components['schemas']['ThreadPage'];
@@ -2935,6 +3134,292 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HealthReport"];
+                };
+            };
+        };
+    };
+    getAgentDemand: {
+        parameters: {
+            query?: {
+                /** @description The `revision` of an answer before: this one is held until there is another. */
+                revision?: string;
+                /** @description Seconds to hold the answer: at most 60, 0 if it is missing. */
+                wait_seconds?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the threads */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentDemand"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAgentLeases: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Leases in a page: 1 to 500, 50 if it is missing. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page of leases */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentLeasePage"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    holdAgentLeases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HoldAgentLeases"];
+            };
+        };
+        responses: {
+            /** @description what came of each */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentLeasesHeld"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releaseAgentLeases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseAgentLeases"];
+            };
+        };
+        responses: {
+            /** @description what came of each */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentLeasesReleased"];
+                };
+            };
+            /** @description malformed, or against a rule: `errors` names each place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description no key, or not a valid one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the content type is not one of these */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the store cannot do this right now */
+            503: {
+                headers: {
+                    /** @description seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod hostile;
 mod hot_log;
+mod instances;
 #[cfg(feature = "kafka")]
 mod job_bus;
 mod load;

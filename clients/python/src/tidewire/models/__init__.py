@@ -2,7 +2,12 @@
 
 from .accepted_turn import AcceptedTurn
 from .agent import Agent
+from .agent_demand import AgentDemand
 from .agent_labels import AgentLabels
+from .agent_lease import AgentLease
+from .agent_lease_page import AgentLeasePage
+from .agent_leases_held import AgentLeasesHeld
+from .agent_leases_released import AgentLeasesReleased
 from .agent_list import AgentList
 from .agent_status import AgentStatus
 from .api_key import ApiKey
@@ -30,6 +35,7 @@ from .cron_config import CronConfig
 from .day import Day
 from .delivery_config import DeliveryConfig
 from .delivery_config_headers_type_0 import DeliveryConfigHeadersType0
+from .end_agent_lease import EndAgentLease
 from .endpoint_list import EndpointList
 from .endpoint_state import EndpointState
 from .event import Event
@@ -49,6 +55,7 @@ from .health_report import HealthReport
 from .health_report_checks import HealthReportChecks
 from .health_report_info import HealthReportInfo
 from .heartbeat_job import HeartbeatJob
+from .hold_agent_leases import HoldAgentLeases
 from .interval_config import IntervalConfig
 from .job import Job
 from .job_attempt import JobAttempt
@@ -57,10 +64,15 @@ from .job_detail import JobDetail
 from .job_list import JobList
 from .job_status import JobStatus
 from .keys import Keys
+from .lease_answer import LeaseAnswer
+from .lease_end_status import LeaseEndStatus
+from .lease_ended import LeaseEnded
+from .lease_status import LeaseStatus
 from .level import Level
 from .made_up import MadeUp
 from .mint_key import MintKey
 from .misfire import Misfire
+from .new_agent_lease import NewAgentLease
 from .new_archives import NewArchives
 from .new_config import NewConfig
 from .new_config_config import NewConfigConfig
@@ -85,6 +97,7 @@ from .pushed import Pushed
 from .raised_share import RaisedShare
 from .random_site_events import RandomSiteEvents
 from .registered import Registered
+from .release_agent_leases import ReleaseAgentLeases
 from .release_job import ReleaseJob
 from .resource_status import ResourceStatus
 from .restore_archives import RestoreArchives
@@ -114,6 +127,7 @@ from .test_config import TestConfig
 from .test_run import TestRun
 from .test_trigger import TestTrigger
 from .thread import Thread
+from .thread_demand import ThreadDemand
 from .thread_event import ThreadEvent
 from .thread_event_page import ThreadEventPage
 from .thread_page import ThreadPage
@@ -141,7 +155,12 @@ from .webhook_config import WebhookConfig
 __all__ = (
     "AcceptedTurn",
     "Agent",
+    "AgentDemand",
     "AgentLabels",
+    "AgentLease",
+    "AgentLeasePage",
+    "AgentLeasesHeld",
+    "AgentLeasesReleased",
     "AgentList",
     "AgentStatus",
     "ApiKey",
@@ -169,6 +188,7 @@ __all__ = (
     "Day",
     "DeliveryConfig",
     "DeliveryConfigHeadersType0",
+    "EndAgentLease",
     "EndpointList",
     "EndpointState",
     "Event",
@@ -188,6 +208,7 @@ __all__ = (
     "HealthReportChecks",
     "HealthReportInfo",
     "HeartbeatJob",
+    "HoldAgentLeases",
     "IntervalConfig",
     "Job",
     "JobAttempt",
@@ -196,10 +217,15 @@ __all__ = (
     "JobList",
     "JobStatus",
     "Keys",
+    "LeaseAnswer",
+    "LeaseEnded",
+    "LeaseEndStatus",
+    "LeaseStatus",
     "Level",
     "MadeUp",
     "MintKey",
     "Misfire",
+    "NewAgentLease",
     "NewArchives",
     "NewConfig",
     "NewConfigConfig",
@@ -224,6 +250,7 @@ __all__ = (
     "RaisedShare",
     "RandomSiteEvents",
     "Registered",
+    "ReleaseAgentLeases",
     "ReleaseJob",
     "ResourceStatus",
     "RestoreArchives",
@@ -253,6 +280,7 @@ __all__ = (
     "TestRun",
     "TestTrigger",
     "Thread",
+    "ThreadDemand",
     "ThreadEvent",
     "ThreadEventPage",
     "ThreadPage",

@@ -8,6 +8,7 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.scope import Scope
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="ApiKey")
 
@@ -20,6 +21,11 @@ class ApiKey:
     scopes: list[Scope]
     created_at: datetime.datetime
     last_used_at: datetime.datetime | None
+    worker: None | str | Unset = UNSET
+    """ Of an instance of an agent: the name under which it claims. """
+    thread_id: None | str | Unset = UNSET
+    """ Of an instance: the thread that is its own. """
+    expires_at: datetime.datetime | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,6 +44,26 @@ class ApiKey:
         else:
             last_used_at = self.last_used_at
 
+        worker: None | str | Unset
+        if isinstance(self.worker, Unset):
+            worker = UNSET
+        else:
+            worker = self.worker
+
+        thread_id: None | str | Unset
+        if isinstance(self.thread_id, Unset):
+            thread_id = UNSET
+        else:
+            thread_id = self.thread_id
+
+        expires_at: None | str | Unset
+        if isinstance(self.expires_at, Unset):
+            expires_at = UNSET
+        elif isinstance(self.expires_at, datetime.datetime):
+            expires_at = self.expires_at.isoformat()
+        else:
+            expires_at = self.expires_at
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -48,6 +74,12 @@ class ApiKey:
                 "last_used_at": last_used_at,
             }
         )
+        if worker is not UNSET:
+            field_dict["worker"] = worker
+        if thread_id is not UNSET:
+            field_dict["thread_id"] = thread_id
+        if expires_at is not UNSET:
+            field_dict["expires_at"] = expires_at
 
         return field_dict
 
@@ -80,11 +112,49 @@ class ApiKey:
 
         last_used_at = _parse_last_used_at(d.pop("last_used_at"))
 
+        def _parse_worker(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        worker = _parse_worker(d.pop("worker", UNSET))
+
+        def _parse_thread_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        thread_id = _parse_thread_id(d.pop("thread_id", UNSET))
+
+        def _parse_expires_at(data: object) -> datetime.datetime | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                expires_at_type_0 = datetime.datetime.fromisoformat(data)
+
+                return expires_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None | Unset, data)
+
+        expires_at = _parse_expires_at(d.pop("expires_at", UNSET))
+
         api_key = cls(
             id=id,
             scopes=scopes,
             created_at=created_at,
             last_used_at=last_used_at,
+            worker=worker,
+            thread_id=thread_id,
+            expires_at=expires_at,
         )
 
         api_key.additional_properties = d

@@ -3,6 +3,7 @@ from enum import StrEnum
 
 class Scope(StrEnum):
     ADMIN = "admin"
+    AGENT = "agent"
     FLEET = "fleet"
     READ = "read"
     WORKER = "worker"

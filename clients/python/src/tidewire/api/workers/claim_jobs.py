@@ -42,7 +42,8 @@ def sync(
     """Claim jobs that are due.
 
     Held open up to `wait_seconds` until there is one; empty if none came. The most urgent come
-    first: by `priority`, then by `run_at`.
+    first: by `priority`, then by `run_at`. With the key of an agent's instance it is the turns of the
+    instance's own thread, under the instance's own name.
 
     Args:
         body (ClaimJobs): What a worker asks for.
@@ -64,7 +65,8 @@ async def asyncio(
     """Claim jobs that are due.
 
     Held open up to `wait_seconds` until there is one; empty if none came. The most urgent come
-    first: by `priority`, then by `run_at`.
+    first: by `priority`, then by `run_at`. With the key of an agent's instance it is the turns of the
+    instance's own thread, under the instance's own name.
 
     Args:
         body (ClaimJobs): What a worker asks for.

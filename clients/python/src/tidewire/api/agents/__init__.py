@@ -1,0 +1,1 @@
+"""The operations with the tag `agents`, a module each."""
