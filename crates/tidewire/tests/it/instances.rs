@@ -1,8 +1,12 @@
-//! What the key of an agent's instance opens: of all routes that the API describes, those of its own thread
-//! and of the jobs that are kept for it.
+//! Agents' instances against a whole server. What the key of one opens: of all routes that the API
+//! describes, those of its own thread and of the jobs that are kept for it.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use tidewire_testkit::{
+    Answer, Engine, TestApp, eventually, every_engine,
+    servers::{Redis, ServerOptions},
+};
 
 use crate::support::{House, Server};
 
@@ -197,5 +201,93 @@ async fn an_instances_key_opens_what_it_needs_and_nothing_else() {
         .await
         .expect(400);
     assert!(minted.text.contains("/v1/agents/leases"), "{}", minted.text);
+    server.stop().await;
+}
+
+/// What somebody with this key is answered.
+async fn post(server: &Server, key: &str, path: &str, body: Value) -> Answer {
+    let request = server.client.post(format!("{}{path}", server.url()));
+    TestApp::send(request.bearer_auth(key).json(&body)).await
+}
+
+/// The first turn that a claim with this key is given, with its job; it waits for it.
+async fn claim(server: &Server, key: &str) -> (String, Value) {
+    let body = json!({"worker": "w", "types": ["agent.turn"], "wait_seconds": 30});
+    let claimed = post(server, key, "/v1/jobs/claim", body).await.expect(200);
+    let job = claimed.json()["jobs"][0].clone();
+    let turn = job["payload"]["turn_id"].as_str().expect("a turn");
+    (turn.to_owned(), job)
+}
+
+/// Turns are the store's as soon as the persister has moved them there, and not before.
+#[every_engine(multi_thread, postgres)]
+async fn instances_keep_their_threads_behind_a_hot_log_that_is_apart(engine: Engine) {
+    let Some(redis) = Redis::start(ServerOptions::default()).await else {
+        return;
+    };
+    let house = House::on(engine).await.with_admin(ADMIN);
+    let server = house.with(&["--hot-log", redis.url()]).start();
+    let key = instance(&server, json!({"worker": "i-1", "thread_id": "t"})).await;
+    let ask = |turn: &str| json!({"thread_id": "t", "turn_id": turn, "input": turn});
+    let demand = async |seen: &Value| {
+        let seen = seen["revision"].as_str().unwrap_or("none");
+        let path = format!("/v1/agents/demand?revision={seen}&wait_seconds=30");
+        server.get(&path).await.expect(200).json()
+    };
+    let release = async |worker: &str, lost: bool| {
+        let body = json!({"leases": [{"worker": worker, "lost": lost}]});
+        let path = "/v1/agents/leases/release";
+        let released = server.post(path, &body).await.expect(200).json();
+        released["leases"][0]["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let idle = demand(&Value::Null).await;
+    assert_eq!(idle["threads"], json!([]));
+    server.post("/v1/turns", &ask("a")).await.expect(202);
+    let busy = demand(&idle).await;
+    assert_eq!(busy["threads"][0]["turn_id"], "a");
+    assert_eq!(busy["threads"][0]["leased_by"], "i-1");
+    assert_eq!(release("i-1", false).await, "busy");
+    let (turn, job) = claim(&server, &key).await;
+    assert_eq!((turn.as_str(), &job["locked_by"]), ("a", &json!("i-1")));
+    let said = json!([
+        {"type": "message.delta", "turn_id": "a", "payload": {"message_id": "m", "delta": "x"}},
+        {"type": "turn.completed", "turn_id": "a"},
+    ]);
+    post(&server, &key, "/v1/threads/t/events", said)
+        .await
+        .expect(201);
+    eventually("nothing to be done", || async {
+        let now = server.get("/v1/agents/demand").await.expect(200).json();
+        (now["threads"] == json!([])).then_some(())
+    })
+    .await;
+    // The next one sticks too, and is handed over when its instance is lost.
+    server.post("/v1/turns", &ask("b")).await.expect(202);
+    let (turn, _) = claim(&server, &key).await;
+    assert_eq!(turn, "b");
+    assert_eq!(release("i-1", true).await, "released");
+    let heir = instance(&server, json!({"worker": "i-2", "thread_id": "t"})).await;
+    let (turn, job) = claim(&server, &heir).await;
+    assert_eq!((turn.as_str(), &job["attempts"]), ("b", &json!(2)));
+    let said = json!({"type": "turn.completed", "turn_id": "b"});
+    post(&server, &heir, "/v1/threads/t/events", said)
+        .await
+        .expect(201);
+    eventually("the lease to be idle", || async {
+        (release("i-2", false).await == "released").then_some(())
+    })
+    .await;
+    let path = "/v1/threads/t/events";
+    let events = server.get(path).await.expect(200).json();
+    let starts = |turn: &str| {
+        let events = events["events"].as_array().into_iter().flatten();
+        events
+            .filter(|event| event["type"] == "turn.started" && event["turn_id"] == turn)
+            .count()
+    };
+    assert_eq!((starts("a"), starts("b")), (1, 2), "{events:#}");
     server.stop().await;
 }
