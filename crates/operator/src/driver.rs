@@ -19,6 +19,28 @@ pub struct Start {
     pub api_key: String,
 }
 
+/// The variable that has an instance's key.
+pub const API_KEY: &str = "TIDEWIRE_API_KEY";
+
+impl Start {
+    /// What an instance finds in its environment besides its key, wherever it runs; `gateway` is the server
+    /// that it takes turns from. Its tenant is not among it: the key says that, and a key of one tenant
+    /// may name none.
+    #[must_use]
+    pub fn variables(&self, gateway: &str) -> Vec<(&'static str, String)> {
+        let own = [
+            ("TIDEWIRE_AGENT", self.agent.as_deref()),
+            ("TIDEWIRE_THREAD", self.thread.as_deref()),
+            ("TIDEWIRE_INSTANCE", Some(&*self.name)),
+            ("TIDEWIRE_GATEWAY", Some(gateway)),
+            ("EVENT_GATEWAY_URL", Some(gateway)),
+        ];
+        let set = own.into_iter();
+        set.filter_map(|(name, value)| Some((name, value?.to_owned())))
+            .collect()
+    }
+}
+
 /// How an instance is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopHow {
@@ -43,6 +65,12 @@ pub enum DriverError {
 pub trait Driver: Send + Sync + 'static {
     /// As logs and metrics name it.
     fn name(&self) -> &'static str;
+
+    /// Whether instances go on without their operator, for the next one to find. Those that do not are
+    /// drained when it is told to stop.
+    fn outlives_operator(&self) -> bool {
+        true
+    }
 
     /// Counts up when instances, templates or pinned threads may have changed.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -12,5 +12,5 @@
 mod driver;
 mod model;
 
-pub use driver::{Driver, DriverError, Note, Start, StopHow};
+pub use driver::{API_KEY, Driver, DriverError, Note, Start, StopHow};
 pub use model::{Instance, Phase, Pinned, Template, ThreadKey};
