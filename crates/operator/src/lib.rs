@@ -9,8 +9,20 @@
 //!
 //! It knows the server by its HTTP API alone, as the rest of `client` does.
 
+mod act;
+mod asks;
+mod demand;
 mod driver;
+mod leases;
+pub mod local;
+mod metrics;
 mod model;
+mod plan;
+mod run;
+mod settings;
 
 pub use driver::{API_KEY, Driver, DriverError, Note, Start, StopHow};
-pub use model::{Instance, Phase, Pinned, Template, ThreadKey};
+pub use metrics::describe as describe_metrics;
+pub use model::{Instance, Limits, Phase, Pinned, Template, ThreadKey};
+pub use run::Operator;
+pub use settings::Settings;

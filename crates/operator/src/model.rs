@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidewire_core::Time;
+use tidewire_core::{Time, principal::DEFAULT_TENANT};
 
 /// A thread of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,4 +62,56 @@ pub struct Pinned {
     pub agent: Option<Arc<str>>,
     /// It is to go: its instance is drained, and then [`crate::Driver::forget`] is called.
     pub is_leaving: bool,
+}
+
+/// A thread with an open turn: what is wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub key: ThreadKey,
+    pub agent: Option<Arc<str>>,
+    /// The first that is open.
+    pub turn: Arc<str>,
+    pub is_running: bool,
+    pub since: Time,
+    pub leased_by: Option<Arc<str>>,
+    pub leased_until: Option<Time>,
+}
+
+/// How many instances there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub in_all: Option<u32>,
+    pub per_tenant: Option<u32>,
+}
+
+impl Instance {
+    pub(crate) fn key(&self) -> Option<ThreadKey> {
+        let thread = self.thread.as_ref()?;
+        Some(ThreadKey {
+            tenant: Arc::clone(&self.tenant),
+            thread: Arc::clone(thread),
+        })
+    }
+
+    /// It runs, or will.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Ready)
+    }
+}
+
+impl Template {
+    /// The one of these by which instances of an agent are made for a tenant: its own, or everybody's.
+    pub(crate) fn of(templates: &[Template], tenant: &str, agent: Option<&str>) -> Option<usize> {
+        let of = |whose: Option<&str>| {
+            templates
+                .iter()
+                .position(|it| it.agent.as_deref() == agent && it.tenant.as_deref() == whose)
+        };
+        of(Some(tenant)).or_else(|| of(None))
+    }
+
+    /// Whose threads its warm instances are for.
+    pub(crate) fn warm_for(&self) -> &str {
+        self.tenant.as_deref().unwrap_or(DEFAULT_TENANT)
+    }
 }
