@@ -112,7 +112,7 @@ pub(crate) struct Authenticator {
     db: Db,
     clock: Clock,
     store: Store,
-    admin: Option<(Hash256, Caller)>,
+    admins: Vec<(Hash256, Caller)>,
     agents: Vec<(Hash256, Caller)>,
     open: Option<Caller>,
     memory: Arc<Mutex<Memory>>,
@@ -137,12 +137,13 @@ impl Authenticator {
             let scopes = [scope].into_iter().collect();
             (Hash256::of(key), caller(scopes))
         };
-        let (admin, agents) = (config.admin_key.iter(), config.agent_api_keys.iter());
+        let admins = config.admin_key.iter().chain(&config.own_key);
+        let agents = config.agent_api_keys.iter();
         Authenticator {
             db,
             clock,
             store,
-            admin: admin.map(|key| configured(key, Scope::Admin)).next(),
+            admins: admins.map(|key| configured(key, Scope::Admin)).collect(),
             agents: agents.map(|key| configured(key, Scope::Fleet)).collect(),
             open: config.open.then(|| caller(Scopes::all())),
             memory: Arc::new(Mutex::new(Memory {
@@ -205,7 +206,7 @@ impl Authenticator {
     }
 
     fn configured(&self) -> impl Iterator<Item = &(Hash256, Caller)> {
-        self.admin.iter().chain(&self.agents)
+        self.admins.iter().chain(&self.agents)
     }
 
     fn acting_for(&self, who: Who, tenant: Option<&str>) -> Result<Known> {

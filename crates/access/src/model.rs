@@ -64,6 +64,8 @@ pub fn default_scopes() -> Scopes {
 pub struct AccessConfig {
     /// `--admin-key`: scope `admin`.
     pub admin_key: Option<String>,
+    /// The key by which this process asks its own API, made at its start and told to nobody: scope `admin`.
+    pub own_key: Option<String>,
     /// `AGENT_API_KEY`: scope `fleet`. Two while one takes the other's place.
     pub agent_api_keys: Vec<String>,
     /// Whether a request that shows no key is the operator's. The composition root decides it, and

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    future::Future,
     sync::Arc,
 };
 
@@ -83,21 +84,8 @@ impl Courier {
             }
             waiting.extend(taken.drain(..));
             let (holds, ends) = next_round(&mut waiting);
-            let leases = self.client.leases();
-            if !holds.is_empty() {
-                let (asked, answers): (Vec<_>, Vec<_>) = holds.into_iter().unzip();
-                let said = each_if_refused(&asked, async |all| leases.hold(all).await).await;
-                tell(asked.iter().map(|it| &*it.worker), answers, said, |it| {
-                    &it.worker
-                });
-            }
-            if !ends.is_empty() {
-                let (asked, answers): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
-                let said = each_if_refused(&asked, async |all| leases.release(all).await).await;
-                tell(asked.iter().map(|it| &*it.worker), answers, said, |it| {
-                    &it.worker
-                });
-            }
+            carry(&self.client, holds).await;
+            carry(&self.client, ends).await;
         }
     }
 }
@@ -127,48 +115,93 @@ fn next_round(
     (holds, ends)
 }
 
-/// Asks for all at once, and if the server does not take the request, for each by itself: one that makes no
-/// sense must not keep the others from theirs.
-async fn each_if_refused<A, B>(
-    asked: &[A],
-    ask: impl AsyncFn(&[A]) -> Result<Vec<B>, Error>,
-) -> Vec<Answer<Vec<B>>> {
-    match ask(asked).await {
-        Err(error) if asked.len() > 1 && matches!(error.status(), Some(400 | 413 | 422)) => {
-            let mut answers = Vec::new();
-            for one in asked.chunks(1) {
-                answers.push(ask(one).await.map_err(Arc::new));
-            }
-            answers
-        }
-        answer => vec![answer.map_err(Arc::new)],
+/// What is asked of instances.
+trait Question: Sized + Send + Sync {
+    type Answer: Send;
+
+    fn put(
+        client: &Client,
+        all: &[Self],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, Error>> + Send;
+
+    fn worker(&self) -> &str;
+
+    fn worker_of(answer: &Self::Answer) -> &str;
+}
+
+impl Question for NewLease {
+    type Answer = LeaseAnswer;
+
+    async fn put(client: &Client, all: &[Self]) -> Result<Vec<LeaseAnswer>, Error> {
+        client.leases().hold(all).await
+    }
+
+    fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    fn worker_of(answer: &LeaseAnswer) -> &str {
+        &answer.worker
     }
 }
 
+impl Question for LeaseEnd {
+    type Answer = LeaseEnded;
+
+    async fn put(client: &Client, all: &[Self]) -> Result<Vec<LeaseEnded>, Error> {
+        client.leases().release(all).await
+    }
+
+    fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    fn worker_of(answer: &LeaseEnded) -> &str {
+        &answer.worker
+    }
+}
+
+/// Asks for all at once, and gives everybody their answer. If the server does not take the request, each is
+/// asked for by itself: one that makes no sense must not keep the others from theirs.
+async fn carry<Q: Question>(client: &Client, asked: Asked<Q, Q::Answer>) {
+    if asked.is_empty() {
+        return;
+    }
+    let (asked, waiting): (Vec<Q>, Vec<_>) = asked.into_iter().unzip();
+    let answer = Q::put(client, &asked).await;
+    let is_refused = |error: &Error| matches!(error.status(), Some(400 | 413 | 422));
+    if asked.len() > 1 && answer.as_ref().is_err_and(is_refused) {
+        for (one, waiting) in asked.chunks(1).zip(waiting) {
+            let answer = Q::put(client, one).await;
+            tell(one, vec![waiting], answer);
+        }
+        return;
+    }
+    tell(&asked, waiting, answer);
+}
+
 /// Gives everybody their answer, by name.
-fn tell<'a, B>(
-    names: impl Iterator<Item = &'a str>,
-    waiting: Vec<oneshot::Sender<Answer<B>>>,
-    said: Vec<Answer<Vec<B>>>,
-    name_of: impl Fn(&B) -> &str,
+fn tell<Q: Question>(
+    asked: &[Q],
+    waiting: Vec<oneshot::Sender<Answer<Q::Answer>>>,
+    answer: Result<Vec<Q::Answer>, Error>,
 ) {
-    let is_each = said.len() > 1;
-    let mut errors: VecDeque<_> = said.iter().map(|it| it.as_ref().err().cloned()).collect();
-    let mut answers: Vec<B> = said.into_iter().flatten().flatten().collect();
-    for (name, waiting) in names.zip(waiting) {
-        let error = match is_each {
-            true => errors.pop_front().flatten(),
-            false => errors.front().cloned().flatten(),
-        };
-        let answer = match answers.iter().position(|it| name_of(it) == name) {
-            Some(at) => Ok(answers.swap_remove(at)),
-            None => Err(error.unwrap_or_else(|| {
-                Arc::new(Error::Request(format!(
-                    "the server's answer says nothing of `{name}`"
-                )))
-            })),
+    let mut answers = answer.map_err(Arc::new);
+    for (one, waiting) in asked.iter().zip(waiting) {
+        let name = one.worker();
+        let own = match &mut answers {
+            Ok(answers) => {
+                let at = answers.iter().position(|it| Q::worker_of(it) == name);
+                at.map(|at| answers.swap_remove(at))
+                    .ok_or_else(|| Arc::new(untold(name)))
+            }
+            Err(error) => Err(Arc::clone(error)),
         };
         // Whoever asked may have gone.
-        let _ = waiting.send(answer);
+        let _ = waiting.send(own);
     }
+}
+
+fn untold(name: &str) -> Error {
+    Error::Request(format!("the server's answer says nothing of `{name}`"))
 }

@@ -240,9 +240,9 @@ impl Leases {
                 }
                 continue;
             }
-            let asked = due.iter().map(|(name, kept)| async {
-                let answer = self.asks.hold(kept.asked(name, self.lease)).await;
-                (Arc::clone(name), answer)
+            let asked = due.into_iter().map(|(name, kept)| {
+                let (asks, lease) = (self.asks.clone(), kept.asked(&name, self.lease));
+                async move { (name, asks.hold(lease).await) }
             });
             for (name, answer) in join_all(asked).await {
                 self.renewed(&name, answer).await;

@@ -24,5 +24,5 @@ mod settings;
 pub use driver::{API_KEY, Driver, DriverError, Note, Start, StopHow};
 pub use metrics::describe as describe_metrics;
 pub use model::{Instance, Limits, Phase, Pinned, Template, ThreadKey};
-pub use run::Operator;
+pub use run::{Operator, Reached};
 pub use settings::Settings;

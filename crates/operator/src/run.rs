@@ -40,6 +40,19 @@ pub struct Operator<D> {
     driver: Arc<D>,
     settings: Settings,
     clock: Clock,
+    seen: watch::Sender<Seen>,
+}
+
+/// Tells whether the server answers.
+pub struct Reached(watch::Receiver<Seen>);
+
+impl Reached {
+    /// Until it has answered.
+    pub async fn first(&mut self) {
+        if self.0.wait_for(|seen| seen.is_current).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// What is being done.
@@ -69,7 +82,13 @@ impl<D: Driver> Operator<D> {
             driver,
             settings,
             clock,
+            seen: watch::Sender::new(Seen::default()),
         }
+    }
+
+    /// Whether the server answers, as far as is known.
+    pub fn reached(&self) -> Reached {
+        Reached(self.seen.subscribe())
     }
 
     /// Runs until `stop`. Instances that outlive their operator are left as they are then; others are drained
@@ -82,7 +101,6 @@ impl<D: Driver> Operator<D> {
             Arc::clone(&self.driver),
             self.settings.grace,
         );
-        let seen = watch::Sender::new(Seen::default());
         let mut looks = Loop {
             operator: self,
             leases: Arc::clone(&leases),
@@ -94,8 +112,8 @@ impl<D: Driver> Operator<D> {
             left: 0,
         };
         tokio::select! {
-            () = Box::pin(looks.run(seen.subscribe(), stop)) => {}
-            () = demand::follow(&self.client, &seen) => {}
+            () = Box::pin(looks.run(self.seen.subscribe(), stop)) => {}
+            () = demand::follow(&self.client, &self.seen) => {}
             () = leases.keep() => {}
             () = courier.run() => {}
         }

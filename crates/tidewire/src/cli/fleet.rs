@@ -1,7 +1,7 @@
 //! `tidewire fleet`: what is pushed to a fleet and what became of it, and the fleet's own processes.
 
 mod agent;
-mod process;
+pub(super) mod process;
 mod status;
 mod worker;
 

@@ -21,6 +21,7 @@ mod import;
 mod jobs;
 mod listening;
 mod openapi;
+mod operator;
 mod output;
 mod pages;
 mod paging;
@@ -102,6 +103,8 @@ enum Command {
     Turns(turns::Args),
     /// Run an agent that answers turns by itself, to try things with
     ReferenceAgent(reference_agent::Args),
+    /// Run an operator: it keeps an instance of an agent for each thread that has a turn
+    Operator(operator::Args),
     /// Register other people's systems, and sync them into the log
     Sites(sites::Args),
     /// Run the builder simulator: a shop's API to sync from, to try sites with
@@ -136,6 +139,7 @@ impl Command {
             | Command::Turns(_)
             | Command::Archive(_)
             | Command::ReferenceAgent(_)
+            | Command::Operator(_)
             | Command::Sites(_)
             | Command::Health(_)
             | Command::Tenants(_)
@@ -168,6 +172,7 @@ impl Command {
             Command::Turns(args) => ask(turns::run(args, remote.client()?, printer)),
             Command::Archive(args) => ask(archive::run(args, remote.client()?, printer)),
             Command::ReferenceAgent(args) => reference_agent::run(args, remote, printer),
+            Command::Operator(args) => operator::run(args, remote),
             Command::Sites(args) => sites::run(args, remote, printer),
             Command::Builder(args) => builder::run(args),
             Command::Fleet(args) => fleet::run(args, remote, printer),
@@ -213,20 +218,27 @@ struct Remote {
 }
 
 impl Remote {
+    /// A variable that is set to nothing is one that is not set.
+    fn server(&self) -> &str {
+        match self.server.as_str() {
+            "" => SERVER,
+            server => server,
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.api_key.as_deref().filter(|key| !key.is_empty())
+    }
+
     fn client(&self) -> Result<Client, Fault> {
-        // A variable that is set to nothing is one that is not set.
-        self.client_of(if self.server.is_empty() {
-            SERVER
-        } else {
-            &self.server
-        })
+        self.client_of(self.server())
     }
 
     fn client_of(&self, server: &str) -> Result<Client, Fault> {
         let mut builder = Client::builder(server)
             .retry(Retry::quick())
             .user_agent(concat!("tidewire/", env!("CARGO_PKG_VERSION")));
-        if let Some(key) = self.api_key.as_deref().filter(|key| !key.is_empty()) {
+        if let Some(key) = self.key() {
             builder = builder.api_key(key);
         }
         if let Some(tenant) = self.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {

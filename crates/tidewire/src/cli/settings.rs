@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
 
 use crate::config::{Bad, SETTINGS, Setting, Values};
 
@@ -27,6 +27,11 @@ impl Flags {
     }
 }
 
+/// One that has several values takes them from several flags too.
+fn is_list(setting: &Setting) -> bool {
+    setting.form.ends_with(",…")
+}
+
 fn arg(setting: &'static Setting) -> Arg {
     let mut help = setting.help.to_owned();
     if !setting.default.is_empty() {
@@ -37,6 +42,9 @@ fn arg(setting: &'static Setting) -> Arg {
         .long(setting.name)
         .value_name(setting.form)
         .help(help);
+    if is_list(setting) {
+        return arg.action(ArgAction::Append);
+    }
     if setting.form == "true|false" {
         // The flag alone says yes.
         return arg
@@ -71,8 +79,10 @@ impl FromArgMatches for Flags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for setting in SETTINGS {
-            if let Some(text) = matches.get_one::<String>(setting.name) {
-                self.given.insert(setting.name, text.clone());
+            let given = matches.get_many::<String>(setting.name);
+            let given: Vec<_> = given.into_iter().flatten().map(String::as_str).collect();
+            if !given.is_empty() {
+                self.given.insert(setting.name, given.join(","));
             }
         }
         self.file = matches.get_one::<PathBuf>(CONFIG).cloned();

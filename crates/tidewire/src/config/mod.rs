@@ -4,6 +4,7 @@
 //! `tidewire config env` all come from it. [`Values`] says where each value came from, [`Config`]
 //! is what they mean, one typed struct for each concern, checked before anything binds.
 
+mod agents;
 mod archives;
 mod hot_log;
 mod job_bus;
@@ -15,6 +16,7 @@ mod triggers;
 mod typed;
 mod values;
 
+pub use agents::{Agents, local_agents};
 pub use archives::Archives;
 pub use hot_log::HotLog;
 pub use job_bus::{Brokers, JobBus};

@@ -376,6 +376,42 @@ pub const SETTINGS: &[Setting] = &[
         "2s",
         "For how long a turn is kept for the agent that ran its thread's last one; 0s for nobody",
     ),
+    setting(
+        "agents",
+        "[NAME=]local:COMMAND,…",
+        "",
+        "Agents that this process runs by itself: a process of the command (for sh -c) for each thread that has a turn of the agent NAME, or of none, which keeps the thread until it is idle. The command finds its key and the server in its environment: docs/agents.md. Several may be given, by repeating the flag",
+    ),
+    setting(
+        "agents-max",
+        "N",
+        "16",
+        "Instances of agents that this process runs at most, 1 to 10000; threads that come on top wait for one that is idle",
+    ),
+    setting(
+        "agents-max-per-tenant",
+        "N",
+        "",
+        "The same for each tenant; as many as --agents-max if it is not set",
+    ),
+    setting(
+        "agents-idle-timeout",
+        "DURATION",
+        "5m",
+        "How long an instance outlives its thread's last turn; 1s to 30d",
+    ),
+    setting(
+        "agents-warm",
+        "N",
+        "0",
+        "Instances of each agent that wait for threads of the default tenant, so that these need not wait for a start; 0 to 1000",
+    ),
+    setting(
+        "agents-drain",
+        "DURATION",
+        "30s",
+        "How long a running turn may go on when its instance must stop; at shutdown no longer than --drain leaves",
+    ),
     secret(setting(
         "sites-key",
         "KEY,…",

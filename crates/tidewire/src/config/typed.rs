@@ -14,7 +14,7 @@ use tidewire_fleet::FleetSettings;
 use tidewire_http::Origin;
 use tidewire_threads::ThreadSettings;
 
-use super::{Archives, Bad, HotLog, JobBus, Sites, Store, Triggers, Values};
+use super::{Agents, Archives, Bad, HotLog, JobBus, Sites, Store, Triggers, Values};
 
 /// Everything `tidewire serve` needs to know.
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct Config {
     pub worker: Worker,
     pub triggers: Triggers,
     pub threads: ThreadSettings,
+    pub agents: Agents,
     pub fleet: FleetSettings,
     pub job_bus: JobBus,
     pub hot_log: HotLog,
@@ -182,6 +183,7 @@ impl Config {
         let text = |name| values.read(name, |text| Ok::<_, String>(text.to_owned()));
         let mut access = AccessConfig {
             admin_key: text("admin-key")?,
+            own_key: None,
             agent_api_keys: values
                 .read("agent-api-key", |text| each(text, str::parse))?
                 .unwrap_or_default(),
@@ -208,12 +210,14 @@ impl Config {
         let job_bus = need(values.read("job-bus", str::parse)?, "job-bus")?;
         let keep = |name| span(name, Duration::ZERO, 36_500 * DAY);
         let store = Store::new(values, need(connections, "database-connections")?)?;
+        let roles = need(values.read("roles", str::parse)?, "roles")?;
         let worker_name = |text: &str| name::check(text, name::ID_MAX).map(|()| text.to_owned());
         Ok(Config {
             addr,
             archives: Archives::new(values, &store)?,
             store,
-            roles: need(values.read("roles", str::parse)?, "roles")?,
+            agents: Agents::new(values, &roles)?,
+            roles,
             access,
             cors_origins: values
                 .read("cors-origins", |text| each(text, str::parse))?

@@ -1,5 +1,6 @@
 //! The composition root: makes every part, wires them, runs them, and takes them down again.
 
+pub(crate) mod agents;
 mod archives;
 mod bus;
 mod dashboard;
@@ -12,7 +13,7 @@ use std::{
     collections::BTreeMap, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration,
 };
 
-use tidewire_access::Authenticate;
+use tidewire_access::{AccessConfig, Authenticate};
 use tidewire_archive::Archives;
 use tidewire_core::Clock;
 use tidewire_db::{Db, Migration, MigrationReport, Options};
@@ -24,7 +25,7 @@ use tidewire_outbound::{Client, ClientOptions};
 use tidewire_sites::Sites;
 use tidewire_threads::{Rooms, Threads, Turns};
 use tidewire_triggers::{Executions, Triggers};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -90,6 +91,8 @@ struct House {
     clock: Clock,
     sharing: Sharing,
     access: tidewire_access::Service,
+    /// By which this process asks its own API.
+    own_key: Option<String>,
     events: Events,
     jobs: Jobs,
     triggers: Triggers,
@@ -153,7 +156,12 @@ impl House {
             .await
             .map_err(|error| error.to_string())?;
         let streams = CancellationToken::new();
-        let access = tidewire_access::Service::new(db.clone(), clock.clone(), &config.access);
+        let own_key = agents::own_key(config);
+        let keys = AccessConfig {
+            own_key: own_key.clone(),
+            ..config.access.clone()
+        };
+        let access = tidewire_access::Service::new(db.clone(), clock.clone(), &keys);
         access.start().await.map_err(|error| error.to_string())?;
         let settings = tidewire_events::Settings {
             poll_interval: config.poll_interval,
@@ -248,6 +256,7 @@ impl House {
             clock,
             sharing,
             access,
+            own_key,
             events,
             jobs,
             triggers,
@@ -276,7 +285,9 @@ impl House {
             .app(&config)
             .build()
             .map_err(|error| format!("the API cannot be described: {error}"))?;
+        let callers = self.callers(&config, address)?;
         let mut supervisor = Supervisor::start(self.tasks(&config, listener, api));
+        let mut callers = Supervisor::start(callers);
         self.health.set_ready(true);
         ready(Ready {
             address,
@@ -287,11 +298,17 @@ impl House {
                 tracing::info!(drain = ?config.drain, "stopping");
                 Ok(())
             }
-            role = supervisor.failed() => Err(format!("the role {role} keeps failing: the log says why")),
+            role = supervisor.failed() => Err(gave_up(role)),
+            role = callers.failed() => Err(gave_up(role)),
         };
         self.health.set_ready(false);
+        let began = Instant::now();
+        // What asks this process ends while it is answered as ever.
+        callers.stop(agents::share(config.drain)).await;
         self.streams.cancel();
-        supervisor.stop(config.drain).await;
+        supervisor
+            .stop(config.drain.saturating_sub(began.elapsed()))
+            .await;
         self.db.close().await;
         tracing::info!("stopped");
         result
@@ -352,6 +369,10 @@ impl House {
                 self.access.clone(),
             ))
     }
+}
+
+fn gave_up(role: &str) -> String {
+    format!("the role {role} keeps failing: the log says why")
 }
 
 fn job_settings(config: &Config) -> JobSettings {
@@ -446,6 +467,7 @@ fn describe_metrics() {
     tidewire_archive::describe_metrics();
     tidewire_sites::describe_metrics();
     tidewire_fleet::describe_metrics();
+    tidewire_operator::describe_metrics();
     tidewire_outbound::describe_metrics();
     tidewire_redis::describe_metrics();
     bus::describe_metrics();

@@ -18,19 +18,19 @@ use crate::{
 };
 
 /// A variable that is set to nothing is one that is not set.
-pub(super) fn variable(names: &[&str]) -> Option<String> {
+pub(in crate::cli) fn variable(names: &[&str]) -> Option<String> {
     names
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
-pub(super) fn logging() -> Result<Logging, Fault> {
+pub(in crate::cli) fn logging() -> Result<Logging, Fault> {
     let log = Log::new(&Flags::default().values()?)?;
     Logging::start(&log).map_err(Fault::Config)
 }
 
 /// The address to listen on, as the flag, `TIDEWIRE_ADDR`, or the source design's variables say.
-pub(super) fn address(
+pub(in crate::cli) fn address(
     given: Option<&str>,
     default: &str,
     has_key: bool,
@@ -41,7 +41,7 @@ pub(super) fn address(
 }
 
 /// Serves these routes, and runs `work`, until a signal.
-pub(super) async fn serve(
+pub(in crate::cli) async fn serve(
     address: SocketAddr,
     routes: (OpenApiRouter, Health),
     is_open: bool,
