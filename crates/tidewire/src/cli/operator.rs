@@ -27,8 +27,7 @@ Examples:
   tidewire operator --agents support=local:'./support --fast' --agents sales=local:./sales --max 8
 
 It runs a process for each thread that has a turn of one of its agents, on the machine that it runs on
-itself, and needs a key with the scope `admin`. Without --agents its instances are Pods, where this build
-has Kubernetes. GET /ready says whether it has reached the server, GET /metrics what it does.")]
+itself, and needs a key with the scope `admin`. GET /ready says whether it has reached the server, GET /metrics what it does.")]
 pub(super) struct Args {
     /// An agent of this machine: [NAME=]local:COMMAND, for sh -c; may be repeated. In the variable
     /// several have commas between them
@@ -71,7 +70,7 @@ pub(super) fn run(args: Args, remote: &Remote) -> Result<(), Fault> {
         .map_err(|why| Fault::Usage(format!("--agents {why}")))?;
     if agents.is_empty() {
         return Err(Fault::Usage(
-            "name an agent that this machine runs: --agents local:COMMAND. This build has no Kubernetes"
+            "name an agent that this machine runs: --agents local:COMMAND; Pods are for builds with --features kubernetes"
                 .to_owned(),
         ));
     }

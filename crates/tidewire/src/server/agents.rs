@@ -60,7 +60,7 @@ impl House {
         let settings = Settings {
             limits: agents.limits,
             grace: Settings::default().grace.min(share.mul_f64(0.3)),
-            drain: agents.drain.min(share.mul_f64(0.5)),
+            drain: agents.drain.min(share.mul_f64(0.4)),
             ..Settings::default()
         };
         let (local, clock) = (Arc::new(local), self.clock.clone());

@@ -1,5 +1,7 @@
 //! Turns from the command line to an agent in another process and back.
 
+mod sticky;
+
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
