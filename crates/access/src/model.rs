@@ -150,6 +150,7 @@ mod tests {
         let config = AccessConfig {
             admin_key: Some("hunter2".to_owned()),
             agent_api_keys: vec!["hunter3".to_owned()],
+            own_key: Some("hunter4".to_owned()),
             open: false,
         };
         assert!(!format!("{config:?}").contains("hunter"));

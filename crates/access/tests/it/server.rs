@@ -41,7 +41,7 @@ pub fn locked() -> AccessConfig {
     AccessConfig {
         admin_key: Some(ADMIN.to_owned()),
         agent_api_keys: vec![AGENT.to_owned(), NEXT_AGENT.to_owned()],
-        open: false,
+        ..AccessConfig::default()
     }
 }
 
