@@ -10,11 +10,12 @@ PERMITTED_WAIT_SECONDS = 60
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Shorten the long polls: a claim, and a read of a thread, may ask to be held open for a minute."""
+    """Shorten the long polls: a claim, a read of a thread, and one of agents' demand may ask to be held open for a minute."""
     if isinstance(case.body, dict):
         shorten(case.body, "wait_seconds")
     if case.query:
         shorten(case.query, "wait")
+        shorten(case.query, "wait_seconds")
 
 
 def shorten(values, name):

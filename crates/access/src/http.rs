@@ -35,7 +35,7 @@ pub fn routes(service: Service) -> OpenApiRouter {
 
 /// Proof that the caller has the scope `admin`. Comes before a body, so that a stranger learns
 /// nothing about bodies.
-struct Operator;
+pub struct Operator;
 
 impl<S: Sync> FromRequestParts<S> for Operator {
     type Rejection = ApiError;

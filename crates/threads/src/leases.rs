@@ -11,18 +11,20 @@
 //! order: either the turn is there and the lease is busy, or the lease is gone and the turn is kept for
 //! nobody.
 
+mod model;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use serde::Serialize;
 use tidewire_access::{InstanceKey, KeyRenewal, Service as Access};
 use tidewire_core::{Bound, Time};
 use tidewire_db::{Result as DbResult, Tx};
 use tidewire_jobs::KeptFor;
 
+pub use self::model::{Lease, LeaseAnswer, LeaseEndStatus, LeaseEnded, LeaseStatus};
 use crate::{Error, Threads, Turn, model::ThreadKey, service::Core, store::LeaseRow};
 
 /// For how long an expired lease can be taken up again, before it is forgotten by whoever next asks for
@@ -41,34 +43,6 @@ pub struct NewLease {
     pub lease: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LeaseStatus {
-    Held,
-    /// Nothing was changed.
-    Refused,
-}
-
-/// What came of asking for a lease.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct LeaseAnswer {
-    pub tenant_id: String,
-    pub worker: String,
-    /// The thread that the instance has, or that was refused to it.
-    #[schema(required)]
-    pub thread_id: Option<String>,
-    pub status: LeaseStatus,
-    /// Null for one that was refused.
-    #[schema(required)]
-    pub expires_at: Option<Time>,
-    /// The instance's key: shown when the lease is made, and never again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<String>,
-    /// Why it was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
 /// A lease that is to end.
 #[derive(Clone, Debug)]
 pub struct LeaseEnd {
@@ -76,43 +50,6 @@ pub struct LeaseEnd {
     pub worker: Arc<str>,
     /// The instance is gone, whatever it was doing.
     pub lost: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LeaseEndStatus {
-    Released,
-    /// Its thread has an open turn, and the lease goes on.
-    Busy,
-    /// There is no such lease.
-    Unknown,
-}
-
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct LeaseEnded {
-    pub tenant_id: String,
-    pub worker: String,
-    pub status: LeaseEndStatus,
-}
-
-/// A lease as a list shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = AgentLease)]
-pub struct Lease {
-    pub tenant_id: String,
-    pub worker: String,
-    /// Null for an instance that runs turns which name none.
-    #[schema(required)]
-    pub agent: Option<String>,
-    /// Null while it waits for one.
-    #[schema(required)]
-    pub thread_id: Option<String>,
-    /// One that is past it is to be renewed or released, or is taken over by whoever asks for its thread.
-    pub expires_at: Time,
-    pub created_at: Time,
-    /// When the thread's last turn came, or ended if it has.
-    #[schema(required)]
-    pub last_turn_at: Option<Time>,
 }
 
 /// Behind every key's id.
@@ -138,30 +75,55 @@ impl Threads {
         access: &Access,
         asked: Vec<NewLease>,
     ) -> Result<Vec<LeaseAnswer>, Error> {
+        let named: HashSet<_> = asked.iter().map(|one| Arc::clone(&one.tenant)).collect();
         let mut tenants = HashSet::new();
-        for one in &asked {
-            tenants.extend(access.find_tenant(&one.tenant).await?);
+        for tenant in named {
+            tenants.extend(access.find_tenant(&tenant).await?);
         }
-        let (core, access) = (Arc::clone(self.core()), access.clone());
+        let (core, by) = (Arc::clone(self.core()), access.clone());
         let (asked, tenants) = (Arc::new(asked), Arc::new(tenants));
-        let (of, by) = (Arc::clone(&core), access.clone());
         let held = self
             .db()
             .transact("leases.hold", move |tx| {
-                let (core, access) = (Arc::clone(&core), access.clone());
+                let (core, access) = (Arc::clone(&core), by.clone());
                 let (asked, tenants) = (Arc::clone(&asked), Arc::clone(&tenants));
                 Box::pin(async move { core.hold_in(&access, tx, &asked, &tenants).await })
             })
             .await?;
-        let forgotten = self.db().transact("leases.forget", move |tx| {
-            let (core, access) = (Arc::clone(&of), by.clone());
-            Box::pin(async move { core.forget_in(&access, tx).await })
-        });
         // Those who asked have their leases.
-        if let Err(error) = forgotten.await {
+        if let Err(error) = self.forget(access).await {
             tracing::warn!(%error, "leases that ended long ago were not forgotten, it will be tried again");
         }
         Ok(held)
+    }
+
+    /// Forgets some of the leases that ended long ago. What they kept is everybody's since.
+    async fn forget(&self, access: &Access) -> Result<(), Error> {
+        let core = Arc::clone(self.core());
+        let before = core.clock.now().minus(REMEMBERED);
+        // Asked of the readers: the writer is left alone if there are none.
+        let mut read = self.read_store();
+        let old = core
+            .store
+            .outlived_leases(&mut read, before, FORGOTTEN_AT_ONCE);
+        let old = Arc::new(old.await?);
+        if old.is_empty() {
+            return Ok(());
+        }
+        let access = access.clone();
+        self.db()
+            .transact("leases.forget", move |tx| {
+                let (core, access) = (Arc::clone(&core), access.clone());
+                let old = Arc::clone(&old);
+                Box::pin(async move {
+                    let workers = old.iter().map(|lease| (&*lease.tenant, &*lease.worker));
+                    let workers: Vec<_> = workers.collect();
+                    let mut gone = core.store.lock_leases(tx, &workers).await?;
+                    gone.retain(|lease| lease.expires_at < before);
+                    Ok::<_, Error>(core.end_leases(&access, tx, &gone).await?)
+                })
+            })
+            .await
     }
 
     /// Ends leases, each by itself.
@@ -419,16 +381,6 @@ impl Core {
         self.jobs.lose_in(tx, &lost).await?;
         Ok(answers)
     }
-
-    /// Forgets some of the leases that ended long ago. What they kept is everybody's since.
-    async fn forget_in(&self, access: &Access, tx: &mut Tx) -> Result<(), Error> {
-        let before = self.clock.now().minus(REMEMBERED);
-        let gone = self
-            .store
-            .outlived_leases(tx, before, FORGOTTEN_AT_ONCE)
-            .await?;
-        Ok(self.end_leases(access, tx, &gone).await?)
-    }
 }
 
 /// What becomes of one lease that is asked for: the lease as it is to be, and whether it is a new one; or
@@ -514,31 +466,5 @@ impl NewLease {
     fn thread(&self) -> Option<ThreadKey> {
         let thread = self.thread.as_ref()?;
         Some(ThreadKey::new(&self.tenant, Arc::clone(thread)))
-    }
-}
-
-impl LeaseAnswer {
-    fn held(lease: &LeaseRow) -> Self {
-        LeaseAnswer {
-            tenant_id: lease.tenant.to_string(),
-            worker: lease.worker.to_string(),
-            thread_id: lease.thread.as_deref().map(str::to_owned),
-            status: LeaseStatus::Held,
-            expires_at: Some(lease.expires_at),
-            api_key: None,
-            reason: None,
-        }
-    }
-
-    fn refused(one: &NewLease, why: String) -> Self {
-        LeaseAnswer {
-            tenant_id: one.tenant.to_string(),
-            worker: one.worker.to_string(),
-            thread_id: one.thread.as_deref().map(str::to_owned),
-            status: LeaseStatus::Refused,
-            expires_at: None,
-            api_key: None,
-            reason: Some(why),
-        }
     }
 }

@@ -110,6 +110,7 @@ async fn bad_input_is_named(engine: Engine) {
         ("/v1/tenants", json!({"name": 7}), "/name"),
         ("/v1/tenants", json!({"name": "a", "color": 1}), "/color"),
         (&keys, json!({"scopes": []}), "/scopes"),
+        (&keys, json!({"scopes": ["agent"]}), "/scopes"),
         (&keys, json!({"scopes": ["root"]}), "/scopes/0"),
         (&keys, json!({"scopes": "read"}), "/scopes"),
     ] {

@@ -3,12 +3,11 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use axum::{extract::FromRequestParts, extract::State};
-use http::request::Parts;
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tidewire_access::Service as Access;
-use tidewire_core::{FieldError, Problem, Scope, name, page, principal::DEFAULT_TENANT};
-use tidewire_http::{ApiError, Caller, Capped, Json, Query};
+use tidewire_access::{Service as Access, http::Operator};
+use tidewire_core::{FieldError, Problem, name, page, principal::DEFAULT_TENANT};
+use tidewire_http::{ApiError, Capped, Json, Query};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -38,20 +37,6 @@ pub(super) fn routes(threads: Threads, access: Access) -> OpenApiRouter {
         .routes(routes!(hold, list))
         .routes(routes!(release))
         .with_state(Api { threads, access })
-}
-
-/// Proof that the caller has the scope `admin`. Comes before a body, so that a stranger learns
-/// nothing about bodies.
-struct Operator;
-
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::Admin)?;
-        Ok(Operator)
-    }
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -74,8 +74,7 @@ impl Statements {
                  FROM agent_leases l WHERE l.key_id < ? ORDER BY l.key_id DESC LIMIT ?"
             )),
             outlived: dialect.sql(&format!(
-                "SELECT {LEASE} FROM agent_leases l WHERE l.expires_at < ? ORDER BY l.expires_at LIMIT ?{}",
-                dialect.skip_locked()
+                "SELECT {LEASE} FROM agent_leases l WHERE l.expires_at < ? ORDER BY l.expires_at LIMIT ?"
             )),
             keepers: dialect.sql(&keepers(dialect)),
             demand: dialect.sql(&demand(dialect)),
@@ -276,15 +275,15 @@ impl Store {
             .collect()
     }
 
-    /// Some of the leases that expired before then; those that somebody has in hand are left out.
+    /// Some of the leases that expired before then.
     pub(crate) async fn outlived_leases(
         &self,
-        tx: &mut Tx,
+        query: &mut impl Query,
         before: Time,
         most: u32,
     ) -> Result<Vec<LeaseRow>> {
         let args = vec![before.into(), most.into()];
-        let rows = tx.rows(&self.leases.outlived, args).await?;
+        let rows = query.rows(&self.leases.outlived, args).await?;
         rows.iter().map(lease).collect()
     }
 
