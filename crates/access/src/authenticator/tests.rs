@@ -191,6 +191,24 @@ async fn a_session_finds_its_keys_holder_until_the_key_is_revoked(engine: Engine
     assert!(world.there.sign_in("tw_guess", b"secret").await.is_err());
 }
 
+#[tokio::test]
+async fn a_process_asks_itself_by_a_key_of_its_own_beside_the_operators() {
+    let world = World::new(Engine::Sqlite).await;
+    let config = AccessConfig {
+        admin_key: Some("hunter2".to_owned()),
+        own_key: Some("hunter4".to_owned()),
+        ..AccessConfig::default()
+    };
+    let access = Service::new(world.store.db.clone(), world.store.clock.clone(), &config);
+    for key in ["hunter2", "hunter4"] {
+        let (principal, _) = access.sign_in(key, b"secret").await.unwrap();
+        assert!(principal.scopes.has(Scope::Admin), "{key}");
+    }
+    // Another process's key is nobody's here.
+    let other = access.sign_in("hunter5", b"secret").await;
+    assert!(matches!(other, Err(Error::WrongKey)));
+}
+
 #[every_engine]
 async fn a_session_of_the_operator_ends_when_the_configured_key_is_another(engine: Engine) {
     let world = World::new(engine).await;
