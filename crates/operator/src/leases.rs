@@ -244,7 +244,13 @@ impl Leases {
                 let (asks, lease) = (self.asks.clone(), kept.asked(&name, self.lease));
                 async move { (name, asks.hold(lease).await) }
             });
-            for (name, answer) in join_all(asked).await {
+            let answers = join_all(asked).await;
+            let mut errors = answers.iter().filter_map(|(_, it)| it.as_ref().err());
+            if let Some(error) = errors.next() {
+                let leases = errors.count() + 1;
+                tracing::warn!(leases, %error, "leases could not be renewed");
+            }
+            for (name, answer) in answers {
                 self.renewed(&name, answer).await;
             }
         }
@@ -264,10 +270,7 @@ impl Leases {
             }
             let before = (kept.state, kept.thread.clone());
             match answer {
-                Err(error) => {
-                    tracing::warn!(instance = %name, %error, "a lease could not be renewed");
-                    kept.renew_at = now + AGAIN;
-                }
+                Err(_) => kept.renew_at = now + AGAIN,
                 Ok(answer) if answer.status == LeaseStatus::Held => {
                     kept.renew_at = now + self.lease / 3;
                     kept.state = State::Held;

@@ -7,6 +7,9 @@
 //! these two, so it may be killed at any instant, and several may run: whoever gets a thread's lease
 //! has the thread.
 //!
+//! What is to be done is a pure function of all of these (`plan`); `run` looks, has it planned, and sets it off.
+//! [`local`] runs instances as processes of this machine.
+//!
 //! It knows the server by its HTTP API alone, as the rest of `client` does.
 
 mod act;
