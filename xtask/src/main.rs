@@ -1,4 +1,4 @@
-//! The project's chores, one command each: `cargo xtask test | bench | services | clients | lint-deploy | release | ci`.
+//! The project's chores, one command each: `cargo xtask test | bench | services | clients | crds | lint-deploy | release | ci`.
 //!
 //! What a chore runs is written here and nowhere else: the README, the continuous integration and a developer's
 //! terminal all say `cargo xtask …`. It needs Rust, git, a C compiler and Python 3, and fetches the rest itself.
@@ -11,6 +11,7 @@ mod apt;
 mod bench;
 mod ci;
 mod clients;
+mod crds;
 mod lint_deploy;
 mod linters;
 mod metrics;
@@ -66,6 +67,12 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Make the definitions of our Kubernetes resources anew of their Rust types
+    Crds {
+        /// Change nothing, and fail if they differ
+        #[arg(long)]
+        check: bool,
+    },
     /// Lint what is deployed: the image, Compose, Kubernetes, the chart, alerts, units
     LintDeploy,
     /// Make what is released: an archive, a bill of materials, checksums
@@ -87,6 +94,7 @@ fn main() -> ExitCode {
         Chore::LintDeploy => lint_deploy::run_all(),
         Chore::Release { allow_dirty } => release::run_all(allow_dirty),
         Chore::Clients { check } => clients::run_chore(check),
+        Chore::Crds { check } => crds::run_chore(check),
         Chore::Ci => ci::run(),
     };
     match done {

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use tidewire_testservers::{
     Engine, Found, Kafka, PgBouncer, Redis, S3, Server, ServerOptions, find, find_kafka,
-    find_pgbouncer, find_redis, find_s3,
+    find_kubernetes, find_pgbouncer, find_redis, find_s3,
 };
 
 use crate::process::{cargo, output};
@@ -73,6 +73,17 @@ pub fn list() -> Result<()> {
             &format!("the server that {} names", S3::VARIABLE),
         ),
         None => server_row("S3", find_s3(), "a private server over a folder, by cargo"),
+    }
+    match find_kubernetes() {
+        Ok((etcd, api, kwok)) => row(
+            api.product,
+            &api.version,
+            &format!(
+                "kube-apiserver on etcd {} with nodes by KWOK {}, for --full",
+                etcd.version, kwok.version
+            ),
+        ),
+        Err(why) => row("Kubernetes", "-", &why.to_string()),
     }
     println!(
         "\n`cargo xtask test` installs what is missing (Debian, as root) and starts what it needs"

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidewire_testservers::{
-    Engine, GARAGE_VERSION, KAFKA_VERSION, Kafka, Redis, S3, S3_VERSION, find, find_kafka,
-    find_pgbouncer, find_redis, find_s3, kafka_folder,
+    Engine, GARAGE_VERSION, KAFKA_VERSION, KUBERNETES_VERSION, KWOK_VERSION, Kafka, Redis, S3,
+    S3_VERSION, find, find_kafka, find_kubernetes, find_pgbouncer, find_redis, find_s3,
+    kafka_folder,
 };
 
 use crate::apt;
@@ -316,6 +317,91 @@ pub fn garage() -> Result<()> {
     }
     let features = ["--no-default-features", "--features", "bundled-libs,sqlite"];
     run(cargo_install("garage", GARAGE_VERSION, "1")?.args(features))
+}
+
+/// The API of Kubernetes and what plays its nodes, built by Go where Go is installed, and etcd; whether they are here then.
+/// A build takes a quarter of an hour on two cores, once.
+pub fn kubernetes() -> Result<bool> {
+    ensure(
+        "Kubernetes' API is run",
+        &[("etcd", "etcd-server"), ("openssl", "openssl")],
+    )?;
+    if find_kubernetes().is_ok() {
+        return Ok(true);
+    }
+    if output(command("go").arg("version")).is_none() {
+        return Ok(false);
+    }
+    let bin = folder()?.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    build_api_server(&bin)?;
+    let kwok = format!("sigs.k8s.io/kwok/cmd/kwok@v{KWOK_VERSION}");
+    run_within(
+        GO_LIMIT,
+        command("go")
+            .args(["install", "-trimpath", "-ldflags", "-s -w", &kwok])
+            .env("CGO_ENABLED", "0")
+            .env("GOBIN", &bin),
+    )?;
+    match find_kubernetes() {
+        Ok(_) => Ok(true),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+/// Two cores, a thousand packages, and whatever else the machine has to do.
+const GO_LIMIT: Duration = Duration::from_secs(3600);
+
+/// `go install` will not have it: its module names its own parts by folders that a module on its own does not have. One of
+/// ours beside it says which of their releases is meant.
+fn build_api_server(bin: &Path) -> Result<()> {
+    let module = folder()?.join("kubernetes");
+    fs::create_dir_all(&module).with_context(|| format!("cannot make {}", module.display()))?;
+    let path = "k8s.io/kubernetes";
+    let name = format!("{path}@v{KUBERNETES_VERSION}");
+    let list = output(command("go").args(["mod", "download", "-json", &name]));
+    let list = list.with_context(|| format!("`go mod download {name}` failed"))?;
+    let manifest = field(&list, "GoMod").context("a module has a manifest")?;
+    let manifest =
+        fs::read_to_string(manifest).with_context(|| format!("cannot read {manifest}"))?;
+    // Version 1.35.4 of the whole has version 0.35.4 of each part.
+    let (_, parts_version) = KUBERNETES_VERSION.split_once('.').context("a version")?;
+    let mut text = format!(
+        "module tests.invalid/kubernetes\n\ngo 1.25.0\n\nrequire {path} v{KUBERNETES_VERSION}\n\nreplace (\n"
+    );
+    for line in manifest.lines() {
+        if let Some((part, _)) = line.trim().split_once(" => ./staging/") {
+            text.push_str(&format!("\t{part} => {part} v0.{parts_version}\n"));
+        }
+    }
+    text.push_str(")\n");
+    let file = module.join("go.mod");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    // What it says of itself is set from outside.
+    let (major, rest) = KUBERNETES_VERSION.split_once('.').context("a version")?;
+    let minor = rest.split('.').next().unwrap_or_default();
+    let set = "k8s.io/component-base/version.git";
+    let flags = format!(
+        "-s -w -X {set}Version=v{KUBERNETES_VERSION} -X {set}Major={major} -X {set}Minor={minor}"
+    );
+    run_within(
+        GO_LIMIT,
+        command("go")
+            .args(["build", "-mod=mod", "-trimpath", "-ldflags", &flags, "-o"])
+            .arg(bin)
+            .arg(format!("{path}/cmd/kube-apiserver"))
+            .current_dir(&module)
+            .env("CGO_ENABLED", "0"),
+    )
+}
+
+/// A field of the JSON that Go prints, a line each.
+fn field<'j>(json: &'j str, name: &str) -> Option<&'j str> {
+    let key = format!("\"{name}\": \"");
+    json.lines().find_map(|line| {
+        let value = line.trim().strip_prefix(&key)?;
+        Some(value.trim_end_matches(',').trim_end_matches('"'))
+    })
 }
 
 /// Into a folder beside, and then into place: half of it must not look like all of it.

@@ -16,6 +16,8 @@ mod act;
 mod asks;
 mod demand;
 mod driver;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod leases;
 pub mod local;
 mod metrics;

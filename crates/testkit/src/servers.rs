@@ -13,10 +13,10 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, PgConnection};
-pub use tidewire_testservers::{Found, PgBouncer, ServerOptions, at_address};
+pub use tidewire_testservers::{Found, Kubernetes, PgBouncer, ServerOptions, at_address};
 use tidewire_testservers::{
     Kafka as BlockingKafka, Redis as BlockingRedis, Running, S3 as BlockingS3, Server as Blocking,
-    find_pgbouncer, of_database,
+    find_kubernetes, find_pgbouncer, of_database,
 };
 use tokio::task::spawn_blocking;
 
@@ -268,6 +268,30 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// The API of Kubernetes that this program's tests share, or nothing: where the slow suites are left out, or
+/// it is not built. Whoever uses it has namespaces and nodes of his own there.
+pub async fn kubernetes() -> Option<&'static Kubernetes> {
+    static SHARED: OnceLock<Result<Option<Kubernetes>, String>> = OnceLock::new();
+    let first = || {
+        if std::env::var_os("TIDEWIRE_TEST_FULL").is_none_or(|value| value != "1") {
+            say("left out: all tests on Kubernetes: TIDEWIRE_TEST_FULL=1 is not set");
+            return Ok(None);
+        }
+        if let Err(error) = find_kubernetes() {
+            say(&format!("left out: all tests on Kubernetes: {error}"));
+            return Ok(None);
+        }
+        Kubernetes::start()
+            .map(Some)
+            .map_err(|error| error.to_string())
+    };
+    let found = spawn_blocking(move || SHARED.get_or_init(first)).await;
+    match found.expect("it does not panic") {
+        Ok(found) => found.as_ref(),
+        Err(error) => panic!("no Kubernetes: {error}"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer, Apache Kafka, Redis
-//! and one that speaks S3, private to whoever starts them. Development only.
+//! Real servers for tests and benches: PostgreSQL, MariaDB (or MySQL), PgBouncer, Apache Kafka, Redis,
+//! one that speaks S3 and the API of Kubernetes, private to whoever starts them. Development only.
 //!
 //! A server runs from the programs that are installed, on a free loopback port, in a temporary
 //! folder, under an account without privileges when we are root. It never outlives the process that
@@ -15,6 +15,7 @@ mod address;
 mod folder;
 mod guard;
 mod kafka;
+mod kubernetes;
 mod mysql;
 mod pgbouncer;
 mod postgres;
@@ -25,6 +26,7 @@ mod server;
 
 pub use address::{at_address, of_database};
 pub use kafka::{KAFKA_VERSION, Kafka, find as find_kafka, folder as kafka_folder};
+pub use kubernetes::{KUBERNETES_VERSION, KWOK_VERSION, Kubernetes, find as find_kubernetes};
 pub use pgbouncer::PgBouncer;
 pub use programs::{Found, find, find_pgbouncer};
 pub use redis::{Redis, find as find_redis};

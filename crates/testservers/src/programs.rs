@@ -136,7 +136,8 @@ pub fn tools() -> PathBuf {
 }
 
 /// From `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.19-MariaDB-… for …`,
-/// `PgBouncer 1.18.0`, `Redis server v=7.0.15 sha=…`, `s3s-fs 0.14.1`, `garage cargo:2.5.0 […]`.
+/// `PgBouncer 1.18.0`, `Redis server v=7.0.15 sha=…`, `s3s-fs 0.14.1`, `garage cargo:2.5.0 […]`,
+/// `etcd Version: 3.4.23`, `Kubernetes v1.35.4`.
 fn version_of(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -147,6 +148,7 @@ fn version_in(text: &str) -> Option<&str> {
     text.split_whitespace()
         .map(|word| word.strip_prefix("v=").unwrap_or(word))
         .map(|word| word.strip_prefix("cargo:").unwrap_or(word))
+        .map(|word| word.strip_prefix('v').unwrap_or(word))
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
         .and_then(|word| word.split('-').next())
 }
@@ -173,6 +175,9 @@ mod tests {
             ("PgBouncer 1.18.0\nlibevent 2.1.12-stable", "1.18.0"),
             ("s3s-fs 0.14.1", "0.14.1"),
             ("garage cargo:2.5.0 [features: sqlite]", "2.5.0"),
+            ("etcd Version: 3.4.23\nGit SHA: Not provided", "3.4.23"),
+            ("Kubernetes v1.35.4", "1.35.4"),
+            ("kwok version v0.8.0 go1.26.8 (linux/amd64)", "0.8.0"),
         ] {
             assert_eq!(version_in(said), Some(version), "{said}");
         }
