@@ -106,13 +106,13 @@ impl Store {
     /// What is measured on it, in the order of the page.
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
-            Appends, Archives, Batches, Deliveries, Enqueue, Fleet, Growth, Held, Jobs, Latency,
+            Agents, Appends, Archives, Batches, Deliveries, Enqueue, Fleet, Growth, Held, Jobs, Latency,
             Memory, Schedules, Sites, Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
                 Appends, Batches, Jobs, Latency, Sse, Schedules, Deliveries, Threads, Archives,
-                Fleet, Memory, Growth,
+                Fleet, Agents, Memory, Growth,
             ],
             Self::Postgres => &[
                 Appends, Batches, Enqueue, Jobs, Latency, Schedules, Deliveries, Sites, Threads,
@@ -142,6 +142,8 @@ pub enum Workload {
     Archives,
     /// Agents who wait for configuration.
     Fleet,
+    /// Agents' instances as Pods, of a private Kubernetes API.
+    Agents,
     Memory,
     Growth,
     /// Jobs under a transaction that is held open; about a quarter of an hour.
@@ -163,6 +165,7 @@ impl Workload {
             Self::Threads => "threads",
             Self::Archives => "archives",
             Self::Fleet => "fleet",
+            Self::Agents => "agents",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::Held => "held",
@@ -173,7 +176,7 @@ impl Workload {
     fn waits_for_a_wish(self, store: Store) -> bool {
         matches!(
             (self, store),
-            (Self::Growth | Self::Held | Self::Fleet, _) | (Self::Threads, Store::Postgres)
+            (Self::Growth | Self::Held | Self::Fleet | Self::Agents, _) | (Self::Threads, Store::Postgres)
         )
     }
 }
@@ -246,6 +249,7 @@ impl RunArgs {
                 archived_events: 20_000,
                 fleet_agents: 300,
                 fleet_changes: 3,
+                agent_threads: 50,
                 settle: second / 2,
                 growth: growth_sizes(self.growth_rows.min(20_000)),
                 held: self.held_jobs.min(20_000),
@@ -283,6 +287,7 @@ impl RunArgs {
             archived_events: 1_000_000,
             fleet_agents: 10_000,
             fleet_changes: 10,
+            agent_threads: 1_000,
             settle: second * 3,
             growth: growth_sizes(self.growth_rows),
             held: self.held_jobs,
@@ -324,6 +329,8 @@ pub struct Plan {
     /// Who wait for configuration, and how often it changes.
     pub fleet_agents: usize,
     pub fleet_changes: u64,
+    /// Threads that have a Pod each.
+    pub agent_threads: usize,
     /// How long an idle server is left alone before its memory is read.
     pub settle: Duration,
     pub growth: Vec<u64>,

@@ -9,6 +9,7 @@ mod args;
 mod bodies;
 mod calibrate;
 mod chart;
+mod cluster;
 mod crowd;
 mod data;
 mod driver;

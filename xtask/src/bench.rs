@@ -11,7 +11,12 @@ use crate::{
 };
 
 pub fn run(arguments: &[OsString]) -> Result<()> {
-    process::run(cargo().args(["build", "--profile", PROFILE, "--package", "tidewire"]))?;
+    // With what an operator of Pods needs; nothing else in it changes by that.
+    process::run(
+        cargo()
+            .args(["build", "--profile", PROFILE, "--package", "tidewire"])
+            .args(["--features", "kubernetes"]),
+    )?;
     process::run(
         cargo()
             .args([

@@ -102,7 +102,8 @@ fn kustomize(linters: &Linters) -> Result<Outcome> {
             command(kustomize).arg("build").arg(folder.join(place)),
         )?;
     }
-    // Its secrets are not in the repository: a copy gets the example's.
+    // A component is nothing by itself: a copy of an overlay has it. And its secrets are not in the repository: a copy gets the
+    // example's.
     let copy = target()?.join("lint-deploy/kubernetes");
     if copy.exists() {
         fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
@@ -119,6 +120,26 @@ fn kustomize(linters: &Linters) -> Result<Outcome> {
         linters,
         "overlays/staging",
         command(kustomize).arg("build").arg(&staging),
+    )?;
+    let production = copy.join("overlays/production");
+    let file = production.join("kustomization.yaml");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let with_operator = text.replace(
+        "# - ../../components/operator",
+        "- ../../components/operator",
+    );
+    if with_operator == text {
+        bail!(
+            "{} is to name the operator as a component that may be had",
+            file.display()
+        );
+    }
+    fs::write(&file, with_operator).with_context(|| format!("cannot write {}", file.display()))?;
+    rendered(
+        linters,
+        "components/operator",
+        command(kustomize).arg("build").arg(&production),
     )?;
     Ok(Outcome::Passed)
 }

@@ -1,5 +1,6 @@
 //! What is asked of the contenders, one file a workload.
 
+mod agents;
 mod appends;
 mod archives;
 mod batches;
@@ -47,6 +48,7 @@ pub async fn run(bench: &Bench, args: &RunArgs) -> Result<Record> {
             Workload::Archives => archives::run(bench).await?,
             Workload::Sites => sites::run(bench).await?,
             Workload::Fleet => fleet::run(bench).await?,
+            Workload::Agents => agents::run(bench).await?,
         };
         record
             .workloads

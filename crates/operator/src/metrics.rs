@@ -27,6 +27,10 @@ pub fn describe() {
         "tidewire_agent_waiting_threads",
         "threads whose turns wait because limits leave no room for an instance"
     );
+    describe_gauge!(
+        "tidewire_agent_operator_leads",
+        "1 while this operator is the one of several that works, 0 while it stands by"
+    );
 }
 
 pub(crate) fn looked(instances: &[Instance], waiting: usize, took: Duration) {
@@ -54,4 +58,9 @@ pub(crate) fn started() {
 
 pub(crate) fn crashed() {
     counter!("tidewire_agent_crashes_total").increment(1);
+}
+
+#[cfg(feature = "kubernetes")]
+pub(crate) fn leads(leads: bool) {
+    gauge!("tidewire_agent_operator_leads").set(u8::from(leads));
 }

@@ -55,15 +55,11 @@ impl House {
         };
         let driver = Kubernetes::new(cluster.operator().await, settings, Clock::system());
         let stop = CancellationToken::new();
-        for says in [false, true] {
-            let (driver, stop) = (driver.clone(), stop.clone());
-            tokio::spawn(async move {
-                match says {
-                    true => driver.say(&stop).await,
-                    false => driver.watch(&stop).await,
-                }
-            });
-        }
+        let (runs, until) = (driver.clone(), stop.clone());
+        tokio::spawn(async move {
+            let both = async { tokio::join!(runs.watch(), runs.say()) };
+            until.run_until_cancelled(both).await;
+        });
         House {
             cluster,
             driver,

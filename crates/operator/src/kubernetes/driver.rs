@@ -169,13 +169,8 @@ impl Driver for Kubernetes {
 impl Inner {
     async fn be_synced(&self) -> Result<(), DriverError> {
         let mut changes = self.state.changes();
-        let synced = async {
-            while !self.state.known().is_synced() {
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
+        let synced =
+            async { while !self.state.known().is_synced() && changes.changed().await.is_ok() {} };
         timeout(SYNCED_WITHIN, synced).await.map_err(|_| {
             DriverError::Unavailable(
                 "the cluster has not said yet what there is; the log says why".to_owned(),

@@ -20,6 +20,8 @@ use tidewire_core::{Clock, clock};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// The Lease's name.
 pub const LEASE: &str = "tidewire-operator";
 
@@ -61,12 +63,15 @@ impl Candidate {
     ) where
         W: Future<Output = ()>,
     {
+        metrics::leads(false);
         while let Some(since) = stop.run_until_cancelled(self.acquire()).await {
             tracing::info!(identity = self.identity, "leads");
+            metrics::leads(true);
             let is_lost = tokio::select! {
                 () = work(stop.child_token()) => false,
                 () = self.keep(since) => true,
             };
+            metrics::leads(false);
             if is_lost {
                 tracing::warn!(identity = self.identity, "leads no more");
             } else {

@@ -25,9 +25,8 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use tidewire_core::Clock;
-use tokio_util::sync::CancellationToken;
 
 pub use crds::{
     AgentTemplate, AgentTemplateSpec, AgentThread, AgentThreadSpec, AgentThreadStatus, Recipe,
@@ -52,6 +51,26 @@ pub struct Settings {
     pub node_grace: Duration,
     /// How long a Pod may take until it is ready.
     pub start_within: Duration,
+}
+
+/// How a cluster is reached, and as whom.
+#[derive(Clone)]
+pub struct Cluster {
+    pub client: Client,
+    /// Where it is used, unless somebody says otherwise.
+    pub namespace: String,
+}
+
+impl Cluster {
+    /// By the kubeconfig that there is (`KUBECONFIG`, or in the home folder), or as the Pod that this is.
+    pub async fn here() -> Result<Cluster, String> {
+        let config = Config::infer().await;
+        let config = config.map_err(|error| format!("no cluster is known: {error}"))?;
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config);
+        let client = client.map_err(|error| format!("the cluster cannot be reached: {error}"))?;
+        Ok(Cluster { client, namespace })
+    }
 }
 
 /// A namespace in which instances are Pods. Clones are the same.
@@ -96,16 +115,21 @@ impl Kubernetes {
         }
     }
 
-    /// Keeps what is known up to date, until it is stopped. Whoever only stands by does this too, and knows
-    /// everything at once when he leads.
-    pub async fn watch(&self, stop: &CancellationToken) {
+    /// Keeps what is known up to date, for as long as it is waited for. Whoever only stands by does this too, and
+    /// knows everything at once when he leads.
+    pub async fn watch(&self) {
         // Four watches at once are a large future.
-        let watches = Box::pin(self.inner.watch_all());
-        stop.run_until_cancelled(watches).await;
+        Box::pin(self.inner.watch_all()).await;
     }
 
-    /// Keeps what people read up to date. For the one that leads.
-    pub async fn say(&self, stop: &CancellationToken) {
-        stop.run_until_cancelled(self.inner.say_all()).await;
+    /// Returns when it is known what there is.
+    pub async fn synced(&self) {
+        let mut changes = self.inner.state.changes();
+        while !self.inner.state.known().is_synced() && changes.changed().await.is_ok() {}
+    }
+
+    /// Keeps what people read up to date, for as long as it is waited for. For the one that leads.
+    pub async fn say(&self) {
+        self.inner.say_all().await;
     }
 }

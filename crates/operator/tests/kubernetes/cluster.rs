@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -82,7 +82,11 @@ impl Cluster {
 
     /// As the operator that is deployed, with no other rights.
     pub async fn operator(&self) -> Client {
-        client(&self.kubernetes.operators_kubeconfig()).await
+        client(&self.operators_kubeconfig()).await
+    }
+
+    pub fn operators_kubeconfig(&self) -> PathBuf {
+        self.kubernetes.operators_kubeconfig()
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -154,6 +158,13 @@ impl Cluster {
         .await;
     }
 
+    /// By its name in the cluster.
+    pub async fn has_node(&self, name: &str) -> bool {
+        let nodes: Api<Node> = Api::all(self.admin.clone());
+        let node = nodes.get_opt(name).await.expect("asked");
+        node.is_some_and(|it| is_ready(&it))
+    }
+
     /// The node is no more, and nobody says so to its Pods.
     pub async fn delete_node(&self, name: &str) {
         let nodes: Api<Node> = Api::all(self.admin.clone());
@@ -210,11 +221,14 @@ impl Cluster {
                 }},
             }],
         }});
-        let pods = self.api::<Pod>();
         let patch = Patch::Merge(&ended);
-        pods.patch_status(pod, &ours_merged(), &patch)
-            .await
-            .expect("it was there");
+        let patched = self
+            .api::<Pod>()
+            .patch_status(pod, &ours_merged(), &patch)
+            .await;
+        // It may have been deleted meanwhile, and that is why its container ended.
+        let is_gone = |error: &kube::Error| matches!(error, kube::Error::Api(it) if it.code == 404);
+        assert!(patched.as_ref().err().is_none_or(is_gone), "{patched:?}");
     }
 
     pub async fn template(&self, name: &str, spec: AgentTemplateSpec) {

@@ -1,5 +1,8 @@
 //! `tidewire operator`.
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+
 use std::{sync::Arc, time::Duration};
 
 use tidewire_core::{Clock, duration};
@@ -54,6 +57,14 @@ pub(super) struct Args {
     /// How long a running turn may go on when its instance must stop
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
     drain: Duration,
+    /// Where Pods are; as the kubeconfig says, or where it runs itself, if it is missing
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "NAME", conflicts_with = "agents")]
+    namespace: Option<String>,
+    /// How long a node may be not ready before its Pods count as lost
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
+    node_grace: Duration,
     /// How long an instance keeps its thread if the operator is gone; 5s to 1h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "60s")]
     lease: Duration,
@@ -69,12 +80,20 @@ pub(super) fn run(args: Args, remote: &Remote) -> Result<(), Fault> {
     let agents = local_agents(&args.agents.join(","))
         .map_err(|why| Fault::Usage(format!("--agents {why}")))?;
     if agents.is_empty() {
-        return Err(Fault::Usage(
-            "name an agent that this machine runs: --agents local:COMMAND; Pods are for builds with --features kubernetes"
-                .to_owned(),
-        ));
+        return pods(&args, remote);
     }
     local(args, agents, remote)
+}
+
+#[cfg(feature = "kubernetes")]
+use kubernetes::pods;
+
+#[cfg(not(feature = "kubernetes"))]
+fn pods(_: &Args, _: &Remote) -> Result<(), Fault> {
+    Err(Fault::Usage(
+        "name an agent that this machine runs: --agents local:COMMAND; Pods are for builds with --features kubernetes"
+            .to_owned(),
+    ))
 }
 
 fn local(args: Args, agents: Vec<LocalAgent>, remote: &Remote) -> Result<(), Fault> {

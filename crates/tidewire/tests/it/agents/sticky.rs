@@ -3,5 +3,7 @@
 
 #[macro_use]
 mod scenarios;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod local;
 mod world;

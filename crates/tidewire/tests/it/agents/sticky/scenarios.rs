@@ -18,14 +18,18 @@ macro_rules! suite {
 
         #[every_engine(postgres)]
         async fn two_operators_start_one_instance_a_thread(engine: Engine) {
-            crate::agents::sticky::scenarios::two_operators_start_one_instance_a_thread::<$world>(engine).await;
+            if <$world as crate::agents::sticky::world::World>::is_there().await {
+                crate::agents::sticky::scenarios::two_operators_start_one_instance_a_thread::<$world>(engine).await;
+            }
         }
     };
     ($world:ty: $($scenario:ident),*) => {
         $(
             #[tokio::test]
             async fn $scenario() {
-                crate::agents::sticky::scenarios::$scenario::<$world>().await;
+                if <$world as crate::agents::sticky::world::World>::is_there().await {
+                    crate::agents::sticky::scenarios::$scenario::<$world>().await;
+                }
             }
         )*
     };
@@ -236,7 +240,7 @@ pub async fn two_operators_start_one_instance_a_thread<W: World>(engine: Engine)
 }
 
 /// Waits until the turn is in the middle of its answer; who says it.
-async fn talking(server: &Server, thread: &str, id: &str) -> String {
+pub async fn talking(server: &Server, thread: &str, id: &str) -> String {
     let what = format!("the first word in {thread}");
     eventually(&what, async || {
         let has_begun = said(server, thread, "message.delta").await > 0;

@@ -35,6 +35,11 @@ impl Default for Setup {
 /// Somewhere that instances run, with operators of its own; all of it goes when it is dropped. Instances are
 /// reference agents that take turns which name no agent. A lease lasts five seconds.
 pub trait World: Sized {
+    /// Whether it can be had here.
+    async fn is_there() -> bool {
+        true
+    }
+
     /// A server, and operators that have reached it.
     async fn start(setup: Setup) -> Self;
 
