@@ -243,6 +243,33 @@ fn a_warm_instance_is_bound_and_another_takes_its_place_in_the_pool() {
 }
 
 #[test]
+fn a_warm_instance_that_is_being_started_is_waited_for() {
+    let warm = Template {
+        warm: 1,
+        tenant: Some("t".into()),
+        ..template("a")
+    };
+    let mut house = House::new(vec![warm]);
+    house.look();
+    house.busy.extend(house.names());
+    house.turn("t", "one", "a");
+    let actions = house.look();
+    assert!(
+        matches!(&actions[..], [Action::Start { thread: None, .. }]),
+        "the next warm one alone: {actions:?}"
+    );
+    house.busy.extend(house.names());
+    assert_eq!(house.look(), []);
+    let first = house.names().remove(0);
+    house.busy.remove(&first);
+    let actions = house.look();
+    assert!(
+        matches!(&actions[..], [Action::Bind { name, .. }] if *name == first),
+        "{actions:?}"
+    );
+}
+
+#[test]
 fn warm_instances_take_nobodys_place() {
     let warm = Template {
         warm: 2,

@@ -28,12 +28,17 @@ struct Idle<'l> {
     place: Place,
 }
 
+/// A tenant and an agent.
+type Pool = (Arc<str>, Option<Arc<str>>);
+
 /// Warm instances by whom they are for, the best one last.
-type Warm<'l> = HashMap<(Arc<str>, Option<Arc<str>>), Vec<&'l Instance>>;
+type Warm<'l> = HashMap<Pool, Vec<&'l Instance>>;
 
 impl<'l> Planner<'l> {
     pub(super) fn threads(&mut self, room: &mut Room<'l>) {
         let mut warm = self.warm();
+        let mut coming = self.coming();
+        let mut promised: HashMap<Pool, u32> = HashMap::new();
         let mut idle = self.idle_ones(room);
         // Searched in vain: whoever is like these finds nobody either.
         let mut nobody: HashSet<(Place, bool, bool)> = HashSet::new();
@@ -43,6 +48,12 @@ impl<'l> Planner<'l> {
                 idle.retain(|it| it.instance.name != instance.name);
                 self.memory.waits.remove(&waiting.key);
                 self.bind(&instance.name, waiting.key);
+                continue;
+            }
+            if let Some(count @ 1..) = coming.get_mut(&pool) {
+                // A moment later it can be bound.
+                *count -= 1;
+                *promised.entry(pool).or_default() += 1;
                 continue;
             }
             let place = room.place(&waiting.key.tenant, waiting.agent.as_deref());
@@ -85,7 +96,7 @@ impl<'l> Planner<'l> {
                 }
             }
         }
-        self.fill_pools(room, warm);
+        self.fill_pools(room, warm, &promised);
     }
 
     /// The threads that wait for an instance: the oldest first of whichever tenant has the fewest.
@@ -182,6 +193,19 @@ impl<'l> Planner<'l> {
         warm
     }
 
+    /// Warm instances for which something is under way, so that nobody can have them yet.
+    fn coming(&self) -> HashMap<Pool, u32> {
+        let look = self.look;
+        let mut coming = HashMap::new();
+        for it in look.instances {
+            if it.thread.is_none() && it.is_live() && look.busy.names.contains(&it.name) {
+                let pool = (Arc::clone(&it.tenant), it.agent.clone());
+                *coming.entry(pool).or_default() += 1;
+            }
+        }
+        coming
+    }
+
     /// Instances that may give way, in this order: warm ones, then those that are idle for the
     /// longest, then those that somebody has pinned.
     fn idle_ones(&mut self, room: &Room<'_>) -> Vec<Idle<'l>> {
@@ -240,8 +264,13 @@ impl<'l> Planner<'l> {
     }
 
     /// Warm instances are stopped that are too many, and started where there are too few, as far as
-    /// nobody waits for their places.
-    fn fill_pools(&mut self, room: &mut Room<'_>, mut warm: Warm<'l>) {
+    /// nobody waits for their places. Those that are promised to threads are no part of a pool any more.
+    fn fill_pools(
+        &mut self,
+        room: &mut Room<'_>,
+        mut warm: Warm<'l>,
+        promised: &HashMap<Pool, u32>,
+    ) {
         let look = self.look;
         // Those too that something is under way for.
         let mut there: HashMap<(&str, Option<&str>), u32> = HashMap::new();
@@ -254,9 +283,15 @@ impl<'l> Planner<'l> {
             Action::Bind { name, .. } => look.instances.iter().find(|it| it.name == *name),
             _ => None,
         });
-        for it in bound.filter(|it| it.thread.is_none()) {
-            if let Some(count) = there.get_mut(&(&*it.tenant, it.agent.as_deref())) {
-                *count = count.saturating_sub(1);
+        let bound = bound
+            .filter(|it| it.thread.is_none())
+            .map(|it| ((&*it.tenant, it.agent.as_deref()), 1));
+        let promised = promised
+            .iter()
+            .map(|((tenant, agent), count)| ((&**tenant, agent.as_deref()), *count));
+        for (pool, count) in bound.chain(promised) {
+            if let Some(there) = there.get_mut(&pool) {
+                *there = there.saturating_sub(count);
             }
         }
         for (of, template) in look.templates.iter().enumerate() {

@@ -48,6 +48,8 @@ pub struct House {
     pub pinned: Vec<Pinned>,
     pub limits: Limits,
     pub lost: HashSet<Arc<str>>,
+    /// Names for which something is under way.
+    pub busy: HashSet<Arc<str>>,
     pub closing: Option<Duration>,
     pub look_at: Option<Time>,
     pub waiting: usize,
@@ -71,6 +73,7 @@ impl House {
             pinned: Vec::new(),
             limits: Limits::default(),
             lost: HashSet::new(),
+            busy: HashSet::new(),
             closing: None,
             look_at: None,
             waiting: 0,
@@ -242,7 +245,10 @@ impl House {
             templates: &self.templates,
             pinned: &self.pinned,
             limits: &self.limits,
-            busy: &Busy::default(),
+            busy: &Busy {
+                names: self.busy.clone(),
+                ..Busy::default()
+            },
             lost: &self.lost,
             unbound: &HashSet::new(),
             leases: &self.leases,

@@ -1,7 +1,9 @@
 //! The suite.
 
-use std::{cell::Cell, collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::Value;
+use tidewire_core::Time;
 use tidewire_testkit::{Engine, eventually};
 
 use super::world::{Setup, World, answered, begin, completed, leases, said, turn, words};
@@ -76,7 +78,7 @@ pub async fn what_crashes_is_replaced<W: World>() {
     })
     .await;
     let server = world.server();
-    let id = begin(server, "one", &words(60)).await;
+    let id = begin(server, "one", &words(100)).await;
     let running = talking(server, "one", &id).await;
     world.crash(&running).await;
     let done = completed(server, "one", &id).await;
@@ -99,26 +101,25 @@ pub async fn at_the_limit_a_thread_waits<W: World>() {
     let server = world.server();
     let mut turns = Vec::new();
     for thread in ["one", "two"] {
-        let id = begin(server, thread, &words(40)).await;
+        let id = begin(server, thread, &words(100)).await;
         talking(server, thread, &id).await;
         turns.push((thread, id));
     }
-    turns.push(("three", begin(server, "three", &words(40)).await));
-    let third_waited = Cell::new(false);
-    eventually("all are completed", async || {
+    turns.push(("three", begin(server, "three", QUESTION).await));
+    let done = eventually("all are completed", async || {
         let running = world.running().await;
         assert!(running.len() <= 2, "{running:?}");
-        let mut open = Vec::new();
+        let mut done = Vec::new();
         for (thread, id) in &turns {
-            if turn(server, thread, id).await["status"] != "completed" {
-                open.push(*thread);
-            }
+            let turn = turn(server, thread, id).await;
+            done.extend((turn["status"] == "completed").then_some(turn));
         }
-        third_waited.set(third_waited.get() || open.len() == 3);
-        open.is_empty().then_some(())
+        (done.len() == 3).then_some(done)
     })
     .await;
-    assert!(third_waited.get(), "the others were done before it came");
+    let at = |turn: &Value, name: &str| -> Time { turn[name].as_str().unwrap().parse().unwrap() };
+    let freed = at(&done[0], "finished_at").min(at(&done[1], "finished_at"));
+    assert!(at(&done[2], "started_at") >= freed, "{done:#?}");
     for (thread, _) in &turns {
         assert_eq!(said(server, thread, "turn.completed").await, 1);
     }
@@ -157,7 +158,7 @@ pub async fn a_killed_operator_leaves_nothing_undone<W: World>() {
         ..Setup::default()
     })
     .await;
-    let id = begin(world.server(), "one", &words(60)).await;
+    let id = begin(world.server(), "one", &words(100)).await;
     talking(world.server(), "one", &id).await;
     world.kill_operator().await;
     world.start_operator().await;
