@@ -106,8 +106,8 @@ impl Store {
     /// What is measured on it, in the order of the page.
     pub fn workloads(self) -> &'static [Workload] {
         use Workload::{
-            Agents, Appends, Archives, Batches, Deliveries, Enqueue, Fleet, Growth, Held, Jobs, Latency,
-            Memory, Schedules, Sites, Sse, Threads,
+            Agents, Appends, Archives, Batches, Deliveries, Enqueue, Fleet, Growth, Held, Jobs,
+            Latency, Memory, Schedules, Sites, Sse, Threads,
         };
         match self {
             Self::Sqlite => &[
@@ -176,7 +176,8 @@ impl Workload {
     fn waits_for_a_wish(self, store: Store) -> bool {
         matches!(
             (self, store),
-            (Self::Growth | Self::Held | Self::Fleet | Self::Agents, _) | (Self::Threads, Store::Postgres)
+            (Self::Growth | Self::Held | Self::Fleet | Self::Agents, _)
+                | (Self::Threads, Store::Postgres)
         )
     }
 }

@@ -58,7 +58,8 @@ impl Cluster {
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let client = Client::try_from(config)?;
         let (label, value) = Kubernetes::NODE_LABEL;
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {label: value}}});
         let mut objects = vec![namespace, node];
         for text in DEFINITIONS {
@@ -160,14 +161,21 @@ impl Turns {
     }
 
     /// Waits until so many have ended; when the last did, and what they took.
-    pub async fn ended(&self, count: usize, patience: Duration) -> Result<(Instant, Histogram<u64>)> {
+    pub async fn ended(
+        &self,
+        count: usize,
+        patience: Duration,
+    ) -> Result<(Instant, Histogram<u64>)> {
         let began = Instant::now();
         while self.ended.get() < count {
             if let Some(why) = self.failed.borrow_mut().take() {
                 bail!("an agent failed: {why}");
             }
             if began.elapsed() > patience {
-                bail!("{} of {count} turns ended within {patience:?}", self.ended.get());
+                bail!(
+                    "{} of {count} turns ended within {patience:?}",
+                    self.ended.get()
+                );
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -293,7 +301,8 @@ async fn answer(
     let key = secret.data.and_then(|mut it| it.remove("api-key"));
     let key = String::from_utf8(key.context("a key")?.0)?;
     let mut conn = Conn::open(server).await?;
-    let claim = json!({"worker": name, "types": ["agent.turn"], "wait_seconds": 50, "lease_seconds": 60});
+    let claim =
+        json!({"worker": name, "types": ["agent.turn"], "wait_seconds": 50, "lease_seconds": 60});
     let claim = post(server, "/v1/jobs/claim", &key, &claim);
     loop {
         let reply = conn.call(&claim).await?;

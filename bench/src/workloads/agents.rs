@@ -119,7 +119,13 @@ impl Turns {
     async fn operator(&self, bench: &Bench, server: &Server, cluster: &Cluster) -> Result<Server> {
         let mut command = Command::new(bench.tidewire_binary()?);
         command
-            .args(["operator", "--addr", "127.0.0.1:0", "--namespace", NAMESPACE])
+            .args([
+                "operator",
+                "--addr",
+                "127.0.0.1:0",
+                "--namespace",
+                NAMESPACE,
+            ])
             .args(["--max", &self.threads.to_string()])
             .args(["--server", &format!("http://{}", server.addr)])
             .env("TIDEWIRE_API_KEY", KEY)
@@ -150,7 +156,9 @@ impl Turns {
             let thread = format!("thread-{number}");
             let turn = json!({"thread_id": thread, "input": "what is 6 * 7?"});
             cluster.turns().sent(&thread);
-            let reply = conn.call(&post(server.addr, "/v1/turns", KEY, &turn)).await?;
+            let reply = conn
+                .call(&post(server.addr, "/v1/turns", KEY, &turn))
+                .await?;
             if !reply.is_success() {
                 bail!("POST /v1/turns: {}", reply.text());
             }
@@ -162,7 +170,10 @@ impl Turns {
 
 async fn counts(cluster: &Cluster, operator: &Server) -> Result<Counts> {
     let mut api = Api::open(operator.addr).await?;
-    let text = api.text("/metrics").await.context("the operator's metrics")?;
+    let text = api
+        .text("/metrics")
+        .await
+        .context("the operator's metrics")?;
     Ok(Counts {
         requests: cluster.requests().await?,
         looks: sum_of(&text, &format!("{RECONCILE}_count")) as u64,

@@ -36,6 +36,8 @@ pub struct Instance {
     pub thread: Option<Arc<str>>,
     pub phase: Phase,
     pub started_at: Time,
+    /// How long it outlives its thread's last turn, where its thread says something else than its template.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// How instances of an agent are made, as far as it matters how many there are.

@@ -286,6 +286,7 @@ impl<D: Driver> Loop<'_, D> {
                             thread: thread.clone(),
                             phase: Phase::Starting,
                             started_at: self.operator.clock.now(),
+                            idle_timeout: None,
                         });
                     }
                 }

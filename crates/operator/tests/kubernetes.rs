@@ -53,7 +53,7 @@ impl House {
             node_grace: Duration::from_secs(2),
             start_within: Duration::from_mins(5),
         };
-        let driver = Kubernetes::new(cluster.operator().await, settings, Clock::system());
+        let driver = Kubernetes::new(as_operator(&cluster).await, settings, Clock::system());
         let stop = CancellationToken::new();
         let (runs, until) = (driver.clone(), stop.clone());
         tokio::spawn(async move {
@@ -104,6 +104,11 @@ impl House {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// With the rights of the operator that is deployed, and no others.
+async fn as_operator(cluster: &Cluster) -> kube::Client {
+    cluster::client(&cluster.operators_kubeconfig()).await
 }
 
 fn template(agent: Option<&str>) -> AgentTemplateSpec {

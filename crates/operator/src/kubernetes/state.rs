@@ -138,6 +138,7 @@ impl State {
                 thread: bound.or_else(|| said(THREAD)).map(Arc::from),
                 phase,
                 started_at: made_at(&pod.metadata),
+                idle_timeout: owner.and_then(|it| idle_timeout(it)),
                 name: name.into(),
             }
         });
@@ -160,6 +161,7 @@ impl State {
                 thread: thread.spec.thread_id.as_deref().map(Arc::from),
                 phase,
                 started_at: made_at(&thread.metadata),
+                idle_timeout: idle_timeout(thread),
             })
         });
         of_pods.chain(without).collect()
@@ -291,6 +293,11 @@ pub fn key(thread: &AgentThread) -> Option<ThreadKey> {
         tenant: thread.tenant().into(),
         thread: thread.spec.thread_id.as_deref()?.into(),
     })
+}
+
+fn idle_timeout(thread: &AgentThread) -> Option<Duration> {
+    let seconds = thread.spec.recipe.idle_timeout_seconds?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 /// The older one first, and of two of one second by name.

@@ -86,6 +86,7 @@ pub(super) fn find(mark: &Mark, now: Time) -> Vec<Leftover> {
                 thread: variable("TIDEWIRE_THREAD").map(Into::into),
                 phase: Phase::Failed("its server was killed".to_owned()),
                 started_at: now,
+                idle_timeout: None,
             },
             groups: Vec::new(),
         });

@@ -171,6 +171,7 @@ impl Driver for Local {
             thread: start.thread,
             phase: Phase::Ready,
             started_at: inner.clock.now(),
+            idle_timeout: None,
         };
         let last = LastLine::default();
         let reading = [

@@ -228,7 +228,8 @@ impl<'l> Planner<'l> {
     fn idle(&mut self, it: &Instance) {
         let since = self.memory.idle_since(&it.name, self.look.now);
         let template = Template::of(self.look.templates, &it.tenant, it.agent.as_deref());
-        let timeout = template.map_or(IDLE_TIMEOUT, |of| self.look.templates[of].idle_timeout);
+        let template = template.map(|of| self.look.templates[of].idle_timeout);
+        let timeout = it.idle_timeout.or(template).unwrap_or(IDLE_TIMEOUT);
         let due = since.plus(timeout);
         if due > self.look.now {
             self.look_at(due);

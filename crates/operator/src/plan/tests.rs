@@ -70,6 +70,21 @@ fn an_idle_instance_goes_when_its_time_is_over_and_not_before() {
 }
 
 #[test]
+fn a_thread_may_say_for_itself_how_long_its_instance_outlives_its_turns() {
+    let mut house = House::new(vec![template("a")]);
+    house.turn("t", "one", "a");
+    house.look();
+    house.ready("one");
+    house.instance_mut("one").idle_timeout = Some(5 * S);
+    house.end("one");
+    house.look();
+    assert_eq!(house.look_at, Some(house.now.plus(5 * S)));
+    house.pass(5 * S);
+    let gone = house.look();
+    assert!(matches!(&gone[..], [Action::Retire { .. }]), "{gone:?}");
+}
+
+#[test]
 fn one_that_turns_out_to_be_busy_stays() {
     let mut house = House::new(vec![template("a")]);
     house.turn("t", "one", "a");

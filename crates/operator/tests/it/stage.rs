@@ -125,6 +125,7 @@ impl Driver for Stage {
                 thread: start.thread,
                 phase: Phase::Ready,
                 started_at: Time::EPOCH,
+                idle_timeout: None,
             },
         );
         self.changed();

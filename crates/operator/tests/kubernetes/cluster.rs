@@ -81,10 +81,6 @@ impl Cluster {
     }
 
     /// As the operator that is deployed, with no other rights.
-    pub async fn operator(&self) -> Client {
-        client(&self.operators_kubeconfig()).await
-    }
-
     pub fn operators_kubeconfig(&self) -> PathBuf {
         self.kubernetes.operators_kubeconfig()
     }
@@ -156,13 +152,6 @@ impl Cluster {
             is_ready(&nodes.get(&name).await.ok()?).then_some(())
         })
         .await;
-    }
-
-    /// By its name in the cluster.
-    pub async fn has_node(&self, name: &str) -> bool {
-        let nodes: Api<Node> = Api::all(self.admin.clone());
-        let node = nodes.get_opt(name).await.expect("asked");
-        node.is_some_and(|it| is_ready(&it))
     }
 
     /// The node is no more, and nobody says so to its Pods.
@@ -320,7 +309,7 @@ fn binding(pod: &str, node: String) -> Binding {
     }
 }
 
-fn is_ready(node: &Node) -> bool {
+pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|it| it.conditions.as_ref());
     conditions
         .into_iter()
@@ -348,7 +337,7 @@ async fn install(admin: &Client) {
     }
 }
 
-async fn client(kubeconfig: &Path) -> Client {
+pub async fn client(kubeconfig: &Path) -> Client {
     let read = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(read, &options).await;

@@ -194,8 +194,10 @@ async fn keys_are_written_and_never_read() {
         return;
     };
     house.ready(start("one", Some("t1"))).await;
-    let secrets: kube::Api<Secret> =
-        kube::Api::namespaced(house.cluster.operator().await, &house.cluster.namespace);
+    let secrets: kube::Api<Secret> = kube::Api::namespaced(
+        crate::as_operator(&house.cluster).await,
+        &house.cluster.namespace,
+    );
     let read = secrets.get("one").await;
     assert!(
         matches!(&read, Err(kube::Error::Api(status)) if status.code == 403),

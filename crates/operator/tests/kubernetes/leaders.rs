@@ -26,7 +26,7 @@ impl Drop for Leads {
 
 impl Operator {
     async fn new(cluster: &Cluster, name: &str) -> Self {
-        let (client, stop) = (cluster.operator().await, CancellationToken::new());
+        let (client, stop) = (crate::as_operator(cluster).await, CancellationToken::new());
         let (sender, leads) = watch::channel(false);
         let sender = Arc::new(sender);
         let mut candidate = Candidate::new(client, &cluster.namespace, name, Clock::system());

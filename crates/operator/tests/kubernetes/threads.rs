@@ -57,6 +57,10 @@ async fn a_thread_that_somebody_makes_has_an_instance_until_it_is_idle() {
     };
     let own = AgentThreadSpec {
         image: Some("example/own:2".to_owned()),
+        recipe: Recipe {
+            idle_timeout_seconds: Some(7),
+            ..Recipe::default()
+        },
         ..spec("t1")
     };
     house.cluster.thread("mine", own).await;
@@ -68,6 +72,8 @@ async fn a_thread_that_somebody_makes_has_an_instance_until_it_is_idle() {
     let pod = house.cluster.api::<Pod>().get("one").await.expect("a Pod");
     let container = &pod.spec.expect("its spec").containers[0];
     assert_eq!(container.image.as_deref(), Some("example/own:2"));
+    let shown = house.instance("one").await.expect("it is there");
+    assert_eq!(shown.idle_timeout, Some(Duration::from_secs(7)));
     house.stands("mine", ThreadPhase::Ready, "PodReady").await;
 
     house.driver.stop("one", GENTLY).await.expect("it stops");

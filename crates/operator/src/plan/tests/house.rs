@@ -185,7 +185,7 @@ impl House {
     }
 
     #[track_caller]
-    fn instance_mut(&mut self, thread: &str) -> &mut Instance {
+    pub fn instance_mut(&mut self, thread: &str) -> &mut Instance {
         let found = self
             .instances
             .iter_mut()
@@ -296,6 +296,7 @@ impl House {
                     thread: thread.clone(),
                     phase: Phase::Starting,
                     started_at: self.now,
+                    idle_timeout: None,
                 });
             }
             Action::Bind { name, key } => {

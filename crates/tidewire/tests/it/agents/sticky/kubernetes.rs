@@ -20,9 +20,9 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, pin_mut};
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Secret};
+use k8s_openapi::api::core::v1::{Container, EnvVar, Node, Pod, Secret};
 use kube::{
-    ResourceExt as _,
+    Api, ResourceExt as _,
     api::{DeleteParams, ListParams},
     runtime::watcher::{self, Event, watcher},
 };
@@ -228,7 +228,7 @@ async fn follow(cluster: &Cluster, processes: &Mutex<HashMap<String, Child>>) {
                 // A node that is lost says nothing to its containers: they go on.
                 let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref());
                 let is_lost = match node {
-                    Some(node) => !cluster.has_node(node).await,
+                    Some(node) => is_lost(cluster, node).await,
                     None => true,
                 };
                 let mut processes = lock(processes);
@@ -239,6 +239,12 @@ async fn follow(cluster: &Cluster, processes: &Mutex<HashMap<String, Child>>) {
             _ => {}
         }
     }
+}
+
+async fn is_lost(cluster: &Cluster, node: &str) -> bool {
+    let nodes: Api<Node> = Api::all(cluster.admin.clone());
+    let node = nodes.get_opt(node).await.expect("asked");
+    !node.is_some_and(|it| cluster::is_ready(&it))
 }
 
 /// What a kubelet says of containers that have ended.
