@@ -66,6 +66,11 @@ const SQLITE: &str = "\
   watches of one key, each over a connection of its own by etcd's JSON gateway, which is how a program without gRPC watches;
   a client with gRPC would put many watches on one connection. etcd tells every watcher alike, knows no agents, and hears
   nothing of what became of a change.
+- **Agents in Pods**: a private kube-apiserver on etcd with one node that KWOK plays, all on the same machine; an operator with a thousand
+  threads. *First turns*: nothing is there, and each thread's turn brings an AgentThread, a Secret and a Pod, which the generator puts on the node;
+  in the Pod's place it claims the turn with the Pod's key and ends it at once. *Later turns* find their Pods. The rate is from the first turn's
+  request to the last turn's end; the generator, the API server, etcd and KWOK take their share of the same cores. *Requests* are
+  counted by the API server (`apiserver_request_total`), without those of the scheduler and the kubelet.
 ";
 
 const POSTGRES: &str = "\

@@ -61,10 +61,13 @@ impl Cluster {
             admin: admin.clone(),
             _scheduler: Arc::new(stop.clone().drop_guard()),
         };
-        let made = Namespace {
+        let mut made = Namespace {
             metadata: named(&namespace),
             ..Namespace::default()
         };
+        // What the cluster would let nobody do, no Pod may need.
+        let (label, value) = ("pod-security.kubernetes.io/enforce", "restricted");
+        made.labels_mut().insert(label.to_owned(), value.to_owned());
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         namespaces
             .create(&PostParams::default(), &made)

@@ -180,7 +180,7 @@ impl Kubelet {
         let (runs, cluster, until) = (Arc::clone(&processes), cluster.clone(), stop.clone());
         tokio::spawn(async move {
             let both = async { tokio::join!(follow(&cluster, &runs), report(&cluster, &runs)) };
-            until.run_until_cancelled(both).await;
+            until.run_until_cancelled(Box::pin(both)).await;
         });
         Kubelet {
             processes,
@@ -218,10 +218,11 @@ async fn follow(cluster: &Cluster, processes: &Mutex<HashMap<String, Child>>) {
                 let name = pod.name_any();
                 let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
                 let is_there = lock(processes).contains_key(&name);
-                if phase == Some("Running") && !is_there {
-                    if let Some(process) = run(cluster, &pod).await {
-                        lock(processes).insert(name, process);
-                    }
+                if phase == Some("Running")
+                    && !is_there
+                    && let Some(process) = run(cluster, &pod).await
+                {
+                    lock(processes).insert(name, process);
                 }
             }
             Ok(Event::Delete(pod)) => {
@@ -231,7 +232,7 @@ async fn follow(cluster: &Cluster, processes: &Mutex<HashMap<String, Child>>) {
                     Some(node) => is_lost(cluster, node).await,
                     None => true,
                 };
-                let mut processes = lock(processes);
+                let processes = lock(processes);
                 if let Some(process) = processes.get(&pod.name_any()).filter(|_| !is_lost) {
                     let _ = kill_process(Pid::from_child(process), Signal::TERM);
                 }
