@@ -322,10 +322,11 @@ pub fn garage() -> Result<()> {
 /// The API of Kubernetes and what plays its nodes, built by Go where Go is installed, and etcd; whether they are here then.
 /// A build takes a quarter of an hour on two cores, once.
 pub fn kubernetes() -> Result<bool> {
-    ensure(
-        "Kubernetes' API is run",
-        &[("etcd", "etcd-server"), ("openssl", "openssl")],
-    )?;
+    ensure("Kubernetes' API is run", &[("etcd", "etcd-server")])?;
+    // It alone says its version without dashes.
+    if output(command("openssl").arg("version")).is_none() && apt::can_install() {
+        apt::install(&["openssl"])?;
+    }
     if find_kubernetes().is_ok() {
         return Ok(true);
     }
