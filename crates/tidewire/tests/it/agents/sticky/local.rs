@@ -15,7 +15,7 @@ use tidewire_core::duration;
 
 use tidewire_testkit::eventually;
 
-use super::world::{Setup, World, begin, completed, said, words};
+use super::world::{LEASE, Setup, World, begin, completed, said, words};
 use crate::support::{House, Server, lasting_address, run, tidewire};
 
 const ADMIN: &str = "the-operators-key";
@@ -137,7 +137,7 @@ impl World for Beside {
         let log = self.server.house.path().join(log);
         let mut operator = self.server.cli(&["operator", "--addr", "127.0.0.1:0"]);
         operator
-            .args(["--agents", &command(self.setup), "--lease", "5s"])
+            .args(["--agents", &command(self.setup), "--lease", LEASE])
             .args(["--max", &max.to_string(), "--warm", &warm.to_string()])
             .args(["--idle-timeout", &duration::format(idle_timeout)])
             .env("TIDEWIRE_LOG_LEVEL", "warn")

@@ -7,6 +7,11 @@ use tidewire_testkit::{Engine, eventually};
 
 use crate::support::Server;
 
+/// How long leases are: short, as what a killed operator leaves behind waits for their ends, and long enough to be
+/// renewed in time on a machine that has much else to do. An instance whose key lapses in the middle of a turn gives
+/// the turn up.
+pub const LEASE: &str = "10s";
+
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub engine: Engine,
@@ -33,7 +38,7 @@ impl Default for Setup {
 }
 
 /// Somewhere that instances run, with operators of its own; all of it goes when it is dropped. Instances are
-/// reference agents that take turns which name no agent. A lease lasts five seconds.
+/// reference agents that take turns which name no agent.
 pub trait World: Sized {
     /// Whether it can be had here.
     async fn is_there() -> bool {
