@@ -37,7 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::cluster::Cluster;
 use super::{
     scenarios::talking,
-    world::{Setup, World, answered, begin, completed, leases, said, words},
+    world::{LEASE, Setup, World, answered, begin, completed, leases, said, words},
 };
 use crate::support::{House, Server, tidewire};
 
@@ -141,7 +141,7 @@ impl World for Pods {
         let log = self.server.house.path().join(log);
         let mut operator = self.server.cli(&["operator", "--addr", "127.0.0.1:0"]);
         operator
-            .args(["--namespace", &self.cluster.namespace, "--lease", "5s"])
+            .args(["--namespace", &self.cluster.namespace, "--lease", LEASE])
             .args(["--node-grace", "2s", "--max", &self.max.to_string()])
             .env("KUBECONFIG", self.cluster.operators_kubeconfig())
             .env("TIDEWIRE_LOG_LEVEL", "info")
