@@ -6,13 +6,13 @@ mod shown;
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tidewire_core::{Kind, Problem, Scope};
-use tidewire_http::{ApiError, Caller, Json, Optional, Path, Query};
+use tidewire_http::{ApiError, Json, Operator, Optional, Path, Query};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -31,20 +31,6 @@ pub fn routes(service: Service) -> OpenApiRouter {
         .routes(routes!(mint_key, list_keys))
         .routes(routes!(revoke_key))
         .with_state(service)
-}
-
-/// Proof that the caller has the scope `admin`. Comes before a body, so that a stranger learns
-/// nothing about bodies.
-pub struct Operator;
-
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::Admin)?;
-        Ok(Operator)
-    }
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]

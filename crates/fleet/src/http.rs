@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Deserialize;
 use tidewire_core::{Principal, Problem, Scope};
-use tidewire_http::{ApiError, Caller, PublicUrl};
+use tidewire_http::{ApiError, PublicUrl};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Fleet, service::PageOf};
@@ -39,19 +39,6 @@ impl<S: Sync> FromRequestParts<S> for Addressed {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         Ok(Addressed(PublicUrl::of_request(&parts.uri, &parts.headers)))
-    }
-}
-
-/// Who may push, and forget agents. Comes before a body, so that others learn nothing about bodies.
-struct Operator(Principal);
-
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        caller.require(Scope::Admin)?;
-        Ok(Operator(caller))
     }
 }
 

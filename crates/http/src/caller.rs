@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use tidewire_core::{Kind, Principal, Problem};
+use tidewire_core::{Kind, Principal, Problem, Scope};
 
 use crate::ApiError;
 
@@ -21,6 +21,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 "no key was sent: send `Authorization: Bearer KEY` or `X-API-Key: KEY`",
             ))),
         }
+    }
+}
+
+/// The caller, who has the scope `admin`. Comes before a body, so that a stranger learns nothing about
+/// bodies.
+pub struct Operator(pub Principal);
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
+        caller.require(Scope::Admin)?;
+        Ok(Operator(caller))
     }
 }
 

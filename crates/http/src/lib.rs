@@ -28,7 +28,7 @@ mod strict;
 
 pub use app::{App, AppService, Config, Origin};
 pub use body::{BodyLimit, DEFAULT_BODY_LIMIT, body, json_type, media_type};
-pub use caller::{Caller, IdempotencyKey};
+pub use caller::{Caller, IdempotencyKey, Operator};
 pub use health::Health;
 pub use json::{Capped, Json, Optional, parse};
 pub use params::{Path, Query};

@@ -6,10 +6,10 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidewire_core::{Kind, Problem, Scope};
-use tidewire_http::{ApiError, Caller, Json, Optional, Path, Query, answers};
+use tidewire_http::{ApiError, Caller, Json, Operator, Optional, Path, Query, answers};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Addressed, Api, Operator, require_reader};
+use super::{Addressed, Api, require_reader};
 use crate::{
     Labels, Registration, Report,
     model::{Agent, AttemptState},

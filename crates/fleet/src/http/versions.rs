@@ -7,10 +7,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidewire_core::{Kind, Problem, Scope};
-use tidewire_http::{ApiError, Caller, Json, Path, Query, answers};
+use tidewire_http::{ApiError, Caller, Json, Operator, Path, Query, answers};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Api, ListQuery, Operator, author};
+use super::{Api, ListQuery, author};
 use crate::{
     Gate, Labels,
     model::{NewVersion, Version},

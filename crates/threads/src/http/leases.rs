@@ -5,9 +5,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tidewire_access::{Service as Access, http::Operator};
+use tidewire_access::Service as Access;
 use tidewire_core::{FieldError, Problem, name, page, principal::DEFAULT_TENANT};
-use tidewire_http::{ApiError, Capped, Json, Query};
+use tidewire_http::{ApiError, Capped, Json, Operator, Query};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
