@@ -29,6 +29,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(5);
 /// What changes within this time is looked at once.
 const GATHER: Duration = Duration::from_millis(2);
+/// Looks may take one part in so many of the time, however much there is to look at.
+const SHARE: u32 = 5;
 /// What the last word to the server and the driver may take when everything has been stopped.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Of an agent's name, in its instances' names.
@@ -129,7 +131,9 @@ impl<D: Driver> Loop<'_, D> {
             let now = seen.borrow_and_update().clone();
             driver.mark_unchanged();
             leases.mark_unchanged();
+            let began = Instant::now();
             let next = self.look(&now).await;
+            let took = began.elapsed();
             if end.is_some_and(|end| Instant::now() >= end || self.is_over(&now)) {
                 return;
             }
@@ -150,7 +154,7 @@ impl<D: Driver> Loop<'_, D> {
                 Some(joined) = self.tasks.join_next_with_id() => self.done(joined),
                 () = sleep_until(next) => {}
             }
-            sleep(GATHER).await;
+            sleep(GATHER.max(took * (SHARE - 1))).await;
             while let Some(joined) = self.tasks.try_join_next_with_id() {
                 self.done(joined);
             }
