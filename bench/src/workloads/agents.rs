@@ -61,10 +61,6 @@ impl Scenario for Turns {
         "turns"
     }
 
-    fn is_long(&self) -> bool {
-        true
-    }
-
     fn contenders(&self, _: &Bench) -> Vec<Contender> {
         [FIRST, LATER]
             .map(|variant| Contender {
