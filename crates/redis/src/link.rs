@@ -89,7 +89,7 @@ impl Link {
     /// Nothing is connected before it is needed.
     pub(crate) fn new(settings: RedisSettings, kept: Kept) -> Self {
         Link {
-            client: Client::open(settings.url.as_str()).map_err(Away::from),
+            client: settings.client().map_err(Away::from),
             settings,
             kept,
             current: Mutex::default(),

@@ -1,14 +1,17 @@
 //! Where Redis is, and what is kept there.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
+use redis::{Client, RedisResult, TlsCertificates};
 use tidewire_core::name;
 
 /// How the hot log uses a Redis.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// `redis://[:PASSWORD@]HOST[:PORT][/DATABASE]`
+    /// `redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`
     pub url: String,
+    /// Whose certificates are trusted with `rediss`, as PEM; those whom the system trusts without it.
+    pub authorities: Option<Vec<u8>>,
     /// How the names of all keys begin.
     pub prefix: String,
     /// Places of a thread that are reserved at once.
@@ -25,13 +28,15 @@ pub struct RedisSettings {
 
 /// A database number is small.
 const MOST_DATABASES: u32 = 10_000;
-const FORM: &str = "is neither embedded nor redis://[:PASSWORD@]HOST[:PORT][/DATABASE]";
+const FORM: &str = "is neither embedded nor redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 impl RedisSettings {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         RedisSettings {
             url: url.into(),
+            authorities: None,
             prefix: "tidewire".to_owned(),
             block: 1000,
             keep: 1000,
@@ -41,10 +46,13 @@ impl RedisSettings {
         }
     }
 
-    /// Reads a URL with its parameter `prefix`.
+    /// Reads a URL with its parameters `prefix` and `ca`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (url, parameters) = text.split_once('?').unwrap_or((text, ""));
-        let rest = url.strip_prefix("redis://").ok_or(FORM)?;
+        let (scheme, rest) = url.split_once("://").ok_or(FORM)?;
+        if !matches!(scheme, "redis" | "rediss") {
+            return Err(FORM.to_owned());
+        }
         let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
         let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
         if host.is_empty() || host.starts_with(':') {
@@ -55,23 +63,56 @@ impl RedisSettings {
             return Err(format!("{FORM}: `{database}` is no number of a database"));
         }
         let mut settings = RedisSettings::new(url);
+        // What the driver says of a URL may quote its password.
+        settings.client().map_err(|_| FORM.to_owned())?;
         for parameter in parameters.split('&').filter(|one| !one.is_empty()) {
             match parameter.split_once('=') {
                 Some(("prefix", prefix)) => {
                     name::check(prefix, 64).map_err(|why| format!("has a prefix that {why}"))?;
                     prefix.clone_into(&mut settings.prefix);
                 }
+                Some(("ca", file)) if scheme == "rediss" => {
+                    settings.authorities = Some(authorities(file)?);
+                    settings
+                        .client()
+                        .map_err(|error| format!("has ca={file}, which cannot be used: {error}"))?;
+                }
+                Some(("ca", _)) => {
+                    return Err("has ca=FILE, which says whom rediss:// trusts".to_owned());
+                }
                 _ => {
                     return Err(format!(
-                        "has the parameter `{parameter}`: prefix=NAME is known"
+                        "has the parameter `{parameter}`: prefix=NAME and ca=FILE are known"
                     ));
                 }
             }
         }
-        // What the driver says of a URL may quote its password.
-        redis::Client::open(settings.url.as_str()).map_err(|_| FORM.to_owned())?;
         Ok(settings)
     }
+
+    /// Connects to nothing yet.
+    pub(crate) fn client(&self) -> RedisResult<Client> {
+        match &self.authorities {
+            None => Client::open(self.url.as_str()),
+            Some(pem) => Client::build_with_tls(
+                self.url.as_str(),
+                TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(pem.clone()),
+                },
+            ),
+        }
+    }
+}
+
+fn authorities(file: &str) -> Result<Vec<u8>, String> {
+    let pem = fs::read_to_string(file)
+        .map_err(|error| format!("has ca={file}, which cannot be read: {error}"))?;
+    // The driver takes a file without any, and then trusts nobody.
+    if !pem.contains(CERTIFICATE) {
+        return Err(format!("has ca={file}, in which is no `{CERTIFICATE}`"));
+    }
+    Ok(pem.into_bytes())
 }
 
 #[cfg(test)]
@@ -89,10 +130,17 @@ mod tests {
             RedisSettings::parse("redis://cache").unwrap().prefix,
             "tidewire"
         );
+        let read = RedisSettings::parse("rediss://ann:p%40ss@cache/2").unwrap();
+        assert_eq!(read.url, "rediss://ann:p%40ss@cache/2");
         for wrong in [
             "",
             "cache:6379",
-            "rediss://cache",
+            "rediss://",
+            "rediss://cache/#insecure",
+            "rediss://:p%40ss@cache?ca=/nowhere/ca.pem",
+            "rediss://:p%40ss@cache?ca=Cargo.toml",
+            "redis://cache?ca=/nowhere/ca.pem",
+            "https://cache",
             "redis://",
             "redis://:6379",
             "redis://cache/x",

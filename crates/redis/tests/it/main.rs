@@ -4,4 +4,5 @@ mod faults;
 mod house;
 mod moves;
 mod rules;
+mod secure;
 mod suite;

@@ -99,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
             "hot-log",
             "URL",
             "embedded",
-            "Where threads are written first: embedded (the store) or redis://[:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME], from where the role persister moves them to the store; docs/threads.md says what an answer is worth then",
+            "Where threads are written first: embedded (the store) or redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME], from where the role persister moves them to the store; docs/threads.md says what an answer is worth then",
         )),
     ),
     or(
