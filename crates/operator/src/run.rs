@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const GATHER: Duration = Duration::from_millis(2);
 /// Looks may take one part in so many of the time, however much there is to look at.
 const SHARE: u32 = 5;
+/// And no rest between them is longer, should one have stood still with the machine.
+const REST: Duration = Duration::from_millis(500);
 /// What the last word to the server and the driver may take when everything has been stopped.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Of an agent's name, in its instances' names.
@@ -154,7 +156,7 @@ impl<D: Driver> Loop<'_, D> {
                 Some(joined) = self.tasks.join_next_with_id() => self.done(joined),
                 () = sleep_until(next) => {}
             }
-            sleep(GATHER.max(took * (SHARE - 1))).await;
+            sleep((took * (SHARE - 1)).clamp(GATHER, REST)).await;
             while let Some(joined) = self.tasks.try_join_next_with_id() {
                 self.done(joined);
             }
